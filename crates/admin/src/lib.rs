@@ -1,0 +1,1 @@
+//! Asks and tells: the queries and commands that command line and pages share.

@@ -1,0 +1,1 @@
+//! Judges runs: one file for each invariant, from traces alone.

@@ -1,0 +1,2 @@
+//! The flockwork command.
+fn main() {}

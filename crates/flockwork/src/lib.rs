@@ -1,0 +1,1 @@
+//! A decentralised, sharded job scheduler.

@@ -1,0 +1,1 @@
+//! Where facts live: every registry key and stored form, ElasticJob's tree on every registry.

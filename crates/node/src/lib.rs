@@ -1,0 +1,1 @@
+//! One node as a state machine: events in, effects out; no clock, no I/O, no async.

@@ -1,0 +1,1 @@
+//! A registry for one host: several processes over one directory, no server.

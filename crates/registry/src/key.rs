@@ -1,0 +1,98 @@
+//! Keys: absolute paths in the registry's tree.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest key, in bytes.
+pub const KEY_BYTES: usize = 1024;
+
+/// A path in the tree: `/a/b`, or `/` for the root. Parts are not empty, not `.` or `..`, and hold
+/// no control character.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+/// A text that is no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a registry key: {0:?}; it reads /part/part, at most {KEY_BYTES} bytes")]
+pub struct BadKey(pub String);
+
+impl Key {
+    /// The root of the tree.
+    #[must_use]
+    pub fn root() -> Self {
+        Self("/".into())
+    }
+
+    /// Checks and keeps a key.
+    ///
+    /// # Errors
+    /// [`BadKey`] with the start of the text.
+    pub fn new(text: &str) -> Result<Self, BadKey> {
+        let well_formed = text == "/"
+            || (text.starts_with('/')
+                && text.len() <= KEY_BYTES
+                && text[1..].split('/').all(|part| {
+                    !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control)
+                }));
+        match well_formed {
+            true => Ok(Self(text.into())),
+            false => Err(BadKey(text.chars().take(120).collect())),
+        }
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key one level up; none above the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        match self.0.rfind('/') {
+            _ if &*self.0 == "/" => None,
+            Some(0) => Some(Self::root()),
+            Some(at) => Some(Self(self.0[..at].into())),
+            None => None,
+        }
+    }
+
+    /// The last part; empty for the root.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rfind('/').map_or("", |at| &self.0[at + 1..])
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_knows_its_parent_and_name() {
+        let key = Key::new("/a/b").unwrap();
+        assert_eq!((key.name(), key.parent()), ("b", Key::new("/a").ok()));
+        assert_eq!(Key::new("/a").unwrap().parent(), Some(Key::root()));
+        assert_eq!(Key::root().parent(), None);
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for bad in ["", "a", "/a/", "//", "/a//b", "/a/../b", "/./a", "/a\u{1}"] {
+            assert!(Key::new(bad).is_err(), "{bad}");
+        }
+        assert!(Key::new(&format!("/{}", "x".repeat(KEY_BYTES))).is_err());
+    }
+}

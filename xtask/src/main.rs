@@ -1,0 +1,2 @@
+//! Sets up, tests, simulates and measures Flockwork.
+fn main() {}
