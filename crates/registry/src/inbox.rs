@@ -4,7 +4,7 @@
 //! ([`Limits::max_in_flight`](crate::Limits::max_in_flight)), changes because a key that is already
 //! waiting to be told is not queued twice, session states and resyncs because only the last counts.
 
-use crate::{Event, Key, Scope};
+use crate::{Event, Key, Scope, SessionState};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -52,10 +52,9 @@ impl Sender {
         let fresh = match &event {
             Event::Changed(key, scope) => queue.told.insert((key.clone(), *scope)),
             Event::Answer(..) | Event::Resync => true,
-            Event::Session(_) => {
-                if matches!(queue.events.back(), Some(Event::Session(_))) {
-                    queue.events.pop_back();
-                }
+            Event::Session(renewed) => {
+                let renews = |last: &mut Event| is_renewal(last, renewed);
+                queue.events.pop_back_if(renews);
                 true
             }
         };
@@ -82,7 +81,7 @@ impl Inbox {
     pub async fn recv(&mut self) -> Option<Event> {
         loop {
             let arrived = self.0.arrived.notified();
-            match self.try_recv() {
+            match self.take() {
                 Some(event) => return Some(event),
                 None if self.0.lock().closed => return None,
                 None => arrived.await,
@@ -93,6 +92,10 @@ impl Inbox {
     /// The next event if one waits.
     #[must_use]
     pub fn try_recv(&mut self) -> Option<Event> {
+        self.take()
+    }
+
+    fn take(&self) -> Option<Event> {
         let mut queue = self.0.lock();
         let event = queue.events.pop_front();
         if let Some(Event::Changed(key, scope)) = &event {
@@ -102,10 +105,35 @@ impl Inbox {
     }
 }
 
+/// Whether `next` says no more than that the session `last` told of is trusted for longer.
+fn is_renewal(last: &Event, next: &SessionState) -> bool {
+    match (last, next) {
+        (
+            Event::Session(SessionState::Live { session: old, .. }),
+            SessionState::Live { session: new, .. },
+        ) => old == new,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Answer, Ticket};
+    use crate::{Answer, SessionId, Ticket};
+
+    fn live(session: u64, trusted_until: u64) -> Event {
+        Event::Session(SessionState::Live { session: SessionId(session), trusted_until })
+    }
+
+    #[test]
+    fn of_a_sessions_renewals_only_the_last_is_told() {
+        let (sender, mut inbox) = channel();
+        for event in [live(1, 10), live(1, 20), live(2, 30)] {
+            sender.push(event);
+        }
+        assert_eq!(inbox.try_recv(), Some(live(1, 20)));
+        assert_eq!(inbox.try_recv(), Some(live(2, 30)));
+    }
 
     fn changed(key: &str) -> Event {
         Event::Changed(Key::new(key).unwrap(), Scope::Value)
