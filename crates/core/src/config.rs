@@ -4,16 +4,6 @@
 //! is wrong with it ([`Problem`]), the syntax of shard parameters ([`parameters`]), durations
 //! ([`duration`]).
 
-pub mod check;
-pub mod draft;
-pub mod duration;
-pub mod parameters;
-pub mod problem;
-
-pub use check::check;
-pub use draft::Draft;
-pub use problem::{Code, Level, Problem, Severity};
-
 use crate::execution::Work;
 use crate::id::{JobName, ShardIndex};
 use crate::schedule::Schedule;

@@ -1,7 +1,10 @@
 //! Decides. No clock, no async, no I/O: what time it is comes in as an argument.
 //!
-//! In reading order: what things are called ([`id`], [`time`]), when a job is due ([`schedule`]).
+//! In reading order: what things are called ([`id`], [`time`]), what a job is ([`config`]), when it
+//! is due ([`schedule`]), what one run is told and how it ends ([`execution`]).
 
+pub mod config;
+pub mod execution;
 pub mod id;
 pub mod schedule;
 pub mod time;
