@@ -1,1 +1,3 @@
 //! Where facts live: every registry key and stored form, ElasticJob's tree on every registry.
+
+pub mod keys;

@@ -1,1 +1,17 @@
-//! One node as a state machine: events in, effects out; no clock, no I/O, no async.
+//! One node as a state machine: [`Node::step`] takes one [`Event`] and says what is to be done.
+//! The same state, time and event give the same [`Effect`]s; nothing here reads a clock, waits or
+//! does I/O. The engine feeds it in real time, the simulation in virtual time.
+//!
+//! In reading order: what comes in and goes out ([`event`], [`effect`]).
+
+pub mod effect;
+pub mod event;
+mod machine;
+pub mod settings;
+pub mod status;
+
+pub use effect::{Account, Effect, Fate, Report};
+pub use event::{Define, Event};
+pub use machine::Node;
+pub use settings::Settings;
+pub use status::{JobStatus, Phase, ShardStatus, Status};
