@@ -1,2 +1,51 @@
-//! Sets up, tests, simulates and measures Flockwork.
-fn main() {}
+//! Sets up, tests, simulates and measures Flockwork: `cargo xtask` lists the commands.
+#![allow(clippy::print_stdout, reason = "its product is what it prints")]
+
+mod count;
+mod gate;
+mod setup;
+mod step;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup [--yes]       install what the tests need: says what, and asks unless --yes or CI=true
+  test [--yes]        setup, then everything that must hold before a change is handed in
+  tidy                only the checks of names, sizes and layering
+  sim [--seeds N] [--seed S]
+                      simulate N clusters (300), or the one of seed S
+  bench core          measure, each figure beside its goal";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = workspace();
+    let done = match words.as_slice() {
+        ["setup"] => setup::run(&root, setup::consent(false)),
+        ["setup", "--yes"] => setup::run(&root, setup::consent(true)),
+        ["test"] => return gate::run(&root, setup::consent(false)),
+        ["test", "--yes"] => return gate::run(&root, setup::consent(true)),
+        ["tidy"] => tidy::run(&root),
+        ["sim", rest @ ..] => step::simulation(&root, rest),
+        ["bench", rest @ ..] => step::bench(&root, rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+}

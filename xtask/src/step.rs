@@ -1,0 +1,70 @@
+//! The commands that the gate and the single commands run.
+
+use crate::count::Count;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A command in the workspace, with cargo's own variables of this process taken away: they would
+/// make the inner cargo build everything anew.
+pub(crate) fn command(root: &Path, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root);
+    let inherited = std::env::vars_os().map(|(name, _)| name);
+    for name in inherited.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST")
+    }) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(mut command: Command) -> Result<(), String> {
+    let shown = shown(&command);
+    let status = command.status().map_err(|why| format!("cannot start {shown}: {why}"))?;
+    status.success().then_some(()).ok_or(format!("{shown}: {status}"))
+}
+
+/// Runs a test runner to its end, showing and counting what it reports.
+pub(crate) fn run_counted(mut command: Command, count: &mut Count) -> Result<(), String> {
+    let shown = shown(&command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|why| format!("cannot start {shown}: {why}"))?;
+    let output = child.stdout.take().expect("its stdout is piped");
+    let mut failed = 0;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.map_err(|why| format!("cannot read from {shown}: {why}"))?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(found) = Count::from_line(&line) {
+            failed += found.failed;
+            *count += found;
+        }
+    }
+    let status = child.wait().map_err(|why| format!("cannot wait for {shown}: {why}"))?;
+    match status.success() && failed == 0 {
+        true => Ok(()),
+        false => Err(format!("{shown}: {status}, {failed} tests failed or ignored")),
+    }
+}
+
+/// `cargo xtask sim ...`, in the profile of the tests, where core and simulation are optimised.
+pub(crate) fn simulation(root: &Path, args: &[&str]) -> Result<(), String> {
+    let cargo = ["run", "--quiet", "--package", "flockwork-sim", "--"];
+    run(command(root, "cargo", &[&cargo, args].concat()))
+}
+
+/// `cargo xtask bench ...`, in the release profile.
+pub(crate) fn bench(root: &Path, args: &[&str]) -> Result<(), String> {
+    let cargo = ["run", "--quiet", "--release", "--package", "flockwork-bench", "--"];
+    run(command(root, "cargo", &[&cargo, args].concat()))
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
