@@ -4,7 +4,7 @@
 //! ([`Limits::max_in_flight`](crate::Limits::max_in_flight)), changes because a key that is already
 //! waiting to be told is not queued twice, session states and resyncs because only the last counts.
 
-use crate::{Event, Key, Scope, SessionState};
+use crate::{Event, Key, Scope, SessionId, SessionState};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -14,6 +14,8 @@ struct Queue {
     events: VecDeque<Event>,
     told: BTreeSet<(Key, Scope)>,
     closed: bool,
+    /// The session the node last heard to be alive.
+    heard: Option<SessionId>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,15 @@ impl Sender {
         drop(queue);
         self.0.arrived.notify_one();
     }
+
+    /// The session whose life the node last *read*: what it submits, it submits in this one's name.
+    ///
+    /// A registry that has opened a new session meanwhile must not commit for it what was decided
+    /// in the old one. `None` until the first is read.
+    #[must_use]
+    pub fn heard(&self) -> Option<SessionId> {
+        self.0.lock().heard
+    }
 }
 
 impl Drop for Sender {
@@ -98,8 +109,14 @@ impl Inbox {
     fn take(&self) -> Option<Event> {
         let mut queue = self.0.lock();
         let event = queue.events.pop_front();
-        if let Some(Event::Changed(key, scope)) = &event {
-            queue.told.remove(&(key.clone(), *scope));
+        match &event {
+            Some(Event::Changed(key, scope)) => {
+                queue.told.remove(&(key.clone(), *scope));
+            }
+            Some(Event::Session(SessionState::Live { session, .. })) => {
+                queue.heard = Some(*session);
+            }
+            _ => {}
         }
         event
     }
@@ -119,7 +136,7 @@ fn is_renewal(last: &Event, next: &SessionState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Answer, SessionId, Ticket};
+    use crate::{Answer, Ticket};
 
     fn live(session: u64, trusted_until: u64) -> Event {
         Event::Session(SessionState::Live { session: SessionId(session), trusted_until })
@@ -133,6 +150,16 @@ mod tests {
         }
         assert_eq!(inbox.try_recv(), Some(live(1, 20)));
         assert_eq!(inbox.try_recv(), Some(live(2, 30)));
+    }
+
+    #[test]
+    fn a_session_is_heard_of_when_it_is_read_not_when_it_is_queued() {
+        let (sender, mut inbox) = channel();
+        sender.push(live(1, 10));
+        assert_eq!(sender.heard(), None);
+        assert!(inbox.try_recv().is_some());
+        sender.push(live(2, 10));
+        assert_eq!(sender.heard(), Some(SessionId(1)));
     }
 
     fn changed(key: &str) -> Event {

@@ -64,6 +64,13 @@ impl Key {
     }
 }
 
+/// A key orders and compares as its text, so maps of keys can be asked with text.
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

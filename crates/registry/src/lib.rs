@@ -6,6 +6,8 @@
 pub mod answer;
 pub mod inbox;
 pub mod key;
+pub mod limits;
+pub mod memory;
 pub mod request;
 
 pub use answer::{Answer, Child, Entry, Event, Failure, Index, Receipt, Refusal, SessionId};
