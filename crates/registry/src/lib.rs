@@ -4,6 +4,7 @@
 //! the queue in which everything comes back ([`inbox`]).
 
 pub mod answer;
+pub mod client;
 pub mod inbox;
 pub mod key;
 pub mod limits;
