@@ -1,3 +1,5 @@
 //! Where facts live: every registry key and stored form, ElasticJob's tree on every registry.
 
 pub mod keys;
+pub mod plan;
+pub mod record;

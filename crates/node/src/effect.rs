@@ -1,5 +1,6 @@
 //! What a node wants done, and what it reports.
 
+use flockwork_core::account::{Fate, Reason};
 use flockwork_core::execution::{CancelReason, Outcome, Run, RunId};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::Timestamp;
@@ -23,32 +24,6 @@ pub enum Effect {
     Drained,
 }
 
-/// What became of one or more due fires of a shard. Each due fire is accounted exactly once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
-    /// A run was claimed for it.
-    Ran,
-    /// It could not run on time; one later run makes up for it.
-    Misfired,
-    /// It was not run, on purpose.
-    Skipped,
-    /// It was due while no node lived, and is not run.
-    Missed,
-}
-
-impl Fate {
-    /// The word for people, metrics and stored forms.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ran => "ran",
-            Self::Misfired => "misfired",
-            Self::Skipped => "skipped",
-            Self::Missed => "missed",
-        }
-    }
-}
-
 /// Fires of one shard that met the same fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -58,8 +33,8 @@ pub struct Account {
     pub shard: ShardIndex,
     /// What became of them.
     pub fate: Fate,
-    /// Why, as a stable code: `OVERLAP`, `RESHARDING`, `DISABLED`, `NO_NODE`, ...
-    pub reason: &'static str,
+    /// Why.
+    pub reason: Reason,
     /// How many fires.
     pub fires: u64,
     /// The first of them.

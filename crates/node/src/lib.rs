@@ -10,7 +10,7 @@ mod machine;
 pub mod settings;
 pub mod status;
 
-pub use effect::{Account, Effect, Fate, Report};
+pub use effect::{Account, Effect, Report};
 pub use event::{Define, Event};
 pub use machine::Node;
 pub use settings::Settings;

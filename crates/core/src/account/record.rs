@@ -1,0 +1,147 @@
+//! A shard's record: all that the registry keeps about its fires.
+
+use super::settle::{Fate, Reason, Span};
+use crate::execution::Fire;
+use crate::id::InstanceId;
+use crate::time::Timestamp;
+
+/// How many notes a record keeps.
+pub const NOTES: usize = 8;
+
+/// A shard's record. Its entry's last change is its claim's epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Every fire due up to here is accounted.
+    pub through: Timestamp,
+    /// The claim that is held, or was released to be tried again.
+    pub claim: Option<Claim>,
+    /// The last run that ended.
+    pub last: Option<Last>,
+    /// How many fires met which fate, since the record was made.
+    pub counts: Counts,
+    /// The newest fates other than a plain run, oldest first; at most [`NOTES`].
+    pub notes: Vec<Note>,
+}
+
+/// The right to run one fire of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// For which fire.
+    pub fire: Fire,
+    /// Which run of it, from 1.
+    pub attempt: u32,
+    /// How many of its runs crashed.
+    pub crashes: u32,
+    /// Who made it.
+    pub instance: InstanceId,
+    /// Tells this claim from others of the same instance, so that a lost answer can be resolved.
+    pub nonce: u64,
+    /// When it was made, by the wall clock of whoever made it.
+    pub at: Timestamp,
+    /// Whether its mark in ElasticJob's tree outlives the session.
+    pub mark_lasts: bool,
+    /// Whether it is held.
+    pub state: ClaimState,
+}
+
+/// Whether a claim is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// Its run is under way.
+    Held,
+    /// Its run failed and is to be tried again.
+    Released {
+        /// By whom.
+        to: InstanceId,
+        /// Not before.
+        not_before: Timestamp,
+        /// Whether a retry node tells that instance.
+        is_signalled: bool,
+    },
+}
+
+/// A run that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// The fire it belonged to.
+    pub fire: Fire,
+    /// Which run of it.
+    pub attempt: u32,
+    /// Who ran it.
+    pub instance: InstanceId,
+    /// Its claim's nonce.
+    pub nonce: u64,
+    /// When it was claimed.
+    pub started: Timestamp,
+    /// When it ended, or was found to have.
+    pub ended: Timestamp,
+    /// The ending's stable code; `OK` for success.
+    pub code: String,
+    /// The ending in words; empty for success.
+    pub text: String,
+    /// The end of its output.
+    pub output_tail: String,
+    /// Rows it said it had done.
+    pub rows: u64,
+    /// Bytes it said it had done.
+    pub bytes: u64,
+}
+
+/// How many fires met which fate, and how runs ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Fires that a run was claimed for, triggers among them.
+    pub ran: u64,
+    /// Of these, asked for by a trigger.
+    pub triggered: u64,
+    /// Fires that one later run made up for.
+    pub misfired: u64,
+    /// Fires not run on purpose.
+    pub skipped: u64,
+    /// Fires due while no node lived.
+    pub missed: u64,
+    /// Runs that ended well.
+    pub succeeded: u64,
+    /// Runs that ended otherwise.
+    pub failed: u64,
+    /// Runs whose instance was gone.
+    pub crashed: u64,
+}
+
+/// Fires that met another fate than a plain run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Their fate.
+    pub fate: Fate,
+    /// Why.
+    pub reason: Reason,
+    /// Which.
+    pub span: Span,
+}
+
+impl Record {
+    /// Takes fates in: raises the counts, keeps the newest notes.
+    pub fn account(&mut self, notes: &[Note]) {
+        for note in notes {
+            let count = match note.fate {
+                Fate::Ran => &mut self.counts.ran,
+                Fate::Misfired => &mut self.counts.misfired,
+                Fate::Skipped => &mut self.counts.skipped,
+                Fate::Missed => &mut self.counts.missed,
+            };
+            *count += note.span.fires;
+            self.through = self.through.max(note.span.last);
+        }
+        self.notes.extend(notes.iter().filter(|note| note.fate != Fate::Ran));
+        let surplus = self.notes.len().saturating_sub(NOTES);
+        self.notes.drain(..surplus);
+    }
+
+    /// Whether the claim that is held is the one with this nonce of this instance.
+    #[must_use]
+    pub fn is_held_by(&self, instance: &InstanceId, nonce: u64) -> bool {
+        self.claim.as_ref().is_some_and(|claim| {
+            claim.state == ClaimState::Held && claim.instance == *instance && claim.nonce == nonce
+        })
+    }
+}

@@ -1,0 +1,403 @@
+//! The stored form of a shard's record: JSON, version 1. Short names, as it is written twice a run.
+//!
+//! Fields of a newer release are kept when a record is rewritten; a newer *version* is refused
+//! ([`NotReadable::Newer`]), and with it only the job it belongs to.
+
+use bytes::Bytes;
+use flockwork_core::account::{
+    Claim, ClaimState, Counts, Fate, Last, Note, Reason, Record, Span, record::NOTES,
+};
+use flockwork_core::execution::{Fire, Source};
+use flockwork_core::id::InstanceId;
+use flockwork_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The version this release writes.
+pub const VERSION: u32 = 1;
+
+/// A stored form that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReadable {
+    /// Written by a newer release.
+    #[error("it is of version {found}, this release reads up to {VERSION}; upgrade this node")]
+    Newer {
+        /// Its version.
+        found: u32,
+    },
+    /// Not what it should be.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+/// A record together with fields of a newer release, which are written back as they were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// What this release knows.
+    pub record: Record,
+    /// What it does not.
+    pub unknown: Map<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Form {
+    v: u32,
+    through: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<ClaimForm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<LastForm>,
+    #[serde(default)]
+    counts: CountsForm,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<NoteForm>,
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClaimForm {
+    due: i64,
+    source: String,
+    attempt: u32,
+    #[serde(default)]
+    crashes: u32,
+    by: String,
+    nonce: u64,
+    at: i64,
+    #[serde(default)]
+    lasts: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<ReleasedForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReleasedForm {
+    to: String,
+    not_before: i64,
+    #[serde(default)]
+    signalled: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LastForm {
+    due: i64,
+    source: String,
+    attempt: u32,
+    by: String,
+    nonce: u64,
+    started: i64,
+    ended: i64,
+    code: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    text: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    tail: String,
+    #[serde(default)]
+    rows: u64,
+    #[serde(default)]
+    bytes: u64,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct CountsForm {
+    ran: u64,
+    triggered: u64,
+    misfired: u64,
+    skipped: u64,
+    missed: u64,
+    ok: u64,
+    failed: u64,
+    crashed: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NoteForm {
+    fate: String,
+    why: String,
+    first: i64,
+    last: i64,
+    fires: u64,
+}
+
+/// Writes a record.
+#[must_use]
+pub fn encode(stored: &Stored) -> Bytes {
+    let form = Form::of(stored);
+    serde_json::to_vec(&form).expect("text and numbers can always be written").into()
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// [`NotReadable`]: of a newer version, or damaged.
+pub fn decode(value: &[u8]) -> Result<Stored, NotReadable> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    let damaged = |error: serde_json::Error| NotReadable::Damaged(error.to_string());
+    let Versioned { v } = serde_json::from_slice(value).map_err(damaged)?;
+    if v > VERSION {
+        return Err(NotReadable::Newer { found: v });
+    }
+    serde_json::from_slice::<Form>(value).map_err(damaged)?.read()
+}
+
+impl Form {
+    fn of(stored: &Stored) -> Self {
+        let record = &stored.record;
+        Self {
+            v: VERSION,
+            through: record.through.as_millis(),
+            claim: record.claim.as_ref().map(ClaimForm::of),
+            last: record.last.as_ref().map(LastForm::of),
+            counts: CountsForm::of(record.counts),
+            notes: record.notes.iter().map(NoteForm::of).collect(),
+            unknown: stored.unknown.clone(),
+        }
+    }
+
+    fn read(self) -> Result<Stored, NotReadable> {
+        let notes: Result<Vec<Note>, NotReadable> =
+            self.notes.into_iter().take(NOTES).map(NoteForm::read).collect();
+        let record = Record {
+            through: Timestamp::from_millis(self.through),
+            claim: self.claim.map(ClaimForm::read).transpose()?,
+            last: self.last.map(LastForm::read).transpose()?,
+            counts: self.counts.read(),
+            notes: notes?,
+        };
+        Ok(Stored { record, unknown: self.unknown })
+    }
+}
+
+impl ClaimForm {
+    fn of(claim: &Claim) -> Self {
+        let released = match &claim.state {
+            ClaimState::Held => None,
+            ClaimState::Released { to, not_before, is_signalled } => Some(ReleasedForm {
+                to: to.to_string(),
+                not_before: not_before.as_millis(),
+                signalled: *is_signalled,
+            }),
+        };
+        Self {
+            due: claim.fire.due.as_millis(),
+            source: claim.fire.source.as_str().to_owned(),
+            attempt: claim.attempt,
+            crashes: claim.crashes,
+            by: claim.instance.to_string(),
+            nonce: claim.nonce,
+            at: claim.at.as_millis(),
+            lasts: claim.mark_lasts,
+            released,
+        }
+    }
+
+    fn read(self) -> Result<Claim, NotReadable> {
+        let state = match self.released {
+            None => ClaimState::Held,
+            Some(released) => ClaimState::Released {
+                to: instance(&released.to)?,
+                not_before: Timestamp::from_millis(released.not_before),
+                is_signalled: released.signalled,
+            },
+        };
+        Ok(Claim {
+            fire: fire(self.due, &self.source)?,
+            attempt: self.attempt,
+            crashes: self.crashes,
+            instance: instance(&self.by)?,
+            nonce: self.nonce,
+            at: Timestamp::from_millis(self.at),
+            mark_lasts: self.lasts,
+            state,
+        })
+    }
+}
+
+impl LastForm {
+    fn of(last: &Last) -> Self {
+        Self {
+            due: last.fire.due.as_millis(),
+            source: last.fire.source.as_str().to_owned(),
+            attempt: last.attempt,
+            by: last.instance.to_string(),
+            nonce: last.nonce,
+            started: last.started.as_millis(),
+            ended: last.ended.as_millis(),
+            code: last.code.clone(),
+            text: last.text.clone(),
+            tail: last.output_tail.clone(),
+            rows: last.rows,
+            bytes: last.bytes,
+        }
+    }
+
+    fn read(self) -> Result<Last, NotReadable> {
+        Ok(Last {
+            fire: fire(self.due, &self.source)?,
+            attempt: self.attempt,
+            instance: instance(&self.by)?,
+            nonce: self.nonce,
+            started: Timestamp::from_millis(self.started),
+            ended: Timestamp::from_millis(self.ended),
+            code: self.code,
+            text: self.text,
+            output_tail: self.tail,
+            rows: self.rows,
+            bytes: self.bytes,
+        })
+    }
+}
+
+impl CountsForm {
+    fn of(counts: Counts) -> Self {
+        Self {
+            ran: counts.ran,
+            triggered: counts.triggered,
+            misfired: counts.misfired,
+            skipped: counts.skipped,
+            missed: counts.missed,
+            ok: counts.succeeded,
+            failed: counts.failed,
+            crashed: counts.crashed,
+        }
+    }
+
+    fn read(self) -> Counts {
+        Counts {
+            ran: self.ran,
+            triggered: self.triggered,
+            misfired: self.misfired,
+            skipped: self.skipped,
+            missed: self.missed,
+            succeeded: self.ok,
+            failed: self.failed,
+            crashed: self.crashed,
+        }
+    }
+}
+
+impl NoteForm {
+    fn of(note: &Note) -> Self {
+        Self {
+            fate: note.fate.as_str().to_owned(),
+            why: note.reason.code().to_owned(),
+            first: note.span.first.as_millis(),
+            last: note.span.last.as_millis(),
+            fires: note.span.fires,
+        }
+    }
+
+    fn read(self) -> Result<Note, NotReadable> {
+        let fates = [Fate::Ran, Fate::Misfired, Fate::Skipped, Fate::Missed];
+        let fate = fates.into_iter().find(|fate| fate.as_str() == self.fate);
+        let reason = Reason::ALL.into_iter().find(|reason| reason.code() == self.why);
+        let span = Span {
+            first: Timestamp::from_millis(self.first),
+            last: Timestamp::from_millis(self.last),
+            fires: self.fires,
+        };
+        match (fate, reason) {
+            (Some(fate), Some(reason)) => Ok(Note { fate, reason, span }),
+            _ => Err(NotReadable::Damaged(format!("unknown fate {:?} {:?}", self.fate, self.why))),
+        }
+    }
+}
+
+fn fire(due: i64, source: &str) -> Result<Fire, NotReadable> {
+    let sources = [Source::Schedule, Source::Misfire, Source::CatchUp, Source::Trigger];
+    let source = sources
+        .into_iter()
+        .find(|known| known.as_str() == source)
+        .ok_or_else(|| NotReadable::Damaged(format!("unknown source {source:?}")))?;
+    Ok(Fire { due: Timestamp::from_millis(due), source })
+}
+
+fn instance(text: &str) -> Result<InstanceId, NotReadable> {
+    InstanceId::new(text).map_err(|error| NotReadable::Damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Stored {
+        let fire = Fire { due: Timestamp::from_millis(5_000), source: Source::Misfire };
+        let instance = InstanceId::new("10.0.0.1@-@7-a").unwrap();
+        let released = ClaimState::Released {
+            to: instance.clone(),
+            not_before: Timestamp::from_millis(9_000),
+            is_signalled: true,
+        };
+        let record = Record {
+            through: Timestamp::from_millis(5_000),
+            claim: Some(Claim {
+                fire,
+                attempt: 2,
+                crashes: 1,
+                instance: instance.clone(),
+                nonce: 77,
+                at: Timestamp::from_millis(5_001),
+                mark_lasts: true,
+                state: released,
+            }),
+            last: Some(Last {
+                fire,
+                attempt: 1,
+                instance,
+                nonce: 76,
+                started: Timestamp::from_millis(5_000),
+                ended: Timestamp::from_millis(5_500),
+                code: "EXIT".into(),
+                text: "exit code 3".into(),
+                output_tail: "no such \"table\"\n".into(),
+                rows: 10,
+                bytes: 2_048,
+            }),
+            counts: Counts { ran: 9, triggered: 1, failed: 1, ..Counts::default() },
+            notes: vec![Note {
+                fate: Fate::Misfired,
+                reason: Reason::Overlap,
+                span: Span {
+                    first: Timestamp::from_millis(3_000),
+                    last: Timestamp::from_millis(4_000),
+                    fires: 2,
+                },
+            }],
+        };
+        Stored { record, unknown: Map::new() }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        assert_eq!(decode(&encode(&sample())), Ok(sample()));
+        let held = Stored::default();
+        assert_eq!(decode(&encode(&held)), Ok(held));
+    }
+
+    #[test]
+    fn fields_of_a_newer_release_are_kept() {
+        let stored = decode(br#"{"v":1,"through":5,"shiny":{"a":1}}"#).unwrap();
+        assert!(String::from_utf8_lossy(&encode(&stored)).contains(r#""shiny":{"a":1}"#));
+    }
+
+    #[test]
+    fn a_newer_version_is_named_whatever_it_holds() {
+        assert_eq!(decode(br#"{"v":2,"through":"x"}"#), Err(NotReadable::Newer { found: 2 }));
+    }
+
+    #[test]
+    fn damage_is_an_error_and_no_panic() {
+        let whole = encode(&sample());
+        for cut in 0..whole.len() {
+            assert!(decode(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+        for bad in ["", "null", "[]", "{\"v\":-1}", "{\"v\":1,\"through\":1e99}", "\u{0}"] {
+            assert!(matches!(decode(bad.as_bytes()), Err(NotReadable::Damaged(_))), "{bad:?}");
+        }
+    }
+}
