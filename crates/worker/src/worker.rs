@@ -1,0 +1,262 @@
+//! Executes runs. Each run that is started ends, and its outcome is told exactly once.
+
+use crate::context::Live;
+use crate::pool::Pool;
+use crate::{AsyncJob, Context, Function, Job, JobResult, Progress};
+use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, Work};
+use flockwork_core::id::JobName;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
+use std::time::Duration;
+
+/// The longest text of an error or panic that is kept, in bytes.
+const REASON_BYTES: usize = 2048;
+
+/// A worker's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most threads for blocking functions and scripts; runs beyond wait for one. Should be no
+    /// less than the engine's `max_running`, which is what bounds runs.
+    pub max_threads: usize,
+    /// How long a cancelled async function or script has to end by itself before its future is
+    /// dropped, or all its processes are killed. 5 s unless said otherwise.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_threads: 256, grace: Duration::from_secs(5) }
+    }
+}
+
+/// Executes runs of registered functions and of scripts. Cheap to clone.
+#[derive(Clone)]
+pub struct Worker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    runtime: tokio::runtime::Handle,
+    functions: RwLock<BTreeMap<JobName, Function>>,
+    pool: Pool,
+}
+
+impl Worker {
+    /// A worker that runs async functions on `runtime`, whose timer must be enabled.
+    #[must_use]
+    pub fn new(settings: Settings, runtime: tokio::runtime::Handle) -> Self {
+        let pool = Pool::new(settings.max_threads);
+        Self { shared: Arc::new(Shared { settings, runtime, functions: RwLock::default(), pool }) }
+    }
+
+    /// Makes `function` what runs of `job` execute from now on. Gives back what it replaces.
+    pub fn register(&self, job: JobName, function: Function) -> Option<Function> {
+        self.functions_mut().insert(job, function)
+    }
+
+    /// Forgets a job's function; its runs under way are not touched.
+    pub fn unregister(&self, job: &JobName) -> Option<Function> {
+        self.functions_mut().remove(job)
+    }
+
+    /// Whether a function is registered for `job`.
+    #[must_use]
+    pub fn is_registered(&self, job: &JobName) -> bool {
+        self.function(job).is_some()
+    }
+
+    /// Starts a run and returns at once. `on_end` is called exactly once, from some thread, when
+    /// the code has really ended (or could not be started), and must not block.
+    pub fn start(&self, run: Arc<Run>, on_end: impl FnOnce(Outcome) + Send + 'static) -> Handle {
+        let live = Arc::new(Live::default());
+        let completion =
+            Completion { live: Arc::clone(&live), begun: false, on_end: Some(Box::new(on_end)) };
+        match &*run.work {
+            Work::Function => match self.function(&run.job) {
+                Some(Function::Async(job)) => self.start_async(job, run, completion),
+                Some(Function::Blocking(job)) => self.start_blocking(job, run, completion),
+                None => completion.end(Ending::NotStarted(not_registered(&run.job))),
+            },
+            Work::Script(_) => completion.end(Ending::NotStarted(
+                "RUNNER_NOT_INSTALLED: this release runs functions only".to_owned(),
+            )),
+        }
+        Handle { live }
+    }
+
+    fn start_async(&self, job: Arc<dyn AsyncJob>, run: Arc<Run>, mut completion: Completion) {
+        let grace = self.shared.settings.grace;
+        self.shared.runtime.spawn(async move {
+            completion.begun = true;
+            let live = Arc::clone(&completion.live);
+            let context = Context::new(run, Arc::clone(&live));
+            let ending = run_async(&*job, context, &live, grace).await;
+            completion.end(ending);
+        });
+    }
+
+    fn start_blocking(&self, job: Arc<dyn Job>, run: Arc<Run>, mut completion: Completion) {
+        let task = move || {
+            completion.begun = true;
+            let live = Arc::clone(&completion.live);
+            let context = Context::new(run, Arc::clone(&live));
+            completion.end(run_blocking(&*job, &context, &live));
+        };
+        self.execute(Box::new(task));
+    }
+
+    /// A task that finds no thread is dropped, and its completion tells so.
+    fn execute(&self, task: Box<dyn FnOnce() + Send>) {
+        if let Err(error) = self.shared.pool.execute(task) {
+            tracing::error!(%error, "no thread could be started for a run");
+        }
+    }
+
+    fn function(&self, job: &JobName) -> Option<Function> {
+        let functions = self.shared.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.get(job).cloned()
+    }
+
+    fn functions_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<JobName, Function>> {
+        self.shared.functions.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+/// A started run. Dropping it changes nothing for the run.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    live: Arc<Live>,
+}
+
+impl Handle {
+    /// Tells the run to stop. Only the first reason counts; the run ends when it has ended.
+    pub fn cancel(&self, reason: CancelReason) {
+        self.live.cancel(reason);
+    }
+
+    /// What the run said it has done so far.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.live.progress()
+    }
+}
+
+/// Tells a run's outcome exactly once: by [`Completion::end`], or, should the task that holds it
+/// be dropped (its runtime shut down, no thread), when it is dropped.
+struct Completion {
+    live: Arc<Live>,
+    begun: bool,
+    on_end: Option<Box<dyn FnOnce(Outcome) + Send>>,
+}
+
+impl Completion {
+    fn end(self, ending: Ending) {
+        self.end_with_output(ending, String::new());
+    }
+
+    fn end_with_output(mut self, ending: Ending, output_tail: String) {
+        self.tell(ending, output_tail);
+    }
+
+    fn tell(&mut self, ending: Ending, output_tail: String) {
+        let Some(on_end) = self.on_end.take() else { return };
+        let Progress { rows, bytes } = self.live.progress();
+        on_end(Outcome { ending, output_tail, rows, bytes });
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        let ending = if self.begun {
+            Ending::Crashed("its task was dropped: the runtime has shut down".to_owned())
+        } else {
+            Ending::NotStarted("no thread or runtime to run on".to_owned())
+        };
+        self.tell(ending, String::new());
+    }
+}
+
+fn not_registered(job: &JobName) -> String {
+    format!(
+        "JOB_NOT_REGISTERED: this program has no function for {job:?}; register one",
+        job = job.as_str()
+    )
+}
+
+async fn run_async(job: &dyn AsyncJob, context: Context, live: &Live, grace: Duration) -> Ending {
+    // The job's own code before its first await runs inside the guarded poll, too.
+    let mut work = pin!(async move { job.run(context).await });
+    let guarded = std::future::poll_fn(|cx| {
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    });
+    let out_of_grace = async {
+        live.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        biased;
+        ended = guarded => ending_of(ended, live),
+        () = out_of_grace => ending_of(Ok(Ok(())), live),
+    }
+}
+
+fn run_blocking(job: &dyn Job, context: &Context, live: &Live) -> Ending {
+    if let Some(reason) = live.reason() {
+        return Ending::Cancelled(reason);
+    }
+    ending_of(catch_unwind(AssertUnwindSafe(|| job.run(context))), live)
+}
+
+/// A run that was told to stop counts as cancelled however it ended, as nothing tells a job that
+/// returned early from one that did all its work. A panic stays a panic: it is a bug to be seen.
+fn ending_of(ended: Result<JobResult, Box<dyn Any + Send>>, live: &Live) -> Ending {
+    match (ended, live.reason()) {
+        (Err(panic), _) => Ending::Panicked(clip(panic_text(&*panic))),
+        (Ok(_), Some(reason)) => Ending::Cancelled(reason),
+        (Ok(Ok(())), None) => Ending::Succeeded,
+        (Ok(Err(error)), None) => Ending::Error(clip(&error_text(&*error))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        return text;
+    }
+    panic.downcast_ref::<String>().map_or("a panic without a text", String::as_str)
+}
+
+/// An error and what caused it, as one line.
+fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Many errors repeat their cause in their own text.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn clip(text: &str) -> String {
+    text[..text.floor_char_boundary(REASON_BYTES)].to_owned()
+}
