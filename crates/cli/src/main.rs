@@ -1,2 +1,71 @@
-//! The flockwork command.
-fn main() {}
+//! The flockwork command: a node, and questions and commands to the jobs of a registry.
+
+mod args;
+mod fault;
+mod output;
+
+use args::{Cli, Command};
+use clap::Parser;
+use fault::{Exit, Fault};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match read_arguments(std::env::args_os().collect()) {
+        Ok(cli) => answer(run(cli.command)),
+        Err(Parsed::Help(text)) => {
+            let _ = output::write(&text);
+            ExitCode::SUCCESS
+        }
+        Err(Parsed::Wrong(text)) => {
+            output::complain(&text);
+            ExitCode::from(Exit::Usage as u8)
+        }
+    }
+}
+
+/// What the command line asks for instead of a command.
+enum Parsed {
+    Help(String),
+    Wrong(String),
+}
+
+fn read_arguments(args: Vec<OsString>) -> Result<Cli, Parsed> {
+    if let Some(bad) = args.iter().skip(1).find(|arg| arg.to_str().is_none()) {
+        let shown: String =
+            bad.as_encoded_bytes().escape_ascii().to_string().chars().take(120).collect();
+        let fault = Fault::new(Exit::Usage, "ARG_NOT_UTF8", format!("not UTF-8: {shown}"));
+        return Err(Parsed::Wrong(fault.text()));
+    }
+    Cli::try_parse_from(args).map_err(|error| {
+        let text = error.render().to_string();
+        match error.use_stderr() {
+            false => Parsed::Help(text),
+            true => Parsed::Wrong(usage(&text)),
+        }
+    })
+}
+
+/// The parser's complaint with our code in front; it names the argument, the usage and what may have
+/// been meant.
+fn usage(text: &str) -> String {
+    match text.strip_prefix("error: ") {
+        Some(rest) => format!("error[USAGE]: {rest}"),
+        None => text.to_owned(),
+    }
+}
+
+fn answer(done: Result<(), Fault>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            output::complain(&fault.text());
+            ExitCode::from(fault.exit as u8)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Fault> {
+    let _ = command;
+    Ok(())
+}
