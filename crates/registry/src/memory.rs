@@ -7,6 +7,7 @@
 mod faults;
 mod line;
 mod past;
+mod place;
 mod registry;
 mod store;
 mod tree;

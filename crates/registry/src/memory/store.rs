@@ -205,7 +205,7 @@ impl Store {
 
     /// Everything it holds, in key order.
     pub fn entries(&self) -> impl Iterator<Item = (&Key, &Entry)> {
-        self.tree.entries()
+        self.tree.entries().into_iter()
     }
 
     /// The sessions for which events wait.

@@ -1,5 +1,6 @@
 //! Entries, their children and their watchers; every operation can be taken back.
 
+use super::place::{At, Place, Placed};
 use crate::limits::SEQUENCE_DIGITS;
 use crate::{Entry, Index, Key, Lifetime, Op, Scope, SessionId, Stamp, Why};
 use bytes::Bytes;
@@ -13,13 +14,22 @@ struct Held {
     /// How many children were ever made under it: the next sequence number.
     made: u64,
     children: BTreeSet<Box<str>>,
+    /// Its place among what lives with its session; unused without one.
+    owned_at: u64,
+}
+
+impl Held {
+    fn boxed(entry: Entry, made: u64, owned_at: u64) -> Box<Self> {
+        Box::new(Self { entry, made, children: BTreeSet::new(), owned_at })
+    }
 }
 
 /// A key that is held, or watched, or both. Watchers wait here so that a change finds them without
 /// looking anywhere else.
 #[derive(Debug, Default)]
 struct Slot {
-    held: Option<Held>,
+    /// Boxed, so that making room for a slot beside others moves little.
+    held: Option<Box<Held>>,
     on_value: Vec<SessionId>,
     on_children: Vec<SessionId>,
 }
@@ -67,9 +77,11 @@ impl Draft {
 
 #[derive(Debug)]
 pub(super) struct Tree {
-    slots: BTreeMap<Key, Slot>,
-    /// Which entries live with which session.
-    owned: BTreeSet<(SessionId, Key)>,
+    slots: BTreeMap<Place, Slot>,
+    /// Which entries live with which session, in the order in which they were made.
+    owned: BTreeMap<(SessionId, u64), Key>,
+    /// How many entries were ever made.
+    makings: u64,
     /// Compare `version` alone, as ZooKeeper does.
     versions_only: bool,
 }
@@ -77,9 +89,9 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn new(versions_only: bool) -> Self {
         let entry = Entry { value: Bytes::new(), stamp: Stamp::default(), session: None };
-        let held = Held { entry, made: 0, children: BTreeSet::new() };
-        let root = Slot { held: Some(held), ..Slot::default() };
-        Self { slots: BTreeMap::from([(Key::root(), root)]), owned: BTreeSet::new(), versions_only }
+        let root = Slot { held: Some(Held::boxed(entry, 0, 0)), ..Slot::default() };
+        let slots = BTreeMap::from([(Place::of(Key::root()), root)]);
+        Self { slots, owned: BTreeMap::new(), makings: 0, versions_only }
     }
 
     pub(super) fn entry(&self, key: &Key) -> Option<&Entry> {
@@ -90,30 +102,49 @@ impl Tree {
         self.held(key).map(|held| held.children.iter())
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&Key, &Entry)> {
-        self.slots.iter().filter_map(|(key, slot)| Some((key, &slot.held.as_ref()?.entry)))
+    /// Everything held, in key order.
+    pub(super) fn entries(&self) -> Vec<(&Key, &Entry)> {
+        let held = self.slots.iter().filter_map(|(at, slot)| Some((&at.key, slot.held.as_ref()?)));
+        let mut entries: Vec<_> = held.map(|(key, held)| (key, &held.entry)).collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        entries
     }
 
-    /// The entries that live with a session, in key order.
+    /// The entries that live with a session, in the order in which they were made.
     pub(super) fn owned_by(&self, session: SessionId) -> Vec<Key> {
-        let first = (session, Key::root());
-        let same = |owned: &&(SessionId, Key)| owned.0 == session;
-        self.owned.range(first..).take_while(same).map(|(_, key)| key.clone()).collect()
+        let of_session = (session, 0)..=(session, u64::MAX);
+        self.owned.range(of_session).map(|(_, key)| key.clone()).collect()
+    }
+
+    fn slot(&self, text: &str) -> Option<&Slot> {
+        self.slots.get::<dyn Placed + '_>(&At::of(text))
+    }
+
+    fn slot_mut(&mut self, text: &str) -> Option<&mut Slot> {
+        self.slots.get_mut::<dyn Placed + '_>(&At::of(text))
     }
 
     fn held(&self, key: &Key) -> Option<&Held> {
-        self.slots.get(key)?.held.as_ref()
+        self.slot(key.as_str())?.held.as_deref()
+    }
+
+    fn own(&mut self, session: Option<SessionId>, key: &Key) -> u64 {
+        self.makings += 1;
+        self.owned.extend(session.map(|session| ((session, self.makings), key.clone())));
+        self.makings
     }
 
     pub(super) fn watch(&mut self, session: SessionId, key: &Key, scope: Scope) {
-        let watchers = self.slots.entry(key.clone()).or_default().watchers(scope);
+        let watchers = self.slots.entry(Place::of(key.clone())).or_default().watchers(scope);
         if !watchers.contains(&session) {
             watchers.push(session);
         }
     }
 
     pub(super) fn unwatch(&mut self, session: SessionId, key: &Key, scope: Scope) {
-        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(key.clone()) else { return };
+        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(Place::of(key.clone())) else {
+            return;
+        };
         slot.get_mut().watchers(scope).retain(|watcher| *watcher != session);
         if slot.get().is_idle() {
             slot.remove();
@@ -150,7 +181,7 @@ impl Tree {
         sequence: bool,
     ) -> Result<(), Why> {
         let Some(above) = parent_of(&key) else { return Err(Why::Exists) };
-        let parent = self.slots.get_mut(above).ok_or(Why::NoParent)?;
+        let parent = self.slot_mut(above).ok_or(Why::NoParent)?;
         let under = parent.held.as_mut().ok_or(Why::NoParent)?;
         if under.entry.session.is_some() {
             return Err(Why::SessionParent);
@@ -168,10 +199,10 @@ impl Tree {
             draft.sequenced.push(key.clone());
         }
         let stamp = Stamp { created: draft.index, modified: draft.index, version: 0 };
-        self.owned.extend(session.map(|session| (session, key.clone())));
+        let owned_at = self.own(session, &key);
         let entry = Entry { value, stamp, session };
-        let slot = self.slots.entry(key.clone()).or_default();
-        slot.held = Some(Held { entry, made: 0, children: BTreeSet::new() });
+        let slot = self.slots.entry(Place::of(key.clone())).or_default();
+        slot.held = Some(Held::boxed(entry, 0, owned_at));
         tell_of_existence(draft, slot, &key);
         draft.undo.push(Before { key, entry: None, made: 0 });
         Ok(())
@@ -184,9 +215,10 @@ impl Tree {
         value: Bytes,
         stamp: Option<Stamp>,
     ) -> Result<(), Why> {
-        let slot = self.slots.get_mut(key).ok_or(Why::Absent)?;
+        let versions_only = self.versions_only;
+        let slot = self.slot_mut(key.as_str()).ok_or(Why::Absent)?;
         let held = slot.held.as_mut().ok_or(Why::Absent)?;
-        compare(self.versions_only, &held.entry, stamp)?;
+        compare(versions_only, &held.entry, stamp)?;
         let Stamp { created, version, .. } = held.entry.stamp;
         let stamp = Stamp { created, modified: draft.index, version: version.wrapping_add(1) };
         let entry = Entry { value, stamp, session: held.entry.session };
@@ -198,7 +230,7 @@ impl Tree {
 
     /// The root stays: it is the parent of all that may yet be made.
     fn delete(&mut self, draft: &mut Draft, key: &Key, stamp: Option<Stamp>) -> Result<(), Why> {
-        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(key.clone()) else {
+        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(Place::of(key.clone())) else {
             return Err(Why::Absent);
         };
         let held = slot.get().held.as_ref().ok_or(Why::Absent)?;
@@ -211,23 +243,24 @@ impl Tree {
         if slot.get().is_idle() {
             slot.remove();
         }
-        if let Some(parent) = self.slots.get_mut(above) {
+        if let Some(parent) = self.slot_mut(above) {
             parent.held.as_mut().map(|under| under.children.remove(key.name()));
             if !parent.on_children.is_empty() {
                 let above = key.parent().unwrap_or_else(Key::root);
                 draft.tell(&parent.on_children, &above, Scope::Children);
             }
         }
+        self.disown(held.as_deref());
         let made = held.as_ref().map_or(0, |held| held.made);
         let entry = held.map(|held| held.entry);
-        self.disown(key, entry.as_ref());
         draft.undo.push(Before { key: key.clone(), entry, made });
         Ok(())
     }
 
-    fn disown(&mut self, key: &Key, entry: Option<&Entry>) {
-        if let Some(session) = entry.and_then(|entry| entry.session) {
-            self.owned.remove(&(session, key.clone()));
+    fn disown(&mut self, gone: Option<&Held>) {
+        let Some(held) = gone else { return };
+        if let Some(session) = held.entry.session {
+            self.owned.remove(&(session, held.owned_at));
         }
     }
 
@@ -242,12 +275,14 @@ impl Tree {
     }
 
     fn unmake(&mut self, key: &Key) {
-        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(key.clone()) else { return };
+        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(Place::of(key.clone())) else {
+            return;
+        };
         let made = slot.get_mut().held.take();
         if slot.get().is_idle() {
             slot.remove();
         }
-        self.disown(key, made.as_ref().map(|held| &held.entry));
+        self.disown(made.as_deref());
         if let Some(under) = self.above(key) {
             under.children.remove(key.name());
             under.made -= 1;
@@ -255,19 +290,18 @@ impl Tree {
     }
 
     fn restore(&mut self, key: Key, entry: Entry, made: u64) {
-        let slot = self.slots.entry(key.clone()).or_default();
-        if let Some(held) = &mut slot.held {
+        if let Some(held) = self.slot_mut(key.as_str()).and_then(|slot| slot.held.as_mut()) {
             held.entry = entry;
             return;
         }
-        let session = entry.session;
-        slot.held = Some(Held { entry, made, children: BTreeSet::new() });
+        let owned_at = self.own(entry.session, &key);
         self.above(&key).map(|under| under.children.insert(key.name().into()));
-        self.owned.extend(session.map(|session| (session, key)));
+        let slot = self.slots.entry(Place::of(key)).or_default();
+        slot.held = Some(Held::boxed(entry, made, owned_at));
     }
 
     fn above(&mut self, key: &Key) -> Option<&mut Held> {
-        self.slots.get_mut(parent_of(key)?)?.held.as_mut()
+        self.slot_mut(parent_of(key)?)?.held.as_deref_mut()
     }
 }
 
