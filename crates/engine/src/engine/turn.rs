@@ -1,0 +1,410 @@
+//! The loop. All that happens to a node happens in turns of it.
+//!
+//! A turn takes what waits, without waiting itself, from four sources in this order, at most so much
+//! of each:
+//!
+//! 1. the registry's inbox: what it says may forbid what the others would start (a session that is
+//!    not proven, an assignment that moved), so it is heard first;
+//! 2. runs that ended: they make room for fires that wait;
+//! 3. commands from outside, and jobs to define: they can wait a turn;
+//! 4. the timer.
+//!
+//! No source can starve another, as each has its share of every turn, and a turn ends in a yield to
+//! the other tasks of the thread. Commits are shared by what is stepped within one millisecond:
+//! whenever the clock has moved on since the first step that was not flushed, and at the end of the
+//! turn, the machine is flushed.
+
+use super::{EngineError, Outside, Stopped, Work};
+use crate::connect::Link;
+use crate::executor::{Endings, Executor};
+use crate::handle::{Answer, Command, Handle};
+use crate::report::Audience;
+use crate::timer::{StepWatch, WakeAt, is_due, pause};
+use crate::trigger::{OWN_TICKETS, Triggers};
+use crate::{Clock, engine::LEAVE_TIMEOUT};
+use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, RunId};
+use flockwork_core::time::{Mono, Now};
+use flockwork_layout::keys::Namespace;
+use flockwork_node::{Define, Effect, Event, Node, Report, Status};
+use flockwork_registry::{Event as Told, Inbox, Registry, Request, SessionState, Ticket};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+/// Events of the inbox in one turn. An answer may start a hundred runs, so this is some 10,000
+/// starts at most; in the steady state it empties the inbox.
+const INBOX_SHARE: usize = 128;
+
+/// Ended runs in one turn: as many as fill two commits and a half.
+const ENDINGS_SHARE: usize = 256;
+
+/// Commands in one turn.
+const COMMANDS_SHARE: usize = 16;
+
+/// Jobs defined in one turn: at the start there may be a million of them, and the session must be
+/// heard of meanwhile.
+const DEFINES_SHARE: usize = 256;
+
+/// A status is made at most a tenth of the time, as it costs time in proportion to the jobs.
+const STATUS_SHARE: u32 = 10;
+
+/// What the loop drives: [`Node`], and scripts in tests.
+pub(super) trait Machine: Debug + Send + 'static {
+    fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>);
+    fn flush(&mut self, now: Now, effects: &mut Vec<Effect>);
+    fn wake_at(&self) -> WakeAt;
+    fn status(&self) -> Status;
+}
+
+impl Machine for Node {
+    fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        Self::step(self, now, event, effects);
+    }
+
+    fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        Self::flush(self, now, effects);
+    }
+
+    fn wake_at(&self) -> WakeAt {
+        Self::wake_at(self)
+    }
+
+    fn status(&self) -> Status {
+        Self::status(self)
+    }
+}
+
+/// What ended a wait.
+#[derive(Debug)]
+enum Arrived {
+    Registry(Told),
+    Ended(RunId, Outcome),
+    Command(Command),
+}
+
+/// On the way out.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    No,
+    /// Runs may go on until then.
+    Draining(Mono),
+    /// Runs were told to stop; what is not done then is left as it is.
+    Over(Mono),
+}
+
+#[derive(Debug)]
+pub(super) struct Loop<M> {
+    machine: M,
+    clock: Box<dyn Clock>,
+    registry: Arc<dyn Registry>,
+    inbox: Inbox,
+    executor: Box<dyn Executor>,
+    endings: Endings,
+    ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
+    handle: Handle,
+    commanded: mpsc::Receiver<Command>,
+    drained: watch::Receiver<bool>,
+    audience: Audience,
+    triggers: Triggers,
+    steps: StepWatch,
+    drain_timeout: Duration,
+    defines: VecDeque<Define>,
+    arrived: VecDeque<Arrived>,
+    effects: Vec<Effect>,
+    unflushed_since: Option<Mono>,
+    running: BTreeSet<RunId>,
+    trusted_until: Option<Mono>,
+    /// When each commit was sent. Bounded by the registry's `max_in_flight`.
+    commits: BTreeMap<Ticket, Mono>,
+    status: Option<(Mono, Duration, Arc<Status>)>,
+    leaving: Leaving,
+    left: bool,
+}
+
+impl<M: Machine> Loop<M> {
+    pub(super) fn new(
+        machine: M,
+        link: Link,
+        work: Work,
+        outside: Outside,
+        namespace: Namespace,
+    ) -> Self {
+        let now = outside.clock.now();
+        Self {
+            machine,
+            clock: outside.clock,
+            registry: link.registry,
+            inbox: link.inbox,
+            executor: work.executor,
+            endings: work.endings,
+            ended: work.ended,
+            handle: outside.handle,
+            commanded: outside.commanded,
+            drained: outside.drained,
+            audience: outside.audience,
+            triggers: Triggers::new(namespace),
+            steps: StepWatch::new(now),
+            drain_timeout: Duration::ZERO,
+            defines: VecDeque::new(),
+            arrived: VecDeque::new(),
+            effects: Vec::new(),
+            unflushed_since: None,
+            running: BTreeSet::new(),
+            trusted_until: None,
+            commits: BTreeMap::new(),
+            status: None,
+            leaving: Leaving::No,
+            left: false,
+        }
+    }
+
+    /// What there is to do before anything has happened.
+    pub(super) fn expect(
+        &mut self,
+        jobs: Vec<Define>,
+        commands: Vec<Command>,
+        drain_timeout: Duration,
+    ) {
+        self.defines = jobs.into();
+        self.arrived = commands.into_iter().map(Arrived::Command).collect();
+        self.drain_timeout = drain_timeout;
+    }
+
+    /// Turns until the node has left.
+    pub(super) async fn run(mut self) -> Result<Stopped, EngineError> {
+        loop {
+            let worked = self.turn();
+            if self.left {
+                return Ok(Stopped::InOrder);
+            }
+            if let Leaving::Over(give_up) = self.leaving
+                && give_up <= self.clock.now().mono
+            {
+                return Ok(Stopped::TimedOut { running: self.running.len() });
+            }
+            if worked {
+                tokio::task::yield_now().await;
+            } else {
+                self.wait().await?;
+            }
+        }
+    }
+
+    /// Takes what waits; whether there was anything.
+    fn turn(&mut self) -> bool {
+        let mut worked = false;
+        while let Some(arrived) = self.arrived.pop_front() {
+            self.take(arrived);
+            worked = true;
+        }
+        worked |= self.share(INBOX_SHARE, |turn| turn.inbox.try_recv().map(Arrived::Registry));
+        worked |= self.share(ENDINGS_SHARE, |turn| {
+            turn.ended.try_recv().ok().map(|(run, outcome)| Arrived::Ended(run, outcome))
+        });
+        worked |=
+            self.share(COMMANDS_SHARE, |turn| turn.commanded.try_recv().ok().map(Arrived::Command));
+        worked |= self.share(DEFINES_SHARE, |turn| {
+            turn.defines.pop_front().map(|define| Arrived::Command(Command::Define(define)))
+        });
+        worked |= self.leave();
+        worked |= self.wake();
+        self.flush();
+        self.handle.metrics.running(self.running.len());
+        worked
+    }
+
+    fn share(&mut self, most: usize, next: impl Fn(&mut Self) -> Option<Arrived>) -> bool {
+        for taken in 0..most {
+            let Some(arrived) = next(self) else { return taken > 0 };
+            self.take(arrived);
+        }
+        true
+    }
+
+    fn take(&mut self, arrived: Arrived) {
+        match arrived {
+            Arrived::Registry(told) => self.told(told),
+            Arrived::Ended(run, outcome) => self.run_ended(run, outcome),
+            Arrived::Command(command) => self.commanded(command),
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        let now = self.clock.now();
+        match &told {
+            Told::Answer(ticket, _) if ticket.0 >= OWN_TICKETS => {
+                let Told::Answer(ticket, answer) = told else { return };
+                for (ticket, request) in self.triggers.answered(ticket, answer) {
+                    self.registry.submit(ticket, request);
+                }
+                return;
+            }
+            Told::Answer(ticket, _) => {
+                if let Some(sent) = self.commits.remove(ticket) {
+                    self.handle.metrics.commit_answered(now.mono.since(sent));
+                }
+            }
+            Told::Session(state) => self.session(state),
+            Told::Changed(..) | Told::Resync => {}
+        }
+        self.step(now, Event::Registry(told));
+    }
+
+    /// What must not outlive the session's trust hears of it before the machine decides.
+    fn session(&mut self, state: &SessionState) {
+        self.trusted_until = match state {
+            SessionState::Live { trusted_until, .. } => Some(Mono::from_millis(*trusted_until)),
+            SessionState::Suspended { .. } | SessionState::Ended(_) => None,
+        };
+        self.executor.trust(self.trusted_until);
+    }
+
+    fn run_ended(&mut self, run: RunId, outcome: Outcome) {
+        if self.running.remove(&run) {
+            self.executor.forget(run);
+            self.step(self.clock.now(), Event::RunEnded(run, outcome));
+        } else {
+            tracing::error!(run = run.0, outcome = outcome.ending.code(), "a run ended twice");
+        }
+    }
+
+    fn commanded(&mut self, command: Command) {
+        match command {
+            Command::Define(define) => self.step(self.clock.now(), Event::Define(define)),
+            Command::Withdraw(job) => self.step(self.clock.now(), Event::Withdraw(job)),
+            Command::Trigger(job, answer) => {
+                for (ticket, request) in self.triggers.start(job, answer) {
+                    self.registry.submit(ticket, request);
+                }
+            }
+            Command::Status(answer) => self.answer_status(answer),
+        }
+    }
+
+    fn answer_status(&mut self, answer: Answer<Arc<Status>>) {
+        let now = self.clock.now().mono;
+        if let Some((made, cost, status)) = &self.status
+            && now.since(*made) < cost.saturating_mul(STATUS_SHARE)
+        {
+            let _ = answer.send(Ok(Arc::clone(status)));
+            return;
+        }
+        let status = Arc::new(self.machine.status());
+        let cost = self.clock.now().mono.since(now);
+        self.status = Some((now, cost, Arc::clone(&status)));
+        let _ = answer.send(Ok(status));
+    }
+
+    /// Goes one step further on the way out, if it is time; whether it did.
+    fn leave(&mut self) -> bool {
+        let now = self.clock.now();
+        match self.leaving {
+            Leaving::No if *self.drained.borrow() => {
+                self.leaving = Leaving::Draining(now.mono.plus(self.drain_timeout));
+                self.step(now, Event::Drain);
+                true
+            }
+            Leaving::Draining(over) if over <= now.mono => {
+                self.leaving = Leaving::Over(now.mono.plus(LEAVE_TIMEOUT));
+                self.step(now, Event::DrainOver);
+                true
+            }
+            Leaving::No | Leaving::Draining(_) | Leaving::Over(_) => false,
+        }
+    }
+
+    /// Wakes the machine if it asked for it, or if the wall clock was set; whether it asked.
+    fn wake(&mut self) -> bool {
+        let now = self.clock.now();
+        if let Some(moved_ms) = self.steps.check(now) {
+            self.handle.metrics.clock_stepped();
+            let text = format!("the wall clock was set by {moved_ms} ms; fires follow it");
+            self.audience.tell(now.wall, Report::Trouble { job: None, code: "CLOCK_STEP", text });
+            self.step(now, Event::Wake);
+            return true;
+        }
+        let due = is_due(now, self.machine.wake_at());
+        if due {
+            self.step(now, Event::Wake);
+        }
+        due
+    }
+
+    fn step(&mut self, now: Now, event: Event) {
+        if self.unflushed_since.is_some_and(|since| since < now.mono) {
+            self.flush();
+        }
+        self.unflushed_since.get_or_insert(now.mono);
+        self.machine.step(now, event, &mut self.effects);
+        self.carry_out();
+    }
+
+    fn flush(&mut self) {
+        if self.unflushed_since.take().is_some() {
+            self.machine.flush(self.clock.now(), &mut self.effects);
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Submit(ticket, request) => self.submit(ticket, request),
+                Effect::Start(run) => self.start(run),
+                Effect::Cancel(run, reason) => self.executor.cancel(run, reason),
+                Effect::Report(report) => self.audience.tell(self.clock.now().wall, report),
+                Effect::Drained => self.left = true,
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn submit(&mut self, ticket: Ticket, request: Request) {
+        if matches!(request, Request::Commit(_)) {
+            self.commits.insert(ticket, self.clock.now().mono);
+        }
+        self.registry.submit(ticket, request);
+    }
+
+    /// Starts user code, unless this process was stopped for so long since its claim was proven that
+    /// the session may have ended meanwhile.
+    fn start(&mut self, run: Arc<Run>) {
+        let id = run.id;
+        self.running.insert(id);
+        if self.trusted_until.is_some_and(|until| self.clock.now().mono < until) {
+            self.executor.start(run);
+        } else {
+            let ending = Ending::Cancelled(CancelReason::SessionLost);
+            self.endings.ended(id, Outcome::of(ending));
+        }
+    }
+
+    /// Sleeps until something happens.
+    async fn wait(&mut self) -> Result<(), EngineError> {
+        let (wall, mono) = self.machine.wake_at();
+        let leaving = match self.leaving {
+            Leaving::No => None,
+            Leaving::Draining(at) | Leaving::Over(at) => Some(at),
+        };
+        let mono = mono.into_iter().chain(leaving).min();
+        let pause = pause(self.clock.now(), (wall, mono));
+        let asked = *self.drained.borrow_and_update();
+        let arrived = tokio::select! {
+            biased;
+            told = self.inbox.recv() => match told {
+                Some(told) => Arrived::Registry(told),
+                None => return Err(EngineError::RegistryGone(self.registry.describe())),
+            },
+            Some((run, outcome)) = self.ended.recv() => Arrived::Ended(run, outcome),
+            Some(command) = self.commanded.recv() => Arrived::Command(command),
+            _ = self.drained.changed(), if !asked => return Ok(()),
+            () = sleep(pause) => return Ok(()),
+        };
+        self.arrived.push_back(arrived);
+        Ok(())
+    }
+}
