@@ -1,4 +1,23 @@
 //! When a job is due.
+//!
+//! In reading order: the fields of a cron expression ([`Field`]), how it is read and what it means
+//! ([`Cron`]), how the next instant is found (`search`), where clocks change ([`Zone`]), what can
+//! be wrong with all this ([`CronError`]).
+
+mod civil;
+mod cron;
+mod error;
+mod field;
+mod offsets;
+mod parse;
+mod search;
+mod strict;
+mod zone;
+
+pub use cron::{Cron, DstPolicy};
+pub use error::CronError;
+pub use field::Field;
+pub use zone::Zone;
 
 use crate::time::Timestamp;
 use std::fmt;
@@ -17,11 +36,8 @@ pub enum Schedule {
     OnTrigger,
 }
 
-/// A Quartz cron expression in a zone, under a rule for clock changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cron {}
-
-/// A fixed rate: due at `anchor + k * period`, so that every node computes the same instants.
+/// A fixed rate: due at `anchor + k * period` for every whole `k`, so that every node computes the
+/// same instants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Every {
     /// The period in milliseconds, at least 1.
@@ -44,13 +60,48 @@ impl Schedule {
     /// is due at or before `from`; [`Once::Now`] is due one millisecond after it).
     #[must_use]
     pub fn next_after(&self, after: Timestamp, from: Timestamp) -> Option<Timestamp> {
-        let _ = (after, from);
-        None
+        let after = after.max(from);
+        match self {
+            Self::Cron(cron) => cron.next_after(after),
+            Self::Every(every) => every.next_after(after),
+            Self::Once(once) => once.due(from).filter(|due| *due > after),
+            Self::OnTrigger => None,
+        }
+    }
+}
+
+impl Every {
+    /// The first due instant strictly after `after`; none if it cannot be represented.
+    #[must_use]
+    pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        let period = i128::from(self.period_ms);
+        let since_anchor = i128::from(after.as_millis()) - i128::from(self.anchor.as_millis());
+        let elapsed = since_anchor.checked_rem_euclid(period)?;
+        let due = i128::from(after.as_millis()) + period - elapsed;
+        i64::try_from(due).ok().map(Timestamp::from_millis)
+    }
+}
+
+impl Once {
+    fn due(self, from: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Now => from.as_millis().checked_add(1).map(Timestamp::from_millis),
+            Self::At(instant) => Some(instant),
+        }
     }
 }
 
 impl fmt::Display for Schedule {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
+    /// A canonical text: two schedules with the same text are due at the same instants.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cron(cron) => cron.fmt(f),
+            Self::Every(every) => {
+                write!(f, "every {} ms through {}", every.period_ms, every.anchor.as_millis())
+            }
+            Self::Once(Once::Now) => f.write_str("once now"),
+            Self::Once(Once::At(instant)) => write!(f, "once at {}", instant.as_millis()),
+            Self::OnTrigger => f.write_str("on trigger"),
+        }
     }
 }

@@ -1,0 +1,332 @@
+//! Finds the next instant of an expression.
+//!
+//! The search walks from second to year. In each field it goes to the next allowed value; where
+//! that moves the clock, all lesser fields start over. It walks the civil calendar and asks the
+//! zone once, for the result. Only in zones whose clocks change it also asks at each move whether
+//! clocks show such a time, because that is what decides which fires Quartz leaves out near a gap.
+
+use super::civil::{Civil, days_of_month};
+use super::cron::{Days, Fields};
+use super::offsets::Offsets;
+
+pub(super) struct Search<'a> {
+    fields: &'a Fields,
+    offsets: &'a Offsets,
+}
+
+/// What a look at one field came to.
+enum Step {
+    /// The clock stands at a value of the field.
+    Stays,
+    /// The clock was moved to one; lesser fields have to be looked at again.
+    Moved,
+}
+
+/// How instants follow from walls, and gaps from zones, during one search.
+struct Walk<'a> {
+    fields: &'a Fields,
+    /// The zone, if its clocks change and that matters.
+    gaps: Option<&'a Offsets>,
+    /// The first second that may be the result: an instant with `gaps`, else a wall second.
+    first: i64,
+    at: Civil,
+    /// The last date a `W` rule moved the clock to. To come there again is to go in circles.
+    tried: Option<(i32, i32, i32)>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(fields: &'a Fields, offsets: &'a Offsets) -> Self {
+        Self { fields, offsets }
+    }
+
+    /// The year that clocks show at `second`; none if no fire can be that late.
+    pub(super) fn year_of(&self, second: i64) -> Option<i32> {
+        (second < LATEST).then(|| Civil::from_wall(self.offsets.wall_at(second.max(EARLIEST))).year)
+    }
+
+    /// The first fire at or after `second`, by the rule [`super::DstPolicy::Quartz`].
+    pub(super) fn quartz(&self, second: i64, last_year: i32) -> Option<i64> {
+        let first = bounded(second)?;
+        let gaps = (!self.offsets.never_change()).then_some(self.offsets);
+        let wall = self.walk(gaps, first, self.offsets.wall_at(first), last_year)?;
+        Some(self.offsets.later_instant(wall))
+    }
+
+    /// The first fire at or after `second`, by the rule [`super::DstPolicy::Sane`].
+    pub(super) fn sane(&self, second: i64, last_year: i32) -> Option<i64> {
+        let first = bounded(second)?;
+        if self.offsets.never_change() {
+            return self.quartz(second, last_year);
+        }
+        const EVERY_HOUR: u32 = (1 << 24) - 1;
+        if self.fields.hours == EVERY_HOUR {
+            return self.by_elapsed_time(first, last_year);
+        }
+        // Wall times shown for the second time had their turn.
+        let shown = self.offsets.wall_at(first);
+        let from = self.offsets.end_of_repeat(first).unwrap_or(shown);
+        let wall = self.walk(None, from, from, last_year)?;
+        Some(self.offsets.earlier_instant(wall))
+    }
+
+    /// Goes from one stretch of unchanged clocks to the next.
+    fn by_elapsed_time(&self, first: i64, last_year: i32) -> Option<i64> {
+        let mut from = first;
+        loop {
+            let (offset, end) = self.offsets.period_at(from);
+            let wall = self.walk(None, from + offset, from + offset, last_year)?;
+            if wall - offset < end {
+                return Some(wall - offset);
+            }
+            // Nothing is due before `wall` on any clock, and no two clocks of a zone differ by
+            // two days.
+            from = end.max(self.offsets.later_instant(wall - 2 * 86_400));
+        }
+    }
+
+    fn walk(
+        &self,
+        gaps: Option<&'a Offsets>,
+        first: i64,
+        wall: i64,
+        last_year: i32,
+    ) -> Option<i64> {
+        let at = Civil::from_wall(wall);
+        let last_year = last_year.min(super::Cron::LAST_YEAR);
+        Walk { fields: self.fields, gaps, first, at, tried: None }.find(last_year)
+    }
+}
+
+/// Two days before 1970: no clock shows 1970 earlier.
+const EARLIEST: i64 = -2 * 86_400;
+/// 2300-01-03: every clock shows a year after the last one.
+const LATEST: i64 = 10_413_964_800;
+
+fn bounded(second: i64) -> Option<i64> {
+    (second < LATEST).then_some(second.max(EARLIEST))
+}
+
+impl Walk<'_> {
+    /// Ends: each turn but those of a `W` rule moves the clock forward, a `W` rule visits each date
+    /// once, and years are bounded.
+    fn find(mut self, last_year: i32) -> Option<i64> {
+        if self.fields.days == Days::Never {
+            return None;
+        }
+        loop {
+            self.settle();
+            if self.at.year > last_year {
+                return None;
+            }
+            self.second();
+            let looks = [Self::minute, Self::hour, Self::day, Self::month];
+            if looks.iter().any(|look| matches!(look(&mut self), Step::Moved)) {
+                continue;
+            }
+            match self.fields.years.first_from(self.at.year) {
+                None => return None,
+                Some(year) if year == self.at.year => return Some(self.at.wall()),
+                Some(year) => self.go_to_date(year, 1, 1),
+            }
+        }
+    }
+
+    /// Brings fields into their ranges, and the clock to a time that it shows.
+    fn settle(&mut self) {
+        self.at = self.at.settled();
+        let Some(zone) = self.gaps else { return };
+        let wall = self.at.wall();
+        let shown = zone.shown(wall);
+        if shown != wall {
+            self.at = Civil::from_wall(shown);
+        }
+    }
+
+    fn second(&mut self) {
+        match first_from(self.fields.seconds, self.at.second) {
+            Some(second) => self.at.second = second,
+            None => {
+                self.at.second = least(self.fields.seconds);
+                self.at.minute += 1;
+                self.settle();
+            }
+        }
+    }
+
+    fn minute(&mut self) -> Step {
+        let (minute, hour) = match first_from(self.fields.minutes, self.at.minute) {
+            Some(minute) if minute == self.at.minute => return Step::Stays,
+            Some(minute) => (minute, self.at.hour),
+            None => (least(self.fields.minutes), self.at.hour + 1),
+        };
+        (self.at.minute, self.at.second) = (minute, 0);
+        self.go_to_hour(hour)
+    }
+
+    fn hour(&mut self) -> Step {
+        let hours = u64::from(self.fields.hours);
+        let hour = match first_from(hours, self.at.hour) {
+            Some(hour) if hour == self.at.hour => return Step::Stays,
+            Some(hour) => hour,
+            None => {
+                self.at.day += 1;
+                least(hours)
+            }
+        };
+        (self.at.minute, self.at.second) = (0, 0);
+        self.go_to_hour(hour)
+    }
+
+    /// An hour that clocks skip is left for the next one, which in a gap of several hours leads
+    /// past the first one after the gap.
+    fn go_to_hour(&mut self, hour: i32) -> Step {
+        self.at.hour = hour;
+        self.settle();
+        if self.at.hour != hour && hour != 24 {
+            self.at.hour = hour + 1;
+            self.settle();
+        }
+        Step::Moved
+    }
+
+    fn day(&mut self) -> Step {
+        match self.fields.days {
+            Days::Dates(dates) => self.date(dates),
+            Days::BeforeLast(before) => self.before_last(before),
+            Days::WeekdayBeforeLast(before) => {
+                let last = days_of_month(self.at.year, self.at.month);
+                self.nearest_weekday(last - before, 1)
+            }
+            Days::NearestWeekday(date) => self.nearest_weekday(date, date),
+            Days::Weekdays(weekdays) => self.weekday(weekdays),
+            Days::LastWeekday(weekday) => self.last_weekday(weekday),
+            Days::NthWeekday { weekday, nth } => self.nth_weekday(weekday, nth),
+            Days::Never => Step::Stays,
+        }
+    }
+
+    fn date(&mut self, dates: u32) -> Step {
+        let dates = u64::from(dates);
+        let last = days_of_month(self.at.year, self.at.month);
+        match first_from(dates, self.at.day) {
+            Some(day) if day == self.at.day => Step::Stays,
+            Some(day) if day <= last => self.move_to_day(day),
+            _ => self.move_to(self.at.month + 1, least(dates)),
+        }
+    }
+
+    fn before_last(&mut self, before: i32) -> Step {
+        let day = days_of_month(self.at.year, self.at.month) - before;
+        match day - self.at.day {
+            0 => Step::Stays,
+            1.. => self.move_to_day(day),
+            _ => self.move_to(self.at.month + 1, 1),
+        }
+    }
+
+    /// The weekday nearest to `date` of this month. Where that is over, the search goes on at
+    /// `restart` of the next month.
+    ///
+    /// A date that the month does not have is one of a neighbouring month, and so is then the day
+    /// of the week that decides: `31W` means April 30th in a year whose May 1st is a Saturday.
+    fn nearest_weekday(&mut self, date: i32, restart: i32) -> Step {
+        let last = days_of_month(self.at.year, self.at.month);
+        let mut fire = Civil { day: date, ..self.at };
+        fire.day += match fire.weekday() {
+            SATURDAY if date == 1 => 2,
+            SATURDAY => -1,
+            SUNDAY if date == last => -2,
+            SUNDAY => 1,
+            _ => 0,
+        };
+        let wall = fire.wall();
+        let second = self.gaps.map_or(wall, |zone| zone.later_instant(wall));
+        if second < self.first {
+            return self.move_to(self.at.month + 1, restart);
+        }
+        if fire.day == self.at.day {
+            return Step::Stays;
+        }
+        let date = fire.settled();
+        let place = Some((date.year, date.month, date.day));
+        if self.tried == place {
+            return self.move_to(self.at.month + 1, restart);
+        }
+        self.tried = place;
+        self.move_to_day(fire.day)
+    }
+
+    fn weekday(&mut self, weekdays: u32) -> Step {
+        let today = self.at.weekday();
+        let weekdays = u64::from(weekdays);
+        let weekday = first_from(weekdays, today).unwrap_or_else(|| least(weekdays));
+        let ahead = (weekday - today).rem_euclid(7);
+        self.ahead_in_month(ahead)
+    }
+
+    fn last_weekday(&mut self, weekday: i32) -> Step {
+        let ahead = (weekday - self.at.weekday()).rem_euclid(7);
+        let left = days_of_month(self.at.year, self.at.month) - self.at.day;
+        if ahead > left {
+            return self.move_to(self.at.month + 1, 1);
+        }
+        self.ahead_in_month(ahead + (left - ahead) / 7 * 7)
+    }
+
+    fn nth_weekday(&mut self, weekday: i32, nth: i32) -> Step {
+        let ahead = (weekday - self.at.weekday()).rem_euclid(7);
+        let day = self.at.day + ahead;
+        let found_nth = (day + 6) / 7;
+        if found_nth > nth {
+            return self.move_to(self.at.month + 1, 1);
+        }
+        self.ahead_in_month(ahead + (nth - found_nth) * 7)
+    }
+
+    fn ahead_in_month(&mut self, days: i32) -> Step {
+        let day = self.at.day + days;
+        if day > days_of_month(self.at.year, self.at.month) {
+            self.move_to(self.at.month + 1, 1)
+        } else if days > 0 {
+            self.move_to_day(day)
+        } else {
+            Step::Stays
+        }
+    }
+
+    fn month(&mut self) -> Step {
+        let months = u64::from(self.fields.months);
+        match first_from(months, self.at.month) {
+            Some(month) if month == self.at.month => return Step::Stays,
+            Some(month) => self.go_to_date(self.at.year, month, 1),
+            None => self.go_to_date(self.at.year + 1, least(months), 1),
+        }
+        Step::Moved
+    }
+
+    fn move_to_day(&mut self, day: i32) -> Step {
+        self.move_to(self.at.month, day)
+    }
+
+    fn move_to(&mut self, month: i32, day: i32) -> Step {
+        self.go_to_date(self.at.year, month, day);
+        Step::Moved
+    }
+
+    fn go_to_date(&mut self, year: i32, month: i32, day: i32) {
+        self.at = Civil { year, month, day, hour: 0, minute: 0, second: 0 };
+    }
+}
+
+const SUNDAY: i32 = 1;
+const SATURDAY: i32 = 7;
+
+/// The least value of `set` that is not below `from`.
+fn first_from(set: u64, from: i32) -> Option<i32> {
+    let rest = set.checked_shr(from.unsigned_abs()).filter(|rest| *rest != 0)?;
+    i32::try_from(rest.trailing_zeros()).ok().map(|ahead| from + ahead)
+}
+
+fn least(set: u64) -> i32 {
+    i32::try_from(set.trailing_zeros()).unwrap_or(0)
+}
