@@ -1,8 +1,24 @@
 //! What a job is. A [`JobConfig`] is valid once built.
 //!
-//! Its parts in reading order: what can be written ([`Draft`]), how it is checked ([`check`]), what
-//! is wrong with it ([`Problem`]), the syntax of shard parameters ([`parameters`]), durations
+//! Its parts in reading order: the names of its fields ([`field`]), what can be written ([`Draft`]),
+//! how it is checked ([`check()`]), what is wrong with it ([`Problem`]), the syntax of shard
+//! parameters ([`parameters`]), of ElasticJob's command lines ([`command_line`]), durations
 //! ([`duration`]).
+
+mod check;
+pub mod command_line;
+mod draft;
+pub mod duration;
+pub mod field;
+pub mod parameters;
+mod problem;
+
+pub use check::{
+    Checked, DEFAULT_TIMEOUT, Level, MAX_BACKOFF, MAX_EVERY, MAX_RETRIES, MAX_TIMEOUT, MIN_EVERY,
+    PARAMETER_BYTES, check, name_problem,
+};
+pub use draft::{Amount, Draft, Parameters, RetryDraft};
+pub use problem::{Code, Position, Problem, SHOWN_CHARACTERS, Severity, nearest, shown};
 
 use crate::execution::Work;
 use crate::id::{JobName, ShardIndex};
@@ -85,6 +101,14 @@ pub struct Kept {
     pub strategy: Option<String>,
     /// Keys of a newer release, verbatim YAML, by name.
     pub unknown: BTreeMap<String, String>,
+    /// No zone was written: the cron expression is in the zone of whoever reads it.
+    pub no_time_zone: bool,
+    /// `failover` was asked for without `monitorExecution`, which has no effect.
+    pub failover_without_monitor: bool,
+    /// `shardingItemParameters` as written, where the parameters by shard do not say all of it.
+    pub parameters: Option<String>,
+    /// `props.script.command.line` as written, where the script does not say all of it.
+    pub command_line: Option<String>,
 }
 
 /// What happens to a fire that comes due while the shard still runs an earlier one.

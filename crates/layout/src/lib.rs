@@ -1,5 +1,7 @@
 //! Where facts live: every registry key and stored form, ElasticJob's tree on every registry.
 
+pub mod document;
 pub mod keys;
 pub mod plan;
 pub mod record;
+pub mod yaml;
