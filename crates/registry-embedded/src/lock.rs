@@ -1,0 +1,154 @@
+//! Who may write: the kernel's lock on a file, which dies with its holder.
+//!
+//! SQLite's own waiting starves processes: its sleeps grow while others take the lock again within
+//! microseconds. Here waiters sleep in the kernel, and whoever releases lets them go first.
+
+use crate::place::{Place, open_private};
+use crate::{OpenError, clock};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a releaser stays away when others wait: enough for the kernel to wake one.
+const GIVE_WAY: Duration = Duration::from_micros(100);
+
+/// What the holder writes into the file: its id, in a fixed width so that one write replaces it.
+const HOLDER_BYTES: usize = 12;
+
+#[derive(Debug)]
+pub(crate) struct WriterLock {
+    file: File,
+    queue: File,
+}
+
+impl WriterLock {
+    pub(crate) fn open(place: &Place) -> Result<Self, OpenError> {
+        Ok(Self { file: open_private(&place.lock())?, queue: open_private(&place.queue())? })
+    }
+
+    /// Waits for the lock, however long: whoever holds it will release it or die.
+    pub(crate) fn take(&self) -> io::Result<()> {
+        if !try_lock(&self.file, FlockOperation::NonBlockingLockExclusive)? {
+            // Announced so that releasers give way. Not waited for: its holder may be stopped.
+            let announced = try_lock(&self.queue, FlockOperation::NonBlockingLockShared)?;
+            let taken = retrying(|| flock(&self.file, FlockOperation::LockExclusive));
+            if announced {
+                flock(&self.queue, FlockOperation::Unlock)?;
+            }
+            taken?;
+        }
+        self.sign();
+        Ok(())
+    }
+
+    /// Waits at most this long.
+    pub(crate) fn take_within(&self, patience: Duration) -> io::Result<bool> {
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let until = clock::boot_millis().saturating_add(patience);
+        while !try_lock(&self.file, FlockOperation::NonBlockingLockExclusive)? {
+            if clock::boot_millis() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.sign();
+        Ok(true)
+    }
+
+    /// Lets go, and lets those who wait go first.
+    pub(crate) fn release(&self) {
+        let released = flock(&self.file, FlockOperation::Unlock);
+        released.expect("a lock on an open file of ours can be released");
+    }
+
+    /// Stays away for a moment if others wait.
+    pub(crate) fn give_way(&self) {
+        match try_lock(&self.queue, FlockOperation::NonBlockingLockExclusive) {
+            Ok(true) => {
+                let released = flock(&self.queue, FlockOperation::Unlock);
+                released.expect("a lock on an open file of ours can be released");
+            }
+            Ok(false) | Err(_) => std::thread::sleep(GIVE_WAY),
+        }
+    }
+
+    /// For people only: a holder is told by the kernel's lock, never by this.
+    fn sign(&self) {
+        let text = format!("{:<width$}", std::process::id(), width = HOLDER_BYTES);
+        if let Err(error) = self.file.write_all_at(text.as_bytes(), 0) {
+            tracing::debug!(%error, "could not sign the writer's lock");
+        }
+    }
+}
+
+/// Who holds the lock, as far as can be seen from here.
+pub(crate) fn holder(path: &PathBuf) -> String {
+    let signed = fs::read_to_string(path).unwrap_or_default();
+    let Ok(pid) = signed.trim().parse::<u32>() else {
+        return "held by another process".to_owned();
+    };
+    match state_of(pid) {
+        Some('T' | 't') => format!("held by pid {pid} (stopped)"),
+        Some('D') => format!("held by pid {pid} (waiting for the disk)"),
+        Some(_) => format!("held by pid {pid}"),
+        None => format!("held by a process not seen from here, last pid {pid}"),
+    }
+}
+
+/// The state letter in `/proc/PID/stat`, which follows the name in parentheses.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Whether the lock was free. Interrupted calls are made again.
+pub(crate) fn try_lock(file: &File, how: FlockOperation) -> io::Result<bool> {
+    match retrying(|| flock(file, how)) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn retrying(mut call: impl FnMut() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_is_named_and_keeps_others_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::prepare(dir.path()).unwrap();
+        let (one, other) = (WriterLock::open(&place).unwrap(), WriterLock::open(&place).unwrap());
+        one.take().unwrap();
+        assert!(!other.take_within(Duration::from_millis(20)).unwrap());
+        assert_eq!(holder(&place.lock()), format!("held by pid {}", std::process::id()));
+        one.release();
+        assert!(other.take_within(Duration::from_secs(5)).unwrap());
+    }
+
+    #[test]
+    fn a_waiter_gets_the_lock_as_soon_as_it_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::prepare(dir.path()).unwrap();
+        let (one, other) = (WriterLock::open(&place).unwrap(), WriterLock::open(&place).unwrap());
+        one.take().unwrap();
+        let waiter = std::thread::spawn(move || other.take().map(|()| other.release()));
+        std::thread::sleep(Duration::from_millis(20));
+        one.release();
+        one.give_way();
+        waiter.join().unwrap().unwrap();
+    }
+}

@@ -1,0 +1,89 @@
+//! Connections over one directory: they share one tree, hear of each other, and are told apart by
+//! their sessions. Each connection locks as a process of its own would.
+
+use flockwork_registry::client::Client;
+use flockwork_registry::{Event, Key, Op, Scope, SessionState};
+use flockwork_registry_embedded::{Embedded, Options};
+use std::path::Path;
+use std::time::Duration;
+use tempfile::tempdir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+fn join(dir: &Path) -> Client {
+    let (registry, inbox) = Embedded::open(dir, &Options::default()).unwrap();
+    Client::new(registry, inbox, PATIENCE)
+}
+
+#[tokio::test]
+async fn a_second_opening_joins_and_sees_what_the_first_made() {
+    let dir = tempdir().unwrap();
+    let (mut one, mut other) = (join(dir.path()), join(dir.path()));
+    assert_ne!(one.session().await.unwrap(), other.session().await.unwrap());
+    let made = one.commit(vec![Op::create(key("/a"), "1")]).await.unwrap();
+    let read = other.get(&key("/a")).await.unwrap().unwrap();
+    assert_eq!((read.value, read.stamp.created), ("1".into(), made.index));
+    assert_eq!(other.children(&Key::root()).await.unwrap(), Some(vec!["a".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_change_is_told_across_connections() {
+    let dir = tempdir().unwrap();
+    let (mut one, mut other) = (join(dir.path()), join(dir.path()));
+    other.session().await.unwrap();
+    other.watch(&key("/a"), Scope::Value).await.unwrap();
+    other.kept();
+    one.commit(vec![Op::create(key("/a"), "1")]).await.unwrap();
+    let changed = Event::Changed(key("/a"), Scope::Value);
+    while other.next_event().await.expect("the change is told") != changed {}
+}
+
+#[tokio::test]
+async fn what_lives_with_a_session_vanishes_when_it_closes_and_when_it_is_dropped() {
+    let dir = tempdir().unwrap();
+    let mut watching = join(dir.path());
+    watching.session().await.unwrap();
+    watching.watch(&Key::root(), Scope::Children).await.unwrap();
+    for how in ["closed", "dropped"] {
+        let mut leaving = join(dir.path());
+        leaving.commit(vec![Op::create_for_session(key("/s"), "")]).await.unwrap();
+        assert!(watching.get(&key("/s")).await.unwrap().is_some());
+        watching.kept();
+        match how {
+            "closed" => leaving.close().await,
+            _ => drop(leaving),
+        }
+        let changed = Event::Changed(Key::root(), Scope::Children);
+        while watching.get(&key("/s")).await.unwrap().is_some() {
+            while watching.next_event().await.expect(how) != changed {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_closing_nothing_is_taken_and_the_files_are_gone() {
+    let dir = tempdir().unwrap();
+    let (registry, mut inbox) = Embedded::open(dir.path(), &Options::default()).unwrap();
+    while !matches!(inbox.recv().await, Some(Event::Session(SessionState::Live { .. }))) {}
+    registry.close().await;
+    let left = std::fs::read_dir(dir.path().join("sessions")).unwrap().count();
+    assert_eq!(left, 0);
+    while inbox.recv().await.is_some() {}
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_at_the_next_opening_and_numbers_go_on() {
+    let dir = tempdir().unwrap();
+    let mut first = join(dir.path());
+    let made = first.commit(vec![Op::create(key("/a"), "1")]).await.unwrap();
+    first.close().await;
+    let mut second = join(dir.path());
+    assert_eq!(second.get(&key("/a")).await.unwrap().unwrap().stamp.created, made.index);
+    let next = second.commit(vec![Op::Delete(key("/a"), None)]).await.unwrap();
+    assert!(next.index > made.index);
+}
