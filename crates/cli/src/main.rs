@@ -1,6 +1,7 @@
 //! The flockwork command: a node, and questions and commands to the jobs of a registry.
 
 mod args;
+mod commands;
 mod fault;
 mod output;
 
@@ -66,6 +67,8 @@ fn answer(done: Result<(), Fault>) -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Fault> {
-    let _ = command;
-    Ok(())
+    match command {
+        Command::Next(args) => commands::next::run(&args),
+        _ => Ok(()),
+    }
 }

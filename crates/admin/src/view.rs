@@ -1,0 +1,146 @@
+//! What is shown of jobs, servers and shards: by the words of ElasticJob's lifecycle API where it has
+//! them.
+
+use flockwork_core::account::{Claim, Counts, Last, Note};
+use flockwork_core::config::Checked;
+use flockwork_core::id::{InstanceId, JobName, ShardIndex};
+use flockwork_core::time::Timestamp;
+
+/// How a job is, as ElasticJob's statistics call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It is served, and each shard's owner is there.
+    Ok,
+    /// Each of its servers is disabled.
+    Disabled,
+    /// Shards wait for a new owner.
+    ShardingFlag,
+    /// No instance serves it.
+    Crashed,
+    /// Its definition cannot be read by this release.
+    InvalidConfig,
+}
+
+impl Health {
+    /// ElasticJob's word.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Disabled => "DISABLED",
+            Self::ShardingFlag => "SHARDING_FLAG",
+            Self::Crashed => "CRASHED",
+            Self::InvalidConfig => "INVALID_CONFIG",
+        }
+    }
+
+    /// The same as a sentence.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Ok => "served, every shard has its owner",
+            Self::Disabled => "disabled on every server",
+            Self::ShardingFlag => "shards wait for a new owner",
+            Self::Crashed => "no instance serves it",
+            Self::InvalidConfig => "its definition cannot be read",
+        }
+    }
+}
+
+/// How a shard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardHealth {
+    /// Switched off.
+    Disabled,
+    /// It runs.
+    Running,
+    /// Its owner is not there.
+    ShardingFlag,
+    /// It waits for its next fire.
+    Pending,
+}
+
+impl ShardHealth {
+    /// ElasticJob's word.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Disabled => "DISABLED",
+            Self::Running => "RUNNING",
+            Self::ShardingFlag => "SHARDING_FLAG",
+            Self::Pending => "PENDING",
+        }
+    }
+}
+
+/// A job in a list.
+#[derive(Clone, Debug)]
+pub struct JobRow {
+    /// Its name.
+    pub name: JobName,
+    /// How it is.
+    pub health: Health,
+    /// Its schedule as text; none if the definition cannot be read.
+    pub schedule: Option<String>,
+    /// For people.
+    pub description: String,
+    /// How many shards it has; none if the definition cannot be read.
+    pub shards: Option<u32>,
+    /// How many instances serve it.
+    pub instances: usize,
+    /// Its next due instant, if there is one.
+    pub next: Option<Timestamp>,
+}
+
+/// A job in full.
+#[derive(Clone, Debug)]
+pub struct JobDetail {
+    /// Its name.
+    pub name: JobName,
+    /// How it is.
+    pub health: Health,
+    /// Its definition, and what is wrong or odd about it.
+    pub definition: Checked,
+    /// The next due instants, ascending, at most [`NEXT_FIRES`](crate::query::NEXT_FIRES).
+    pub next: Vec<Timestamp>,
+    /// The hosts that serve or served it.
+    pub servers: Vec<ServerRow>,
+    /// Who serves it.
+    pub instances: Vec<InstanceId>,
+    /// Who deals its shards.
+    pub leader: Option<InstanceId>,
+    /// Its shards.
+    pub shards: Vec<ShardRow>,
+}
+
+/// A host of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerRow {
+    /// Its address.
+    pub ip: String,
+    /// Whether the job is enabled there.
+    pub is_enabled: bool,
+}
+
+/// A shard of a job.
+#[derive(Clone, Debug)]
+pub struct ShardRow {
+    /// Which.
+    pub shard: ShardIndex,
+    /// How it is.
+    pub health: ShardHealth,
+    /// The instance it is assigned to, whether that is there or not.
+    pub owner: Option<InstanceId>,
+    /// Whether a crashed run of it was taken over and has not ended.
+    pub is_failover: bool,
+    /// The run under way or released, by its record.
+    pub claim: Option<Claim>,
+    /// The run that ended last, by its record.
+    pub last: Option<Last>,
+    /// What became of its fires.
+    pub counts: Counts,
+    /// What happened to fires that did not run on time, newest last.
+    pub notes: Vec<Note>,
+    /// Why its record cannot be read, if so.
+    pub trouble: Option<String>,
+}
