@@ -77,3 +77,13 @@ where
         (self.connect)()
     }
 }
+
+impl Connect for Box<dyn Connect> {
+    fn describe(&self) -> String {
+        self.as_ref().describe()
+    }
+
+    fn connect(&mut self) -> Result<Link, NoLink> {
+        self.as_mut().connect()
+    }
+}

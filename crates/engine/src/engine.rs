@@ -31,6 +31,17 @@ pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
 /// breaks it must not keep a process from ending.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// Runs a node has at a time if nothing else is said: as many threads as blocking functions may
+/// need then are cheap on any host.
+pub const DEFAULT_MAX_RUNNING: usize = 256;
+
+/// The drain time if nothing else is said: below the 30 s after which Kubernetes kills.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How often a node compares what it believes with what the registry holds, if nothing else is said.
+/// Watches tell it of changes at once; this is for those that were lost.
+pub const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What a node is started with.
 #[derive(Debug)]
 pub struct Start {

@@ -1,7 +1,7 @@
 //! Does what the node decides: one loop per node feeds the state machine and carries out what it
 //! wants done.
 //!
-//! In reading order: the two clocks ([`clock`]), how long the loop may sleep (`timer`), how a
+//! In reading order: who the node is ([`identity`]), the two clocks ([`clock`]), how long the loop may sleep (`timer`), how a
 //! registry is found ([`connect`]), who runs user code ([`executor`]), what the loop is asked from
 //! outside ([`handle`], `trigger`), the loop itself ([`engine`]), and who is told what happened
 //! ([`report`], [`journal`], [`metrics`]). [`signals`] is for programs that want to be stopped by
@@ -12,6 +12,7 @@ pub mod connect;
 pub mod engine;
 pub mod executor;
 pub mod handle;
+pub mod identity;
 pub mod journal;
 pub mod metrics;
 pub mod report;
