@@ -11,11 +11,11 @@ use tempfile::tempdir;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn key(text: &str) -> Key {
-    Key::new(text).unwrap()
+    Key::new(text).expect("a key of these tests reads /part/part")
 }
 
 fn join(dir: &Path) -> Client {
-    let (registry, inbox) = Embedded::open(dir, &Options::default()).unwrap();
+    let (registry, inbox) = Embedded::open(dir, &Options::default()).expect("the directory is fit");
     Client::new(registry, inbox, PATIENCE)
 }
 

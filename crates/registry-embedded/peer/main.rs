@@ -1,0 +1,170 @@
+//! One process over a registry's directory, steered by lines on its standard input and telling what
+//! happens on its standard output. The tests stop and kill it. It ends at the end of its input, so
+//! none is left behind.
+//!
+//! `flockwork-embedded-peer DIR TIMEOUT_MILLIS`, then one of
+//! * `load NAME UNDER_WAY`: commits without end, so many at a time; each makes `/load/NAME-N` and
+//!   sets `/count/NAME`, and is answered by a line `ack N` or `failed N WHY`
+//! * `create KEY VALUE`, `session KEY VALUE`, `get KEY`, `watch KEY`
+//! * `quiet`: no more load
+//! * `close`
+
+use flockwork_registry::{Answer, Event, Inbox, Key, Op, Registry, Request, Scope};
+use flockwork_registry::{SessionState, Ticket};
+use flockwork_registry_embedded::{Embedded, Options};
+use std::error::Error;
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// Tickets from here on are for commands; below, for load.
+const COMMANDS: u64 = 1 << 32;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "flockwork-embedded-peer DIR TIMEOUT_MILLIS";
+    let (dir, timeout) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
+    let session_timeout = Duration::from_millis(timeout.parse()?);
+    let options = Options { session_timeout, ..Options::default() };
+    let (registry, inbox) = match Embedded::open(Path::new(&dir), &options) {
+        Ok(opened) => opened,
+        Err(error) => {
+            tell(&format!("refused {error}"));
+            return Err(error.into());
+        }
+    };
+    let peer = Arc::new(Peer::new(registry));
+    let commanded = Arc::clone(&peer);
+    thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            if let Err(error) = commanded.obey(&line) {
+                tell(&format!("misunderstood {line}: {error}"));
+            }
+        }
+        commanded.close();
+    });
+    peer.listen(inbox);
+    Ok(())
+}
+
+struct Peer {
+    registry: Arc<dyn Registry>,
+    name: Mutex<String>,
+    next: AtomicU64,
+    loading: AtomicBool,
+}
+
+impl Peer {
+    fn new(registry: Arc<dyn Registry>) -> Self {
+        let (name, next) = (Mutex::default(), AtomicU64::new(0));
+        Self { registry, name, next, loading: AtomicBool::new(false) }
+    }
+
+    fn obey(&self, line: &str) -> Result<(), Box<dyn Error>> {
+        let mut words = line.split(' ');
+        let command = words.next().unwrap_or_default();
+        let mut word = || words.next().ok_or("a word is missing");
+        let request = match command {
+            "load" => {
+                word()?.clone_into(&mut *self.name.lock().map_err(|_| "poisoned")?);
+                self.loading.store(true, Ordering::Relaxed);
+                (0..word()?.parse()?).for_each(|_| self.load());
+                return Ok(());
+            }
+            "quiet" => {
+                self.loading.store(false, Ordering::Relaxed);
+                return Ok(());
+            }
+            "close" => {
+                self.close();
+                return Ok(());
+            }
+            "create" => Request::Commit(vec![Op::create(Key::new(word()?)?, word()?.to_owned())]),
+            "session" => {
+                let (key, value) = (Key::new(word()?)?, word()?.to_owned());
+                Request::Commit(vec![Op::create_for_session(key, value)])
+            }
+            "get" => Request::Get(Key::new(word()?)?),
+            "watch" => Request::Watch(Key::new(word()?)?, Scope::Value),
+            other => return Err(format!("no command {other}").into()),
+        };
+        self.registry.submit(Ticket(COMMANDS), request);
+        Ok(())
+    }
+
+    /// Sends one more commit of the load.
+    fn load(&self) {
+        if !self.loading.load(Ordering::Relaxed) {
+            return;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = self.name.lock().map(|name| name.clone()).unwrap_or_default();
+        let made = Key::new(&format!("/load/{name}-{number}")).expect("it reads /part/part");
+        let count = Key::new(&format!("/count/{name}")).expect("it reads /part/part");
+        let ops = vec![Op::create(made, "x".repeat(60)), Op::Set(count, "".into(), None)];
+        self.registry.submit(Ticket(number), Request::Commit(ops));
+    }
+
+    fn listen(&self, mut inbox: Inbox) {
+        while let Some(event) = block_on(inbox.recv()) {
+            match event {
+                Event::Answer(Ticket(number), answer) if number < COMMANDS => {
+                    tell(&match answer {
+                        Answer::Committed(_) => format!("ack {number}"),
+                        other => format!("failed {number} {other:?}"),
+                    });
+                    self.load();
+                }
+                Event::Answer(_, answer) => tell(&format!("answer {answer:?}")),
+                Event::Changed(key, _) => tell(&format!("changed {key}")),
+                Event::Resync => tell("resync"),
+                Event::Session(SessionState::Live { session, .. }) => {
+                    tell(&format!("live {session}"));
+                }
+                Event::Session(SessionState::Suspended { why }) => {
+                    tell(&format!("suspended {why}"));
+                }
+                Event::Session(SessionState::Ended(session)) => tell(&format!("ended {session}")),
+            }
+        }
+        tell("closed");
+    }
+
+    fn close(&self) {
+        block_on(self.registry.close());
+    }
+}
+
+/// Nobody listens any more: the test is over, and so is this.
+fn tell(line: &str) {
+    let mut out = io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
