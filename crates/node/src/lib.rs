@@ -6,9 +6,30 @@
 
 pub mod effect;
 pub mod event;
-mod machine;
 pub mod settings;
 pub mod status;
+
+mod machine;
+mod session;
+mod trust;
+
+mod job;
+mod reads;
+mod slot;
+
+mod tend;
+mod differences;
+mod lead;
+mod fire;
+mod trigger;
+mod runs;
+mod ending;
+mod recover;
+mod leaving;
+
+mod alarms;
+mod answers;
+mod link;
 
 pub use effect::{Account, Effect, Report};
 pub use event::{Define, Event};

@@ -1,51 +1,230 @@
-//! The machine itself.
+//! The machine itself: takes events in, turns to what they concern, and sends what is to be sent.
 
-use crate::{Effect, Event, Settings, Status};
+use crate::alarms::{Alarm, Alarms};
+use crate::job::{Job, JobIx};
+use crate::link::{Heard, Link};
+use crate::reads::Unreadable;
+use crate::runs::LocalRun;
+use crate::trust::Trust;
+use crate::{Define, Effect, Event, Phase, Report, Settings};
+use flockwork_core::execution::RunId;
+use flockwork_core::id::{JobName, ShardIndex};
 use flockwork_core::time::{Mono, Now, Timestamp};
+use flockwork_layout::keys::Facet;
+use flockwork_registry as registry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How soon a read that gave no answer is tried again.
+const REREAD_AFTER: Duration = Duration::from_millis(500);
 
 /// One node.
 #[derive(Debug)]
 pub struct Node {
-    settings: Settings,
+    pub(crate) settings: Settings,
+    pub(crate) trust: Trust,
+    pub(crate) link: Link,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) names: BTreeMap<JobName, JobIx>,
+    pub(crate) runs: BTreeMap<RunId, LocalRun>,
+    pub(crate) last_run: u64,
+    /// Fires that wait for a free place, by due instant.
+    pub(crate) waiting: BTreeSet<(Timestamp, JobIx, ShardIndex)>,
+    pub(crate) alarms: Alarms,
+    /// Jobs about which something was learned since they were last tended.
+    pub(crate) untended: BTreeSet<JobIx>,
+    pub(crate) is_draining: bool,
+    pub(crate) is_drained: bool,
+}
+
+/// One turn of the machine: what time it is, and what is to be done.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) effects: &'a mut Vec<Effect>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn report(&mut self, report: Report) {
+        self.effects.push(Effect::Report(report));
+    }
+
+    pub(crate) fn trouble(&mut self, job: Option<&JobName>, code: &'static str, text: String) {
+        self.report(Report::Trouble { job: job.cloned(), code, text });
+    }
 }
 
 impl Node {
     /// A node that knows nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        let link = Link::new(settings.limits);
+        Self {
+            settings,
+            trust: Trust::default(),
+            link,
+            jobs: Vec::new(),
+            names: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            last_run: 0,
+            waiting: BTreeSet::new(),
+            alarms: Alarms::default(),
+            untended: BTreeSet::new(),
+            is_draining: false,
+            is_drained: false,
+        }
     }
 
     /// Takes one event in. Requests that may share a commit are kept back until
     /// [`Node::flush`].
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
-        let _ = (now, event, effects, &self.settings);
+        let mut turn = Turn { now, effects };
+        match event {
+            Event::Registry(event) => self.hear(&mut turn, event),
+            Event::Define(define) => self.define(&mut turn, &define),
+            Event::Withdraw(name) => {
+                if let Some(ix) = self.names.get(&name) {
+                    self.leave(*ix, "this node withdrew it");
+                }
+            }
+            Event::RunEnded(run, outcome) => self.run_ended(&mut turn, run, outcome),
+            Event::Wake => {}
+            Event::Drain => self.drain(),
+            Event::DrainOver => self.cancel_all(&mut turn),
+        }
+        self.pass_time(&mut turn);
     }
 
     /// Sends what was kept back, in as few commits as it can. To be called when no further event
     /// waits, and at the latest a millisecond after a step.
     pub fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let _ = (now, effects);
+        let mut turn = Turn { now, effects };
+        while let Some(ix) = self.untended.pop_first() {
+            self.tend(&mut turn, ix);
+        }
+        self.admit_waiting(&mut turn);
+        self.link.flush(now.mono, turn.effects);
+        if self.is_draining && !self.is_drained && self.has_left() {
+            self.is_drained = true;
+            turn.effects.push(Effect::Drained);
+        }
     }
 
     /// When [`Event::Wake`] is next due: on the wall clock (the next fire) and on the monotonic one
     /// (the next time-out, back-off or check), whichever comes first.
     #[must_use]
     pub fn wake_at(&self) -> (Option<Timestamp>, Option<Mono>) {
-        (None, None)
+        self.alarms.next()
     }
 
-    /// A copy of what the node knows, for pages and metrics. Costs time in proportion to its jobs.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
-            instance: self.settings.instance.clone(),
-            is_trusted: false,
-            is_draining: false,
-            running: 0,
-            waiting: 0,
-            commits_in_flight: 0,
-            jobs: Vec::new(),
+    /// The job at a place in the list.
+    pub(crate) fn job(&mut self, ix: JobIx) -> &mut Job {
+        &mut self.jobs[ix.0 as usize]
+    }
+
+    fn define(&mut self, turn: &mut Turn<'_>, define: &Define) {
+        let applies = define.apply || define.config.overwrite;
+        let fresh = Job::new(define.config.clone(), applies);
+        let ix = match self.names.get(&define.config.name) {
+            None => {
+                let ix = JobIx(u32::try_from(self.jobs.len()).expect("fewer jobs than memory"));
+                self.jobs.push(fresh);
+                self.names.insert(define.config.name.clone(), ix);
+                ix
+            }
+            Some(ix) => {
+                let job = &mut self.jobs[ix.0 as usize];
+                (job.offered, job.applies) = (fresh.offered, applies);
+                if matches!(job.phase, Phase::Refused | Phase::Left | Phase::Removed) {
+                    (job.phase, job.leaving) = (Phase::Joining, None);
+                }
+                *ix
+            }
+        };
+        if self.trust.session().is_some() {
+            self.begin(ix);
+        }
+        let _ = turn;
+        self.untended.insert(ix);
+    }
+
+    fn hear(&mut self, turn: &mut Turn<'_>, event: registry::Event) {
+        match event {
+            registry::Event::Session(state) => self.session_changed(turn, state),
+            registry::Event::Resync => self.resync(),
+            registry::Event::Changed(key, _) => {
+                let Some((name, facet)) = self.settings.namespace.parse(&key) else { return };
+                let Some(ix) = self.names.get(&name).copied() else { return };
+                self.look(ix, facet);
+            }
+            registry::Event::Answer(ticket, answer) => match self.link.answered(ticket, answer) {
+                Heard::Nothing => {}
+                Heard::Read(ix, facet, answer) => self.heard_read(turn, ix, facet, answer),
+                Heard::Committed(members, receipt) => {
+                    for member in members {
+                        self.committed(turn, member, receipt.index);
+                    }
+                }
+                Heard::Refused(member, refusal) => self.refused(turn, member, &refusal),
+                Heard::Failed(members, failure) => self.failed(turn, members, &failure),
+            },
+        }
+    }
+
+    fn heard_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        facet: Facet,
+        answer: registry::Answer,
+    ) {
+        match facet {
+            Facet::Running(shard) => return self.mark_read(turn, ix, shard, &answer),
+            Facet::Instance(_) => return self.own_node_read(turn, ix, &answer),
+            _ => {}
+        }
+        match self.read_answered(ix, facet.clone(), answer) {
+            Ok(()) => self.learned(turn, ix, &facet),
+            Err(Unreadable::NotAnswered(_)) => {
+                self.alarms.add(turn.now.mono.plus(REREAD_AFTER), Alarm::Reconcile(ix));
+            }
+            Err(Unreadable::NotUnderstood(text)) => {
+                let name = self.job(ix).name.clone();
+                turn.trouble(Some(&name), "NOT_READABLE", format!("{facet:?}: {text}"));
+            }
+        }
+    }
+
+    /// Something was learned about a job.
+    fn learned(&mut self, turn: &mut Turn<'_>, ix: JobIx, facet: &Facet) {
+        match facet {
+            Facet::Record(shard) => self.record_read(turn, ix, *shard),
+            Facet::Owner(shard) => self.owner_read(turn, ix, *shard),
+            Facet::Instances => self.instances_read(turn, ix),
+            Facet::Retries => self.retries_read(ix),
+            _ => {}
+        }
+        self.untended.insert(ix);
+    }
+
+    /// Turns to all that is due by now.
+    fn pass_time(&mut self, turn: &mut Turn<'_>) {
+        while let Some((at, ix)) = self.alarms.pop_due(turn.now.wall) {
+            if self.job(ix).next == Some(at) {
+                self.fire(turn, ix);
+            }
+        }
+        while let Some(alarm) = self.alarms.pop(turn.now.mono) {
+            match alarm {
+                Alarm::Timeout(run) => self.run_timed_out(turn, run),
+                Alarm::Overdue(run) => self.run_overdue(turn, run),
+                Alarm::TrustEnd => self.trust_ended(turn),
+                Alarm::Look(ix, shard) => self.look_again(turn, ix, shard),
+                Alarm::Tend(ix) => {
+                    self.untended.insert(ix);
+                }
+                Alarm::Reconcile(ix) => self.reread(ix),
+                Alarm::Send => {}
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! A node's view of itself, for pages, metrics and people.
 
+use crate::job::{Job, Shard};
+use crate::machine::Node;
+use flockwork_core::execution::Source;
 use flockwork_core::execution::{Fire, Run};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
-use flockwork_core::time::Timestamp;
+use flockwork_core::time::{Mono, Timestamp};
 use std::sync::Arc;
 
 /// A whole node.
@@ -10,8 +13,10 @@ use std::sync::Arc;
 pub struct Status {
     /// Who it is.
     pub instance: InstanceId,
-    /// Whether its session is proven: whether it may start anything.
-    pub is_trusted: bool,
+    /// Whether its session is in doubt or gone, so that it starts nothing.
+    pub is_suspended: bool,
+    /// Until when, on the monotonic clock, the session is proven.
+    pub trusted_until: Mono,
     /// Whether it is on its way out.
     pub is_draining: bool,
     /// Runs under way.
@@ -35,6 +40,10 @@ pub enum Phase {
     Refused,
     /// It is being left.
     Leaving,
+    /// It is no longer served here.
+    Left,
+    /// It is gone from the registry.
+    Removed,
 }
 
 /// One job on this node.
@@ -67,8 +76,56 @@ pub struct ShardStatus {
     pub run: Option<Arc<Run>>,
     /// A fire that waits here for a free place.
     pub waiting: Option<Fire>,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
     /// The last outcome's code, if this node knows it.
     pub last: Option<&'static str>,
     /// Fires run by this node.
     pub ran: u64,
+}
+
+impl Node {
+    /// A copy of what the node knows, for pages and metrics. Costs time in proportion to its jobs.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            instance: self.settings.instance.clone(),
+            is_suspended: !self.trust.is_hoped_for(),
+            trusted_until: self.trust.until(),
+            is_draining: self.is_draining,
+            running: self.runs.len(),
+            waiting: self.waiting.len(),
+            commits_in_flight: self.link.commits_in_flight(),
+            jobs: self.jobs.iter().map(|job| self.job_status(job)).collect(),
+        }
+    }
+
+    fn job_status(&self, job: &Job) -> JobStatus {
+        let instances = job.view.instances.last_seen();
+        JobStatus {
+            name: job.name.clone(),
+            phase: job.phase,
+            schedule: job.schedule.clone(),
+            next: job.next,
+            instances: instances.map_or_else(Vec::new, |all| all.iter().cloned().collect()),
+            leader: job.view.leader.last_seen().cloned(),
+            shards: (0..)
+                .zip(job.shards.iter().take(job.count()))
+                .map(|(i, shard)| self.shard_status(i, shard))
+                .collect(),
+        }
+    }
+
+    fn shard_status(&self, index: ShardIndex, shard: &Shard) -> ShardStatus {
+        let run = shard.run.and_then(|id| self.runs.get(&id)).and_then(|run| run.run.clone());
+        ShardStatus {
+            shard: index,
+            owner: shard.owner.last_seen().cloned(),
+            run,
+            waiting: shard.waits_since.map(|due| Fire { due, source: Source::Schedule }),
+            is_disabled: shard.disabled.held().is_some(),
+            last: shard.last_code,
+            ran: shard.ran,
+        }
+    }
 }

@@ -1,0 +1,63 @@
+//! What the node wants to be woken for: one queue of due instants on the wall clock for all jobs,
+//! one of deadlines on the monotonic clock.
+
+use crate::job::JobIx;
+use flockwork_core::execution::RunId;
+use flockwork_core::id::ShardIndex;
+use flockwork_core::time::{Mono, Timestamp};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alarm {
+    /// A run has had its time.
+    Timeout(RunId),
+    /// A run that was told to stop should have by now.
+    Overdue(RunId),
+    /// The session can no longer be proven.
+    TrustEnd,
+    /// A shard that waits for something is looked at again.
+    Look(JobIx, ShardIndex),
+    /// A job is looked at again.
+    Tend(JobIx),
+    /// All that is believed about a job is read again.
+    Reconcile(JobIx),
+    /// What was held back may be sent.
+    Send,
+}
+
+/// Both queues.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms {
+    due: BinaryHeap<Reverse<(Timestamp, JobIx)>>,
+    deadlines: BinaryHeap<Reverse<(Mono, Alarm)>>,
+}
+
+impl Alarms {
+    /// A job is due at an instant. Whoever is told compares with what the job says now: an entry
+    /// that no longer holds is passed over.
+    pub(crate) fn add_due(&mut self, at: Timestamp, job: JobIx) {
+        self.due.push(Reverse((at, job)));
+    }
+
+    pub(crate) fn add(&mut self, at: Mono, alarm: Alarm) {
+        self.deadlines.push(Reverse((at, alarm)));
+    }
+
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, JobIx)> {
+        self.due.peek().filter(|Reverse((at, _))| *at <= now)?;
+        self.due.pop().map(|Reverse(entry)| entry)
+    }
+
+    pub(crate) fn pop(&mut self, now: Mono) -> Option<Alarm> {
+        self.deadlines.peek().filter(|Reverse((at, _))| *at <= now)?;
+        self.deadlines.pop().map(|Reverse((_, alarm))| alarm)
+    }
+
+    /// The earliest of each.
+    pub(crate) fn next(&self) -> (Option<Timestamp>, Option<Mono>) {
+        let due = self.due.peek().map(|Reverse((at, _))| *at);
+        (due, self.deadlines.peek().map(|Reverse((at, _))| *at))
+    }
+}

@@ -1,0 +1,395 @@
+//! What commits have become: done, refused, failed, or not known.
+
+use crate::alarms::Alarm;
+use crate::job::JobIx;
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::runs::Stage;
+use crate::slot::Held;
+use crate::Report;
+use flockwork_core::account::{Hold, Reason};
+use flockwork_core::execution::RunId;
+use flockwork_core::id::ShardIndex;
+use flockwork_layout::keys::Facet;
+use flockwork_registry::{Failure, Index, Lifetime, Op, Refusal, Stamp, Why};
+use std::time::Duration;
+
+/// How long a change waits that the registry could not take.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long a change waits that the registry does not want: a person must act first.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
+impl Node {
+    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, member: Member, index: Index) {
+        match member.aim {
+            Aim::Parent => {}
+            Aim::Tree(ix) => {
+                self.job(ix).under_way.tree = false;
+                for facet in [Facet::Job, Facet::Config, Facet::OwnJob] {
+                    self.look(ix, facet);
+                }
+            }
+            Aim::Config(ix) => {
+                let job = self.job(ix);
+                job.under_way.config = false;
+                let job = job.name.clone();
+                turn.report(Report::Serving { job, differences: Vec::new(), applied: true });
+                self.look(ix, Facet::Config);
+            }
+            Aim::Register(ix) => self.registered(turn, ix),
+            Aim::Elect(ix) => self.elected(turn, ix, &member.ops, index),
+            Aim::Assign(ix) => self.assigned(turn, ix, &member.ops, index),
+            Aim::Trigger(ix) => self.trigger_answered(ix),
+            Aim::Leave(ix) => self.left(turn, ix),
+            Aim::Claim(id) => {
+                let stamp = self.record_stamp(&member, index);
+                self.claimed(turn, id, stamp);
+            }
+            Aim::End(id) => {
+                let stamp = self.record_stamp(&member, index);
+                self.end_known(turn, id, stamp);
+            }
+            Aim::Undo(id) => {
+                let stamp = self.record_stamp(&member, index);
+                self.taken_back(turn, id, stamp);
+            }
+            Aim::Account(ix, shard) => self.accounted(turn, ix, shard, &member, index),
+        }
+    }
+
+    /// The stamp that a commit has given to the record its member wrote.
+    fn record_stamp(&self, member: &Member, index: Index) -> Stamp {
+        let fresh = Stamp { created: index, modified: index, version: 0 };
+        let is_record =
+            |op: &&Op| matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_))));
+        match member.ops.iter().find(is_record) {
+            Some(Op::Set(_, _, Some(old))) => {
+                Stamp { modified: index, version: old.version + 1, ..*old }
+            }
+            _ => fresh,
+        }
+    }
+
+    fn taken_back(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let before = run.before.clone();
+        let Some((ix, shard)) = self.abandon(id) else { return };
+        let state = &mut self.job(ix).shards[shard as usize];
+        state.record.wrote(Some(Held { value: before, stamp, session: None }));
+        let until = turn.now.wall;
+        if state.hold.is_none() {
+            state.hold = Some(Hold { until, reason: Reason::NoRegistry });
+        }
+        self.consider(turn, ix, shard);
+    }
+
+    fn accounted(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        member: &Member,
+        index: Index,
+    ) {
+        let wrote_record = member
+            .ops
+            .iter()
+            .any(|op| matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_)))));
+        let stamp = self.record_stamp(member, index);
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        let Some((stored, notes)) = state.accounting.take() else { return };
+        if wrote_record {
+            state.record.wrote(Some(Held { value: stored, stamp, session: None }));
+        }
+        self.report_notes(turn, ix, shard, &notes);
+        self.consider(turn, ix, shard);
+        self.untended.insert(ix);
+    }
+
+    /// One member's condition did not hold. What is missing is made, what is gone is left out;
+    /// otherwise what the member was based on is read again.
+    pub(crate) fn refused(&mut self, turn: &mut Turn<'_>, mut member: Member, refusal: &Refusal) {
+        if member.may_be_repaired() && self.repair(&mut member, refusal) {
+            return;
+        }
+        let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
+        match member.aim {
+            Aim::Parent => {}
+            Aim::Claim(id) => self.claim_refused(turn, id, facet),
+            Aim::End(id) => self.superseded(turn, id),
+            Aim::Undo(id) => {
+                // Someone has taken the shard over meanwhile: it is theirs.
+                if let Some((ix, shard)) = self.abandon(id) {
+                    self.look(ix, Facet::Record(shard));
+                }
+            }
+            Aim::Account(ix, shard) => {
+                if let Some(state) = self.job(ix).shard(shard) {
+                    state.accounting = None;
+                }
+                self.look(ix, Facet::Record(shard));
+                if let Some(facet @ Facet::Instance(_)) = facet {
+                    let _ = facet;
+                    self.look(ix, Facet::Instances);
+                }
+            }
+            Aim::Tree(ix)
+            | Aim::Config(ix)
+            | Aim::Register(ix)
+            | Aim::Elect(ix)
+            | Aim::Assign(ix)
+            | Aim::Trigger(ix)
+            | Aim::Leave(ix) => self.refused_for_job(turn, ix, member.aim, facet),
+        }
+    }
+
+    fn claim_refused(&mut self, turn: &mut Turn<'_>, id: RunId, facet: Option<Facet>) {
+        let Some((ix, shard)) = self.abandon(id) else { return };
+        match facet {
+            Some(Facet::Running(_)) => {
+                self.look(ix, Facet::Record(shard));
+                self.look(ix, Facet::Running(shard));
+            }
+            Some(Facet::Owner(_)) => self.look(ix, Facet::Owner(shard)),
+            Some(Facet::Instance(_)) => {
+                self.look(ix, Facet::Instances);
+                self.look(ix, Facet::Record(shard));
+            }
+            _ => self.look(ix, Facet::Record(shard)),
+        }
+        let again = self.settings.reconcile_interval;
+        self.look_later(turn, ix, shard, again);
+    }
+
+    /// A change of a job's own nodes did not happen: reads again what it was based on.
+    fn refused_for_job(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        aim: Aim,
+        facet: Option<Facet>,
+    ) {
+        self.no_longer_under_way(ix, aim);
+        let me = self.settings.instance.clone();
+        let based_on: &[Facet] = match aim {
+            Aim::Tree(_) => &[Facet::Job, Facet::Config, Facet::OwnJob],
+            Aim::Config(_) => &[Facet::Config],
+            Aim::Register(_) => &[Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())],
+            Aim::Elect(_) => &[Facet::Leader],
+            Aim::Assign(_) => &[Facet::Leader, Facet::Plan, Facet::Sharding, Facet::Necessary],
+            Aim::Trigger(_) => &[Facet::Trigger(me.clone())],
+            _ => &[],
+        };
+        for read in based_on {
+            self.look(ix, read.clone());
+        }
+        if let Some(facet) = facet
+            && !based_on.contains(&facet)
+        {
+            self.look(ix, facet);
+        }
+        // A shard that still runs cannot be taken away yet; nothing will tell when it can.
+        if matches!(aim, Aim::Assign(_)) {
+            self.alarms.add(turn.now.mono.plus(Duration::from_secs(1)), Alarm::Tend(ix));
+        }
+        self.untended.insert(ix);
+    }
+
+    fn no_longer_under_way(&mut self, ix: JobIx, aim: Aim) {
+        let under_way = &mut self.job(ix).under_way;
+        match aim {
+            Aim::Tree(_) => under_way.tree = false,
+            Aim::Config(_) => under_way.config = false,
+            Aim::Register(_) => under_way.register = false,
+            Aim::Elect(_) => under_way.elect = false,
+            Aim::Assign(_) => under_way.assign = false,
+            Aim::Trigger(_) => under_way.trigger = false,
+            Aim::Leave(_) => under_way.leave = false,
+            _ => {}
+        }
+    }
+
+    /// Changes a member and sends it once more, if that may help; says whether it does.
+    fn repair(&mut self, member: &mut Member, refusal: &Refusal) -> bool {
+        if refusal.why == Why::NoParent {
+            return self.make_parent(member, refusal);
+        }
+        if member.aim == Aim::Parent || refusal.at >= member.ops.len() {
+            return false;
+        }
+        let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
+        let op = &member.ops[refusal.at];
+        let is_gone = refusal.why == Why::Absent;
+        let replacement = match (&facet, op) {
+            // What was to be deleted is not there.
+            (
+                Some(
+                    Facet::Running(_)
+                    | Facet::Failover(_)
+                    | Facet::Retry(_)
+                    | Facet::Instance(_)
+                    | Facet::Leader
+                    | Facet::Owner(_)
+                    | Facet::Disabled(_)
+                    | Facet::Necessary,
+                ),
+                Op::Delete(..),
+            ) if is_gone => None,
+            // A mark of take-over that was left stands for this one.
+            (Some(Facet::Failover(_)), Op::Create { .. }) if refusal.why == Why::Exists => None,
+            (Some(Facet::Running(_)), Op::Set(key, value, _)) if is_gone => Some(Op::Create {
+                key: key.clone(),
+                value: value.clone(),
+                lifetime: Lifetime::Lasting,
+                sequence: false,
+            }),
+            (Some(Facet::Retry(_)), Op::Create { key, value, .. }) if refusal.why == Why::Exists => {
+                Some(Op::Set(key.clone(), value.clone(), None))
+            }
+            _ => return false,
+        };
+        match replacement {
+            Some(op) => member.ops[refusal.at] = op,
+            None => {
+                member.ops.remove(refusal.at);
+            }
+        }
+        if member.ops.is_empty() {
+            return false;
+        }
+        self.link.gather_first(member.clone());
+        true
+    }
+
+    /// Makes the missing parent first. ElasticJob's election folders come and go by themselves.
+    fn make_parent(&mut self, member: &Member, refusal: &Refusal) -> bool {
+        let Some(parent) = refusal.key.parent() else { return false };
+        // A job that was removed must not come back by way of its shards' marks.
+        let is_mark = matches!(
+            self.settings.namespace.parse(&refusal.key),
+            Some((_, Facet::Running(_) | Facet::Failover(_) | Facet::Owner(_)))
+        );
+        if is_mark {
+            return false;
+        }
+        self.link.gather_first(member.clone());
+        self.link.gather_first(Member {
+            repairs: member.repairs,
+            ..Member::new(Aim::Parent, vec![Op::create(parent, "")])
+        });
+        true
+    }
+
+    /// A commit as a whole has failed, or may have.
+    pub(crate) fn failed(&mut self, turn: &mut Turn<'_>, members: Vec<Member>, failure: &Failure) {
+        let pause = match failure {
+            Failure::Unknown(_) | Failure::SessionEnded(_) => Duration::ZERO,
+            Failure::NotSent(_) => PAUSE,
+            Failure::Full(_) => LONG_PAUSE / 10,
+            Failure::TooLarge { .. } | Failure::Denied(_) => LONG_PAUSE,
+        };
+        if !pause.is_zero() {
+            let until = turn.now.mono.plus(pause);
+            self.link.pause(until);
+            self.alarms.add(until, Alarm::Send);
+            turn.trouble(None, failure_code(failure), failure.to_string());
+        }
+        for member in members {
+            match member.aim {
+                Aim::Parent => {}
+                Aim::Claim(id) => self.claim_failed(turn, id, failure),
+                Aim::End(id) => self.end_failed(id, member, failure),
+                Aim::Undo(id) => self.undo_failed(id, member, failure),
+                Aim::Account(ix, shard) => {
+                    if let Some(state) = self.job(ix).shard(shard) {
+                        state.accounting = None;
+                    }
+                    self.look(ix, Facet::Record(shard));
+                }
+                Aim::Tree(ix)
+                | Aim::Config(ix)
+                | Aim::Register(ix)
+                | Aim::Elect(ix)
+                | Aim::Assign(ix)
+                | Aim::Trigger(ix)
+                | Aim::Leave(ix) => self.failed_for_job(turn, ix, member, failure),
+            }
+        }
+    }
+
+    fn claim_failed(&mut self, turn: &mut Turn<'_>, id: RunId, failure: &Failure) {
+        if failure.may_have_happened() {
+            let Some(run) = self.runs.get_mut(&id) else { return };
+            run.stage = Stage::Doubted;
+            let (ix, shard) = (run.ix, run.shard);
+            return self.look(ix, Facet::Record(shard));
+        }
+        if let Some((ix, shard)) = self.abandon(id) {
+            self.look_later(turn, ix, shard, PAUSE);
+        }
+    }
+
+    fn end_failed(&mut self, id: RunId, member: Member, failure: &Failure) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let (ix, shard) = (run.ix, run.shard);
+        match failure {
+            Failure::Unknown(_) => {
+                run.stage = Stage::EndDoubted;
+                self.look(ix, Facet::Record(shard));
+            }
+            // Told again under the next session.
+            Failure::SessionEnded(_) => run.stage = Stage::Ended,
+            _ => self.link.gather(member),
+        }
+    }
+
+    fn undo_failed(&mut self, id: RunId, member: Member, failure: &Failure) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let (ix, shard) = (run.ix, run.shard);
+        match failure {
+            Failure::Unknown(_) => self.look(ix, Facet::Record(shard)),
+            Failure::SessionEnded(_) => {}
+            _ => self.link.gather(member),
+        }
+    }
+
+    /// What a job's own nodes are now is read; what is to be done follows from that.
+    fn failed_for_job(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        member: Member,
+        failure: &Failure,
+    ) {
+        match failure {
+            Failure::SessionEnded(_) => self.no_longer_under_way(ix, member.aim),
+            Failure::Unknown(_) => {
+                self.refused_for_job(turn, ix, member.aim, None);
+                for op in &member.ops {
+                    if let Some((_, facet)) = self.settings.namespace.parse(op.key()) {
+                        self.look(ix, facet);
+                    }
+                }
+            }
+            _ => self.link.gather(member),
+        }
+    }
+
+    /// Whether a run waits to learn what a lost answer meant.
+    pub(crate) fn is_in_doubt(&self, id: RunId) -> bool {
+        self.runs.get(&id).is_some_and(|run| {
+            matches!(run.stage, Stage::Doubted | Stage::EndDoubted | Stage::TakingBack)
+        })
+    }
+}
+
+fn failure_code(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Unknown(_) => "OUTCOME_UNKNOWN",
+        Failure::NotSent(_) => "REGISTRY_UNAVAILABLE",
+        Failure::SessionEnded(_) => "SESSION_ENDED",
+        Failure::TooLarge { .. } => "TOO_LARGE",
+        Failure::Full(_) => "REGISTRY_FULL",
+        Failure::Denied(_) => "REGISTRY_DENIED",
+    }
+}

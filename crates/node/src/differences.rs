@@ -1,0 +1,30 @@
+//! What the registry's definition says otherwise than a node's own, for people.
+
+use flockwork_core::config::JobConfig;
+use flockwork_layout::document;
+use std::collections::BTreeMap;
+
+/// One line for each setting that differs: `key: registry's value (this node: own value)`. What
+/// only concerns this node (`overwrite`) is not compared.
+pub(crate) fn differences(registry: &JobConfig, own: &JobConfig) -> Vec<String> {
+    let (registry, own) = (document::encode(registry), document::encode(own));
+    let (registry, own) = (settings(&registry), settings(&own));
+    let keys: std::collections::BTreeSet<&str> =
+        registry.keys().chain(own.keys()).copied().filter(|key| *key != "overwrite").collect();
+    let shown = |value: Option<&&str>| value.map_or("not set", |value| *value).to_owned();
+    keys.into_iter()
+        .filter(|key| registry.get(key) != own.get(key))
+        .map(|key| {
+            format!("{key}: {} (this node: {})", shown(registry.get(key)), shown(own.get(key)))
+        })
+        .collect()
+}
+
+/// The document's lines by key; keys stand on lines of their own.
+fn settings(document: &str) -> BTreeMap<&str, &str> {
+    document
+        .lines()
+        .filter_map(|line| line.trim_start().split_once(':'))
+        .map(|(key, value)| (key, value.trim()))
+        .collect()
+}

@@ -1,0 +1,232 @@
+//! Firing: what a shard that is due, and free, is to do.
+
+use crate::alarms::Alarm;
+use crate::job::JobIx;
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::{Account, Report};
+use flockwork_core::account::{Hold, Note, Policy, Reason, Settled, settle};
+use flockwork_core::execution::{Fire, Source};
+use flockwork_core::id::ShardIndex;
+use flockwork_core::time::Timestamp;
+use flockwork_layout::keys::Facet;
+use flockwork_layout::record;
+use flockwork_registry::Op;
+use std::time::Duration;
+
+impl Node {
+    /// A job is due.
+    pub(crate) fn fire(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        self.arm(turn, ix);
+        for shard in 0..self.job(ix).count() {
+            let shard = ShardIndex::try_from(shard).expect("shards are counted in 32 bits");
+            self.consider(turn, ix, shard);
+        }
+    }
+
+    /// Whether this node may run anything of a shard that it owns.
+    fn may_own(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
+        let me = self.settings.instance.clone();
+        let session = self.trust.session();
+        let job = self.job(ix);
+        let is_mine = job
+            .shards
+            .get(shard as usize)
+            .is_some_and(|shard| shard.owner.value().is_some_and(|owner| *owner == me));
+        is_mine
+            && job.registered == session
+            && job.plan_in_force().is_some()
+            && job.is_enabled(&me) == Some(true)
+    }
+
+    /// Looks at one shard and does what is to be done now.
+    pub(crate) fn consider(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
+        if !self.may_start(turn.now) || !self.serves(ix) {
+            return;
+        }
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        if state.run.is_some() || state.is_accounting() {
+            return;
+        }
+        let Some(stored) = self.record_of(ix, shard) else {
+            if self.may_own(ix, shard) {
+                self.look_quietly(ix, Facet::Record(shard));
+            }
+            return;
+        };
+        if stored.record.claim.is_some() {
+            return self.consider_claim(turn, ix, shard, &stored);
+        }
+        if !self.may_own(ix, shard) {
+            return;
+        }
+        self.consider_due(turn, ix, shard, stored);
+    }
+
+    /// A free shard of this node's: settles what came due.
+    fn consider_due(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        stored: record::Stored,
+    ) {
+        let job = self.job(ix);
+        let (Some(config), Some(plan)) = (job.config.clone(), job.plan_in_force()) else { return };
+        let (from, alive) = (plan.from(shard), plan.alive);
+        let Some(state) = job.shard(shard) else { return };
+        let Some(is_disabled) = state.disabled.known().map(|held| held.is_some()) else { return };
+        if is_disabled {
+            let until = turn.now.wall.plus(Duration::from_millis(1));
+            state.hold = Some(Hold { until, reason: Reason::Disabled });
+        }
+        let hold = state.hold;
+        let is_triggered = state.is_triggered && !is_disabled;
+        let policy = Policy::of(&config, from);
+        let settled = settle(&policy, stored.record.through, alive, hold, turn.now.wall);
+        let settled = match settled {
+            Settled { notes, run: None } if is_triggered => {
+                let due = trigger_instant(&stored, turn.now.wall);
+                Settled { notes, run: Some(Fire { due, source: Source::Trigger }) }
+            }
+            settled => settled,
+        };
+        match settled.run {
+            None if settled.notes.is_empty() => self.no_longer_waits(ix, shard),
+            None => {
+                self.no_longer_waits(ix, shard);
+                self.account(ix, shard, stored, &settled.notes);
+            }
+            Some(fire) if self.is_next(fire) => self.claim(turn, ix, shard, stored, fire, settled.notes),
+            Some(fire) => self.wait(ix, shard, fire),
+        }
+    }
+
+    /// Whether another run may start.
+    pub(crate) fn has_room(&self) -> bool {
+        self.runs.len() < self.settings.max_running
+    }
+
+    /// Whether a fire may run now: there is room, and none that was due earlier waits for it.
+    fn is_next(&self, fire: Fire) -> bool {
+        self.has_room() && self.waiting.first().is_none_or(|(due, ..)| *due >= fire.due)
+    }
+
+    /// Waits for a free place, in the order of due instants.
+    fn wait(&mut self, ix: JobIx, shard: ShardIndex, fire: Fire) {
+        let Some(state) = self.jobs[ix.0 as usize].shard(shard) else { return };
+        if state.waits_since.is_none() {
+            state.waits_since = Some(fire.due);
+            self.waiting.insert((fire.due, ix, shard));
+        }
+    }
+
+    pub(crate) fn no_longer_waits(&mut self, ix: JobIx, shard: ShardIndex) {
+        let Some(state) = self.jobs[ix.0 as usize].shard(shard) else { return };
+        if let Some(due) = state.waits_since.take() {
+            self.waiting.remove(&(due, ix, shard));
+        }
+    }
+
+    /// Lets those in that wait for a free place, the longest due first.
+    pub(crate) fn admit_waiting(&mut self, turn: &mut Turn<'_>) {
+        let mut left = self.waiting.len();
+        while left > 0 && self.has_room() {
+            let Some((_, ix, shard)) = self.waiting.pop_first() else { return };
+            if let Some(state) = self.job(ix).shard(shard) {
+                state.waits_since = None;
+            }
+            left -= 1;
+            self.consider(turn, ix, shard);
+        }
+    }
+
+    /// Writes down what became of fires that no run is claimed for.
+    pub(crate) fn account(
+        &mut self,
+        ix: JobIx,
+        shard: ShardIndex,
+        mut stored: record::Stored,
+        notes: &[Note],
+    ) {
+        stored.record.account(notes);
+        let op = self.write_record(ix, shard, &stored);
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        state.accounting = Some((stored, notes.to_vec()));
+        state.hold = None;
+        self.link.gather(Member::new(Aim::Account(ix, shard), vec![op]));
+    }
+
+    /// Writes a record over the state of it that was read.
+    pub(crate) fn write_record(
+        &mut self,
+        ix: JobIx,
+        shard: ShardIndex,
+        stored: &record::Stored,
+    ) -> Op {
+        let key = self.key(ix, &Facet::Record(shard));
+        let value = record::encode(stored);
+        let held = self.job(ix).shards[shard as usize].record.held().map(|held| held.stamp);
+        match held {
+            None => Op::create(key, value),
+            stamp => Op::Set(key, value, stamp),
+        }
+    }
+
+    pub(crate) fn report_notes(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        notes: &[Note],
+    ) {
+        for note in notes {
+            let job = self.job(ix).name.clone();
+            turn.report(Report::Accounted(Account {
+                job,
+                shard,
+                fate: note.fate,
+                reason: note.reason,
+                fires: note.span.fires,
+                first: note.span.first,
+                last: note.span.last,
+            }));
+        }
+    }
+
+    /// Looks at a shard again after a while; at most one look is scheduled for each.
+    pub(crate) fn look_later(
+        &mut self,
+        turn: &Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        after: Duration,
+    ) {
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        if !std::mem::replace(&mut state.is_alarmed, true) {
+            self.alarms.add(turn.now.mono.plus(after), Alarm::Look(ix, shard));
+        }
+    }
+
+    pub(crate) fn look_again(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        state.is_alarmed = false;
+        let is_elsewhere = state.run.is_none()
+            && !state.is_accounting()
+            && state.record.value().is_some_and(|stored| stored.record.claim.is_some());
+        if is_elsewhere && !self.is_own_retry(ix, shard) {
+            self.look(ix, Facet::Record(shard));
+        }
+        self.consider(turn, ix, shard);
+    }
+}
+
+/// A trigger's fire is named by its own instant, which no other run of the shard has.
+fn trigger_instant(stored: &record::Stored, now: Timestamp) -> Timestamp {
+    let after_last = stored
+        .record
+        .last
+        .as_ref()
+        .map_or(now, |last| last.fire.due.plus(Duration::from_millis(1)));
+    now.max(after_last)
+}

@@ -1,0 +1,186 @@
+//! One job on this node: what the registry holds about it, as far as this node has read it.
+
+use crate::Phase;
+use crate::slot::Slot;
+use flockwork_core::account::{Hold, Note};
+use flockwork_core::config::JobConfig;
+use flockwork_core::execution::RunId;
+use flockwork_core::id::{InstanceId, JobName, ShardIndex};
+use flockwork_core::time::Timestamp;
+use flockwork_layout::plan::Plan;
+use flockwork_layout::record::Stored;
+use flockwork_registry::{SessionId, Stamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A job's place in the node's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobIx(pub(crate) u32);
+
+/// What the registry holds about a job as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) implementation: Slot<String>,
+    pub(crate) config: Slot<bytes::Bytes>,
+    pub(crate) own_tree: Slot<()>,
+    pub(crate) instances: Slot<BTreeSet<InstanceId>>,
+    pub(crate) servers: BTreeMap<String, Slot<bool>>,
+    pub(crate) leader: Slot<InstanceId>,
+    pub(crate) necessary: Slot<()>,
+    pub(crate) sharding: Slot<BTreeSet<ShardIndex>>,
+    pub(crate) plan: Slot<Plan>,
+    pub(crate) trigger: Slot<()>,
+    pub(crate) retries: Slot<BTreeSet<ShardIndex>>,
+}
+
+/// What this node knows about one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    pub(crate) owner: Slot<InstanceId>,
+    pub(crate) disabled: Slot<()>,
+    pub(crate) record: Slot<Stored>,
+    /// Until when it could not run here, and why.
+    pub(crate) hold: Option<Hold>,
+    /// Its run here, from the claim's sending until its end is known.
+    pub(crate) run: Option<RunId>,
+    /// A change of its record other than a run's that is under way: the record as it will be, and
+    /// what became of which fires.
+    pub(crate) accounting: Option<(Stored, Vec<Note>)>,
+    /// Whether it was assigned to this instance when last heard of.
+    pub(crate) was_mine: bool,
+    /// Someone asked for a run that has not been claimed yet.
+    pub(crate) is_triggered: bool,
+    /// The due instant under which it waits for a free place.
+    pub(crate) waits_since: Option<Timestamp>,
+    /// The mark of a run elsewhere is watched, to learn of its end.
+    pub(crate) is_mark_watched: bool,
+    /// A look at it is scheduled.
+    pub(crate) is_alarmed: bool,
+    /// The last outcome's code here.
+    pub(crate) last_code: Option<&'static str>,
+    /// Fires claimed here.
+    pub(crate) ran: u64,
+}
+
+impl Shard {
+    /// Whether a change of its record other than a run's is under way.
+    pub(crate) fn is_accounting(&self) -> bool {
+        self.accounting.is_some()
+    }
+}
+
+/// Which changes of a job's own nodes are under way, so that none is sent twice.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one change under way")]
+pub(crate) struct UnderWay {
+    pub(crate) tree: bool,
+    pub(crate) config: bool,
+    pub(crate) register: bool,
+    pub(crate) elect: bool,
+    pub(crate) assign: bool,
+    pub(crate) trigger: bool,
+    pub(crate) leave: bool,
+}
+
+/// One job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) name: JobName,
+    /// The definition this node came with.
+    pub(crate) offered: Arc<JobConfig>,
+    /// Whether that one replaces the registry's.
+    pub(crate) applies: bool,
+    pub(crate) phase: Phase,
+    /// The definition that counts.
+    pub(crate) config: Option<Arc<JobConfig>>,
+    /// That definition as the registry holds it.
+    pub(crate) config_read: bytes::Bytes,
+    /// Its schedule as text.
+    pub(crate) schedule: String,
+    pub(crate) view: View,
+    pub(crate) shards: Vec<Shard>,
+    /// The session under which this instance is registered.
+    pub(crate) registered: Option<SessionId>,
+    pub(crate) under_way: UnderWay,
+    /// Where it was told to go: no new run, then leave.
+    pub(crate) leaving: Option<&'static str>,
+    /// The request to run now that is being answered.
+    pub(crate) trigger: Option<Stamp>,
+    /// The instances last seen, to notice who is gone.
+    pub(crate) seen: BTreeSet<InstanceId>,
+    /// Whether reads and watches were sent.
+    pub(crate) is_watched: bool,
+    /// Whether the own server was last seen switched off.
+    pub(crate) was_disabled: bool,
+    /// The next due instant that the timer knows of.
+    pub(crate) next: Option<Timestamp>,
+}
+
+impl Job {
+    pub(crate) fn new(offered: Arc<JobConfig>, applies: bool) -> Self {
+        Self {
+            name: offered.name.clone(),
+            offered,
+            applies,
+            phase: Phase::Joining,
+            config: None,
+            config_read: bytes::Bytes::new(),
+            schedule: String::new(),
+            view: View::default(),
+            shards: Vec::new(),
+            registered: None,
+            under_way: UnderWay::default(),
+            leaving: None,
+            trigger: None,
+            seen: BTreeSet::new(),
+            is_watched: false,
+            was_disabled: false,
+            next: None,
+        }
+    }
+
+    /// How many shards count now.
+    pub(crate) fn count(&self) -> usize {
+        self.config.as_ref().map_or(0, |config| config.shards as usize)
+    }
+
+    pub(crate) fn shard(&mut self, shard: ShardIndex) -> Option<&mut Shard> {
+        self.shards.get_mut(shard as usize)
+    }
+
+    /// Whether an instance's server is known to be switched on.
+    pub(crate) fn is_enabled(&self, instance: &InstanceId) -> Option<bool> {
+        let server = self.view.servers.get(instance.server())?;
+        Some(server.known()?.is_some_and(|held| held.value))
+    }
+
+    /// The instances that may take shards, in descending order; `None` while that is not known.
+    pub(crate) fn eligible(&self) -> Option<Vec<InstanceId>> {
+        let mut eligible = Vec::new();
+        for instance in self.view.instances.value()?.iter().rev() {
+            if self.is_enabled(instance)? {
+                eligible.push(instance.clone());
+            }
+        }
+        Some(eligible)
+    }
+
+    /// Who looks after a shard's record: its owner, or, if that is gone, one that the shard's
+    /// number chooses among those that live. `None` while that is not known.
+    pub(crate) fn keeper(&self, shard: ShardIndex) -> Option<InstanceId> {
+        let live = self.view.instances.value()?;
+        let owner = self.shards.get(shard as usize)?.owner.known()?;
+        if let Some(owner) = owner.filter(|owner| live.contains(&owner.value)) {
+            return Some(owner.value.clone());
+        }
+        let eligible = self.eligible()?;
+        let at = (shard as usize).checked_rem(eligible.len())?;
+        eligible.get(at).cloned()
+    }
+
+    /// The plan, once it is that of the definition that counts.
+    pub(crate) fn plan_in_force(&self) -> Option<&Plan> {
+        let config = self.config.as_ref()?;
+        self.view.plan.value().filter(|plan| plan.agrees(&self.schedule, config.shards))
+    }
+}

@@ -1,0 +1,256 @@
+//! Leading a job: being elected, and dealing its shards to those who live.
+
+use crate::job::JobIx;
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::slot::Held;
+use crate::Report;
+use flockwork_core::assignment::{Deal, deal};
+use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_core::time::Timestamp;
+use flockwork_layout::keys::Facet;
+use flockwork_layout::plan::{self, Plan};
+use flockwork_registry::{Index, Op, Stamp};
+
+/// What is to be changed so that each shard has its instance.
+struct Dealing {
+    leader: Stamp,
+    necessary: Option<Stamp>,
+    plan: Option<(Plan, Stamp)>,
+    moves: Vec<(ShardIndex, Option<Stamp>, InstanceId)>,
+    surplus: Vec<ShardIndex>,
+    instances: usize,
+}
+
+impl Node {
+    pub(crate) fn lead(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let me = self.settings.instance.clone();
+        let session = self.trust.session();
+        let job = self.job(ix);
+        let Some(leader) = job.view.leader.known() else { return };
+        let is_enabled = job.is_enabled(&me);
+        match leader {
+            None if is_enabled == Some(true) => self.stand(ix),
+            Some(held) if held.value == me && held.session == session => {
+                let stamp = held.stamp;
+                if is_enabled == Some(false) {
+                    self.abdicate(ix, stamp);
+                } else if let Some(dealing) = self.dealing(turn, ix, stamp) {
+                    self.assign(turn, ix, dealing);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Stands for election: whoever makes the leader's node first leads.
+    fn stand(&mut self, ix: JobIx) {
+        if std::mem::replace(&mut self.job(ix).under_way.elect, true) {
+            return;
+        }
+        let key = self.key(ix, &Facet::Leader);
+        let op = Op::create_for_session(key, self.settings.instance.to_string());
+        self.link.gather(Member::new(Aim::Elect(ix), vec![op]));
+    }
+
+    /// A switched-off server does not lead.
+    fn abdicate(&mut self, ix: JobIx, stamp: Stamp) {
+        if std::mem::replace(&mut self.job(ix).under_way.elect, true) {
+            return;
+        }
+        let op = Op::Delete(self.key(ix, &Facet::Leader), Some(stamp));
+        self.link.gather(Member::new(Aim::Elect(ix), vec![op]));
+    }
+
+    /// What is to be dealt anew, once all that this depends on is known.
+    fn dealing(&mut self, turn: &Turn<'_>, ix: JobIx, leader: Stamp) -> Option<Dealing> {
+        let job = self.job(ix);
+        if job.under_way.assign {
+            return None;
+        }
+        let config = job.config.clone()?;
+        let live = job.eligible()?;
+        let held_plan = job.view.plan.known()?;
+        let necessary = job.view.necessary.known()?.map(|held| held.stamp);
+        let existing = job.view.sharding.value()?;
+        let owners: Option<Vec<Option<&Held<InstanceId>>>> =
+            job.shards.iter().take(config.shards as usize).map(|shard| shard.owner.known()).collect();
+        let owners = owners?;
+        let held: Vec<Option<InstanceId>> =
+            owners.iter().map(|owner| owner.map(|held| held.value.clone())).collect();
+        let dealt = deal(&Deal {
+            job: &job.name,
+            strategy: config.strategy,
+            is_static: config.static_sharding,
+            live: &live,
+            held: &held,
+            now_ms: turn.now.wall.as_millis(),
+        });
+        let moves: Vec<_> = (0..)
+            .zip(dealt.into_iter().zip(owners))
+            .filter_map(|(shard, (dealt, owner))| {
+                let dealt = dealt?;
+                let stays = owner.is_some_and(|held| held.value == dealt);
+                (!stays).then(|| (shard, owner.map(|held| held.stamp), dealt))
+            })
+            .collect();
+        let surplus: Vec<_> = existing.range(config.shards..).copied().collect();
+        let agrees = held_plan.is_some_and(|plan| plan.value.agrees(&job.schedule, config.shards));
+        let is_settled = moves.is_empty() && surplus.is_empty() && agrees && necessary.is_none();
+        let plan = held_plan.map(|plan| (plan.value.clone(), plan.stamp));
+        let instances = live.len();
+        (!is_settled).then_some(Dealing { leader, necessary, plan, moves, surplus, instances })
+    }
+
+    /// Deals as much as fits one commit. What is left follows when that is known to stand; each
+    /// shard has one owner at any time, so no one need wait for the whole.
+    fn assign(&mut self, turn: &mut Turn<'_>, ix: JobIx, dealing: Dealing) {
+        let mut ops = vec![
+            Op::Check(self.key(ix, &Facet::Leader), Some(dealing.leader)),
+            self.next_plan(turn.now.wall, ix, dealing.plan),
+        ];
+        if let Some(stamp) = dealing.necessary {
+            // Only the request that was seen: one made meanwhile stands, and is served next.
+            ops.push(Op::Delete(self.key(ix, &Facet::Necessary), Some(stamp)));
+        }
+        let limits = self.link.limits();
+        let mut moved = 0;
+        for (shard, stamp, instance) in dealing.moves {
+            let made = self.place(ix, shard, stamp, &instance);
+            let bytes: usize = ops.iter().chain(&made).map(Op::bytes).sum();
+            if ops.len() + made.len() > limits.max_ops.min(300) || bytes > limits.max_bytes {
+                break;
+            }
+            moved += 1;
+            ops.extend(made);
+        }
+        if moved == 0
+            && let Some(shard) = dealing.surplus.first()
+        {
+            ops.extend(self.drop_shard(ix, *shard));
+        }
+        let job = self.job(ix);
+        job.under_way.assign = true;
+        let name = job.name.clone();
+        if moved > 0 {
+            turn.report(Report::Assigned { job: name, moved, instances: dealing.instances });
+        }
+        self.link.gather(Member::new(Aim::Assign(ix), ops));
+    }
+
+    /// The plan of the next generation. It is written on the stamp of the one it follows, so of two
+    /// that deal at once, one is refused.
+    fn next_plan(&mut self, now: Timestamp, ix: JobIx, plan: Option<(Plan, Stamp)>) -> Op {
+        let key = self.key(ix, &Facet::Plan);
+        let job = self.job(ix);
+        let (schedule, shards) =
+            (job.schedule.clone(), job.config.as_ref().map_or(1, |config| config.shards));
+        match plan {
+            None => Op::create(key, plan::encode(&Plan::new(schedule, shards, now))),
+            Some((plan, stamp)) if plan.agrees(&schedule, shards) => {
+                let next = Plan { generation: plan.generation + 1, ..plan };
+                Op::Set(key, plan::encode(&next), Some(stamp))
+            }
+            Some((plan, stamp)) => {
+                Op::Set(key, plan::encode(&plan.changed(schedule, shards, now)), Some(stamp))
+            }
+        }
+    }
+
+    fn place(
+        &mut self,
+        ix: JobIx,
+        shard: ShardIndex,
+        stamp: Option<Stamp>,
+        instance: &InstanceId,
+    ) -> Vec<Op> {
+        let owner = self.key(ix, &Facet::Owner(shard));
+        let value = instance.to_string();
+        if let Some(stamp) = stamp {
+            return vec![Op::Set(owner, value.into(), Some(stamp))];
+        }
+        let exists = self.job(ix).view.sharding.value().is_some_and(|all| all.contains(&shard));
+        let make = Op::create(self.key(ix, &Facet::Shard(shard)), "");
+        let own = Op::create(owner, value);
+        if exists { vec![own] } else { vec![make, own] }
+    }
+
+    /// Takes a shard away that the definition no longer has. While it still runs this is refused,
+    /// and tried again when its job is next tended.
+    fn drop_shard(&mut self, ix: JobIx, shard: ShardIndex) -> Vec<Op> {
+        let known = self.job(ix).shards.get(shard as usize);
+        let has_owner = known.is_none_or(|shard| !shard.owner.is_absent());
+        let is_disabled = known.is_some_and(|shard| shard.disabled.held().is_some());
+        let mut ops = Vec::new();
+        if has_owner {
+            ops.push(Op::Delete(self.key(ix, &Facet::Owner(shard)), None));
+        }
+        if is_disabled {
+            ops.push(Op::Delete(self.key(ix, &Facet::Disabled(shard)), None));
+        }
+        ops.push(Op::Delete(self.key(ix, &Facet::Shard(shard)), None));
+        ops
+    }
+
+    /// This instance leads, or no longer stands in the way of one that does.
+    pub(crate) fn elected(&mut self, turn: &mut Turn<'_>, ix: JobIx, ops: &[Op], index: Index) {
+        let me = self.settings.instance.clone();
+        let session = self.trust.session();
+        let job = self.job(ix);
+        job.under_way.elect = false;
+        if matches!(ops.first(), Some(Op::Create { .. })) {
+            let stamp = Stamp { created: index, modified: index, version: 0 };
+            job.view.leader.wrote(Some(Held { value: me, stamp, session }));
+            let name = job.name.clone();
+            turn.report(Report::Leading(name));
+        } else {
+            self.look(ix, Facet::Leader);
+        }
+        self.untended.insert(ix);
+    }
+
+    /// Takes in what an assignment has written, without waiting to be told of it.
+    pub(crate) fn assigned(&mut self, turn: &mut Turn<'_>, ix: JobIx, ops: &[Op], index: Index) {
+        self.job(ix).under_way.assign = false;
+        let mut touched = Vec::new();
+        for op in ops {
+            let Some((_, facet)) = self.settings.namespace.parse(op.key()) else { continue };
+            match (op, &facet) {
+                (Op::Create { value, .. } | Op::Set(_, value, _), Facet::Owner(shard)) => {
+                    let old = match op {
+                        Op::Set(_, _, stamp) => *stamp,
+                        _ => None,
+                    };
+                    self.wrote_owner(ix, *shard, value, old, index);
+                    touched.push(*shard);
+                }
+                (Op::Check(..), _) => {}
+                _ => self.look(ix, facet),
+            }
+        }
+        self.look(ix, Facet::Sharding);
+        for shard in touched {
+            self.owner_read(turn, ix, shard);
+        }
+        self.untended.insert(ix);
+    }
+
+    fn wrote_owner(
+        &mut self,
+        ix: JobIx,
+        shard: ShardIndex,
+        value: &[u8],
+        old: Option<Stamp>,
+        index: Index,
+    ) {
+        let Ok(owner) = InstanceId::new(&String::from_utf8_lossy(value)) else { return };
+        let stamp = old.map_or(Stamp { created: index, modified: index, version: 0 }, |old| Stamp {
+            modified: index,
+            version: old.version + 1,
+            ..old
+        });
+        if let Some(shard) = self.job(ix).shard(shard) {
+            shard.owner.wrote(Some(Held { value: owner, stamp, session: None }));
+        }
+    }
+}

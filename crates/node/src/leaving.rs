@@ -1,0 +1,97 @@
+//! Leaving: one job, or all of them when the node stops. Runs end first; then the instance's nodes
+//! go, so that others take over at once.
+
+use crate::job::JobIx;
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::{Phase, Report};
+use flockwork_layout::keys::Facet;
+use flockwork_registry::Op;
+
+impl Node {
+    /// Starts nothing new of a job, and leaves it when its runs have ended.
+    pub(crate) fn leave(&mut self, ix: JobIx, why: &'static str) {
+        let job = self.job(ix);
+        if matches!(job.phase, Phase::Left) || job.leaving.is_some() {
+            return;
+        }
+        job.leaving = Some(why);
+        job.next = None;
+        let count = u32::try_from(job.shards.len()).expect("shards are counted in 32 bits");
+        for shard in 0..count {
+            self.no_longer_waits(ix, shard);
+        }
+        self.untended.insert(ix);
+    }
+
+    /// Starts nothing new at all, and leaves each job when its runs have ended.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+        for ix in self.job_ixs() {
+            self.leave(ix, "this node stops");
+        }
+    }
+
+    pub(crate) fn tend_leaving(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let is_busy = self.runs.values().any(|run| run.ix == ix);
+        let me = self.settings.instance.clone();
+        let session = self.trust.session();
+        let job = self.job(ix);
+        if is_busy || job.under_way.leave || job.under_way.register || job.phase == Phase::Left {
+            return;
+        }
+        if job.registered.is_none() || job.registered != session {
+            return self.left(turn, ix);
+        }
+        let leads = job
+            .view
+            .leader
+            .held()
+            .is_some_and(|held| held.value == me && held.session == session);
+        job.phase = Phase::Leaving;
+        job.under_way.leave = true;
+        let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];
+        if leads {
+            ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
+        }
+        self.link.gather(Member::new(Aim::Leave(ix), ops));
+    }
+
+    /// This instance no longer serves a job.
+    pub(crate) fn left(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let job = self.job(ix);
+        job.under_way.leave = false;
+        job.registered = None;
+        job.phase = Phase::Left;
+        let name = job.name.clone();
+        let why = job.leaving.take().unwrap_or("it was left");
+        turn.report(Report::Left { job: name, why });
+    }
+
+    /// The job is gone from the registry. Its runs end; if it is defined there again, it is served
+    /// again.
+    pub(crate) fn job_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let job = self.job(ix);
+        job.phase = Phase::Removed;
+        job.registered = None;
+        job.config = None;
+        job.next = None;
+        job.under_way = crate::job::UnderWay::default();
+        let name = job.name.clone();
+        for shard in &mut job.shards {
+            shard.was_mine = false;
+            shard.waits_since = None;
+        }
+        self.waiting.retain(|(_, waits, _)| *waits != ix);
+        turn.report(Report::Left { job: name, why: "it was removed from the registry" });
+    }
+
+    /// Whether nothing of this node is left in the registry but its session.
+    pub(crate) fn has_left(&self) -> bool {
+        let all_left = self.jobs.iter().all(|job| {
+            matches!(job.phase, Phase::Left | Phase::Removed | Phase::Refused)
+                || job.registered.is_none()
+        });
+        all_left && self.runs.is_empty() && self.link.is_idle()
+    }
+}

@@ -1,0 +1,257 @@
+//! Reads: which keys of a job a node believes something about, and how that belief is renewed.
+
+use crate::job::{Job, JobIx, Shard};
+use crate::machine::Node;
+use crate::slot::{Held, Slot};
+use bytes::Bytes;
+use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_layout::keys::{Facet, shard};
+use flockwork_layout::{plan, record};
+use flockwork_registry::{Answer, Entry, Request, Scope};
+
+impl Node {
+    /// Reads a key of a job, unless that is under way.
+    pub(crate) fn look(&mut self, ix: JobIx, facet: Facet) {
+        let me = self.settings.instance.clone();
+        let job = &mut self.jobs[ix.0 as usize];
+        if !doubt(job, &facet, &me) {
+            return;
+        }
+        let key = self.settings.namespace.key(&job.name, &facet);
+        let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
+        self.link.read(ix, facet, request);
+    }
+
+    /// Reads a shard's record, unless it is known or being read.
+    pub(crate) fn look_quietly(&mut self, ix: JobIx, facet: Facet) {
+        let is_unread = match &facet {
+            Facet::Record(shard) => {
+                self.job(ix).shard(*shard).is_some_and(|shard| shard.record.is_unread())
+            }
+            _ => true,
+        };
+        if is_unread {
+            self.look(ix, facet);
+        }
+    }
+
+    /// Watches a key of a job and reads it.
+    pub(crate) fn follow(&mut self, ix: JobIx, facet: Facet) {
+        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, &facet);
+        self.link.watch(Request::Watch(key, scope(&facet)));
+        self.look(ix, facet);
+    }
+
+    /// Watches a key no more.
+    pub(crate) fn unfollow(&mut self, ix: JobIx, facet: &Facet) {
+        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, facet);
+        self.link.watch(Request::Unwatch(key, scope(facet)));
+    }
+
+    /// Reads everything again that is believed about a job.
+    pub(crate) fn reread(&mut self, ix: JobIx) {
+        let job = &self.jobs[ix.0 as usize];
+        let mut facets = vec![
+            Facet::Job,
+            Facet::Config,
+            Facet::OwnJob,
+            Facet::Instances,
+            Facet::Leader,
+            Facet::Necessary,
+            Facet::Sharding,
+            Facet::Plan,
+            Facet::Trigger(self.settings.instance.clone()),
+            Facet::Retries,
+        ];
+        facets.extend(job.view.servers.keys().cloned().map(Facet::Server));
+        for (i, shard) in (0..).zip(&job.shards) {
+            facets.extend([Facet::Owner(i), Facet::Disabled(i)]);
+            // A record under a run of our own is known by what we wrote, until that is refused.
+            let may_have_changed = match shard.run {
+                Some(run) => self.is_in_doubt(run),
+                None => shard.was_mine && !shard.is_accounting(),
+            };
+            if may_have_changed {
+                facets.push(Facet::Record(i));
+            }
+        }
+        for facet in facets {
+            self.look(ix, facet);
+        }
+    }
+
+    /// A read was answered. What cannot be read stays unknown, and is said.
+    pub(crate) fn read_answered(&mut self, ix: JobIx, facet: Facet, answer: Answer) -> Result<(), Unreadable> {
+        let me = self.settings.instance.clone();
+        let job = &mut self.jobs[ix.0 as usize];
+        if let Answer::Failed(failure) = answer {
+            forget(job, &facet, &me);
+            return Err(Unreadable::NotAnswered(failure.to_string()));
+        }
+        let (again, result) = match take(job, &facet, answer) {
+            Ok(again) => (again, Ok(())),
+            Err(text) => {
+                forget(job, &facet, &me);
+                (false, Err(Unreadable::NotUnderstood(text)))
+            }
+        };
+        if again {
+            let key = self.settings.namespace.key(&job.name, &facet);
+            let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
+            self.link.read(ix, facet, request);
+        }
+        result
+    }
+}
+
+/// Why a key stays unknown.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// The registry gave no answer.
+    NotAnswered(String),
+    /// What it holds makes no sense to this release.
+    NotUnderstood(String),
+}
+
+fn is_list(facet: &Facet) -> bool {
+    matches!(facet, Facet::Instances | Facet::Sharding | Facet::Retries)
+}
+
+fn scope(facet: &Facet) -> Scope {
+    if is_list(facet) { Scope::Children } else { Scope::Value }
+}
+
+/// Calls `$act` with the slot of a facet; facets without a slot give `$otherwise`.
+macro_rules! with_slot {
+    ($job:expr, $facet:expr, $slot:ident => $act:expr, $otherwise:expr) => {
+        match $facet {
+            Facet::Job => { let $slot = &mut $job.view.implementation; $act }
+            Facet::Config => { let $slot = &mut $job.view.config; $act }
+            Facet::OwnJob => { let $slot = &mut $job.view.own_tree; $act }
+            Facet::Instances => { let $slot = &mut $job.view.instances; $act }
+            Facet::Leader => { let $slot = &mut $job.view.leader; $act }
+            Facet::Necessary => { let $slot = &mut $job.view.necessary; $act }
+            Facet::Sharding => { let $slot = &mut $job.view.sharding; $act }
+            Facet::Plan => { let $slot = &mut $job.view.plan; $act }
+            Facet::Trigger(_) => { let $slot = &mut $job.view.trigger; $act }
+            Facet::Retries => { let $slot = &mut $job.view.retries; $act }
+            Facet::Server(ip) => {
+                let $slot = $job.view.servers.entry(ip.clone()).or_default();
+                $act
+            }
+            Facet::Owner(i) => match $job.shard(*i) {
+                Some(shard) => { let $slot = &mut shard.owner; $act }
+                None => $otherwise,
+            },
+            Facet::Disabled(i) => match $job.shard(*i) {
+                Some(shard) => { let $slot = &mut shard.disabled; $act }
+                None => $otherwise,
+            },
+            Facet::Record(i) => match $job.shard(*i) {
+                Some(shard) => { let $slot = &mut shard.record; $act }
+                None => $otherwise,
+            },
+            _ => $otherwise,
+        }
+    };
+}
+
+/// Doubts what is believed of a key; says whether to read it. Another instance's trigger is none
+/// of this node's business.
+pub(crate) fn doubt(job: &mut Job, facet: &Facet, me: &InstanceId) -> bool {
+    match facet {
+        Facet::Trigger(instance) if instance != me => false,
+        // Not believed, only read: whether a run elsewhere is over, whether this node is registered.
+        Facet::Running(_) | Facet::Instance(_) => true,
+        _ => with_slot!(job, facet, slot => slot.doubt(), false),
+    }
+}
+
+fn forget(job: &mut Job, facet: &Facet, me: &InstanceId) {
+    if !matches!(facet, Facet::Trigger(instance) if instance != me) {
+        with_slot!(job, facet, slot => slot.read_failed(), ());
+    }
+}
+
+/// Takes an answer in; says whether the key must be read again.
+fn take(job: &mut Job, facet: &Facet, answer: Answer) -> Result<bool, String> {
+    match answer {
+        Answer::Entry(entry) => take_entry(job, facet, entry),
+        Answer::Children(names) => Ok(take_list(job, facet, names.unwrap_or_default())),
+        other => Err(format!("{other:?} is no answer to a read")),
+    }
+}
+
+fn take_entry(job: &mut Job, facet: &Facet, entry: Option<Entry>) -> Result<bool, String> {
+    let unit = |_: &Bytes| Ok(());
+    let view = &mut job.view;
+    match facet {
+        Facet::Job => put(&mut view.implementation, entry, text),
+        Facet::Config => put(&mut view.config, entry, |value| Ok(value.clone())),
+        Facet::OwnJob => put(&mut view.own_tree, entry, unit),
+        Facet::Leader => put(&mut view.leader, entry, instance),
+        Facet::Necessary => put(&mut view.necessary, entry, unit),
+        Facet::Trigger(_) => put(&mut view.trigger, entry, unit),
+        Facet::Plan => put(&mut view.plan, entry, |value| {
+            plan::decode(value).map_err(|error| error.to_string())
+        }),
+        // Only what reads ENABLED is: an unknown status is shown and not assigned to.
+        Facet::Server(ip) => put(view.servers.entry(ip.clone()).or_default(), entry, |value| {
+            Ok(value.as_ref() == b"ENABLED")
+        }),
+        Facet::Owner(i) => on_shard(job, *i, |shard| put(&mut shard.owner, entry, instance)),
+        Facet::Disabled(i) => on_shard(job, *i, |shard| put(&mut shard.disabled, entry, unit)),
+        Facet::Record(i) => on_shard(job, *i, |shard| {
+            put(&mut shard.record, entry, |value| {
+                record::decode(value).map_err(|error| error.to_string())
+            })
+        }),
+        _ => Ok(false),
+    }
+}
+
+fn on_shard(
+    job: &mut Job,
+    shard: ShardIndex,
+    act: impl FnOnce(&mut Shard) -> Result<bool, String>,
+) -> Result<bool, String> {
+    job.shard(shard).map_or(Ok(false), act)
+}
+
+fn put<T>(
+    slot: &mut Slot<T>,
+    entry: Option<Entry>,
+    read: impl FnOnce(&Bytes) -> Result<T, String>,
+) -> Result<bool, String> {
+    let held = match entry {
+        None => None,
+        Some(Entry { value, stamp, session }) => Some(Held { value: read(&value)?, stamp, session }),
+    };
+    Ok(slot.read(held))
+}
+
+fn text(value: &Bytes) -> Result<String, String> {
+    Ok(String::from_utf8_lossy(value).into_owned())
+}
+
+fn instance(value: &Bytes) -> Result<InstanceId, String> {
+    InstanceId::new(&String::from_utf8_lossy(value)).map_err(|error| error.to_string())
+}
+
+/// Names that are none of ours (`sharding/abc`) are passed over.
+fn take_list(job: &mut Job, facet: &Facet, names: Vec<String>) -> bool {
+    let shards = |names: Vec<String>| names.iter().filter_map(|name| shard(name)).collect();
+    match facet {
+        Facet::Instances => {
+            let ids = names.iter().filter_map(|name| InstanceId::new(name).ok()).collect();
+            job.view.instances.read(Some(plain(ids)))
+        }
+        Facet::Sharding => job.view.sharding.read(Some(plain(shards(names)))),
+        Facet::Retries => job.view.retries.read(Some(plain(shards(names)))),
+        _ => false,
+    }
+}
+
+fn plain<T>(value: T) -> Held<T> {
+    Held { value, stamp: flockwork_registry::Stamp::default(), session: None }
+}

@@ -1,0 +1,374 @@
+//! Claims that are not this node's own: runs elsewhere, runs whose instance is gone, and attempts
+//! that were released to be tried again.
+//!
+//! Each shard has a keeper, its owner or, if that is gone, one that all agree on: it looks after the
+//! record. An instance counts as gone when it is known not to be registered; the commit checks that
+//! once more, so a belief that is out of date changes nothing.
+
+use crate::ending::closed;
+use crate::job::JobIx;
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::runs::Stage;
+use crate::Report;
+use flockwork_core::account::{Claim, ClaimState, Hold, Reason};
+use flockwork_core::config::{JobConfig, RetryOn};
+use flockwork_core::execution::RunId;
+use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_layout::keys::Facet;
+use flockwork_layout::record::Stored;
+use flockwork_registry::{Answer, Op, Request, Scope};
+
+impl Node {
+    /// A shard's record was read.
+    pub(crate) fn record_read(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
+        let job = self.job(ix);
+        let Some(state) = job.shards.get(shard as usize) else { return };
+        let Some(known) = state.record.known().map(|held| held.cloned()) else { return };
+        let Some(id) = state.run else { return self.consider(turn, ix, shard) };
+        let me = self.settings.instance.clone();
+        let Some(run) = self.runs.get(&id) else { return };
+        let nonce = run.claim().nonce;
+        let is_held = known.as_ref().is_some_and(|held| held.value.record.is_held_by(&me, nonce));
+        match run.stage {
+            Stage::Doubted => match known {
+                Some(held) if is_held => self.claimed(turn, id, held.stamp),
+                _ => {
+                    self.abandon(id);
+                    self.consider(turn, ix, shard);
+                }
+            },
+            Stage::EndDoubted if is_held => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.stage = Stage::Ended;
+                }
+                self.end(turn, id);
+            }
+            Stage::EndDoubted => match known {
+                Some(held) if ended_by(&held.value, &me, nonce) => {
+                    if let Some(run) = self.runs.get_mut(&id) {
+                        run.ended = Some(held.value.clone());
+                    }
+                    self.end_known(turn, id, held.stamp);
+                }
+                _ => self.superseded(turn, id),
+            },
+            Stage::TakingBack if is_held => self.take_back(id),
+            Stage::TakingBack => {
+                self.abandon(id);
+            }
+            Stage::Claiming | Stage::Running | Stage::Ended | Stage::Ending => {}
+        }
+    }
+
+    /// A shard's assignment was read, or written by this node.
+    pub(crate) fn owner_read(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
+        let me = self.settings.instance.clone();
+        let job = self.job(ix);
+        let Some(state) = job.shard(shard) else { return };
+        let Some(owner) = state.owner.known() else { return };
+        let is_mine = owner.is_some_and(|held| held.value == me);
+        let was_mine = std::mem::replace(&mut state.was_mine, is_mine);
+        if !is_mine {
+            return self.no_longer_waits(ix, shard);
+        }
+        if was_mine {
+            return;
+        }
+        state.hold = Some(Hold { until: turn.now.wall, reason: Reason::Resharding });
+        if state.run.is_none() && !state.is_accounting() {
+            self.look(ix, Facet::Record(shard));
+        }
+    }
+
+    /// Who serves the job was read: the records that the gone may have held are looked at.
+    pub(crate) fn instances_read(&mut self, _: &mut Turn<'_>, ix: JobIx) {
+        let me = self.settings.instance.clone();
+        let job = self.job(ix);
+        let Some(live) = job.view.instances.value().cloned() else { return };
+        let is_anyone_gone = job.seen.difference(&live).next().is_some();
+        job.seen = live;
+        if !is_anyone_gone {
+            return;
+        }
+        let kept: Vec<ShardIndex> = (0..)
+            .take(job.count())
+            .filter(|shard| job.keeper(*shard).as_ref() == Some(&me))
+            .filter(|shard| {
+                let state = &job.shards[*shard as usize];
+                state.run.is_none() && !state.is_accounting()
+            })
+            .collect();
+        for shard in kept {
+            self.look(ix, Facet::Record(shard));
+        }
+    }
+
+    /// Attempts were released, perhaps for this node.
+    pub(crate) fn retries_read(&mut self, ix: JobIx) {
+        let job = self.job(ix);
+        let Some(retries) = job.view.retries.value().cloned() else { return };
+        for shard in retries {
+            let Some(state) = self.job(ix).shard(shard) else { continue };
+            if state.run.is_none() && !state.is_accounting() {
+                self.look(ix, Facet::Record(shard));
+            }
+        }
+    }
+
+    /// Looks at a claim that is not a run of this node.
+    pub(crate) fn consider_claim(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        stored: &Stored,
+    ) {
+        let Some(claim) = stored.record.claim.clone() else { return };
+        match &claim.state {
+            ClaimState::Released { to, not_before, .. } => {
+                let (to, not_before) = (to.clone(), *not_before);
+                self.consider_released(turn, ix, shard, stored, &to, not_before);
+            }
+            ClaimState::Held => self.consider_held(turn, ix, shard, stored, &claim),
+        }
+    }
+
+    fn is_keeper(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
+        let me = self.settings.instance.clone();
+        self.job(ix).keeper(shard) == Some(me)
+    }
+
+    /// Whether an instance is known to be registered, or known not to be.
+    fn is_live(&mut self, ix: JobIx, instance: &InstanceId) -> Option<bool> {
+        Some(self.job(ix).view.instances.value()?.contains(instance))
+    }
+
+    fn consider_released(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        stored: &Stored,
+        to: &InstanceId,
+        not_before: flockwork_core::time::Timestamp,
+    ) {
+        let me = self.settings.instance.clone();
+        let is_gone = self.is_live(ix, to) == Some(false);
+        let is_for_me = *to == me || (is_gone && self.is_keeper(ix, shard));
+        if !is_for_me {
+            if self.is_keeper(ix, shard) {
+                let again = self.settings.reconcile_interval;
+                self.look_later(turn, ix, shard, again);
+            }
+            return;
+        }
+        if turn.now.wall < not_before {
+            let wait = not_before.since(turn.now.wall);
+            return self.look_later(turn, ix, shard, wait);
+        }
+        let Some(config) = self.job(ix).config.clone() else { return };
+        let Some(claim) = stored.record.claim.clone() else { return };
+        let failed_here = claim.instance == me && !config.failover;
+        if *to != me && failed_here && config.retry.on == RetryOn::Other {
+            let text = "no other instance is left to try it again";
+            return self.close(turn, ix, shard, stored, ("NO_OTHER_INSTANCE", text));
+        }
+        self.claim_again(turn, ix, shard, stored, &claim);
+    }
+
+    fn consider_held(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        stored: &Stored,
+        claim: &Claim,
+    ) {
+        let me = self.settings.instance.clone();
+        let is_forgotten = claim.instance == me;
+        let is_live = self.is_live(ix, &claim.instance);
+        if is_live.is_none() || (!is_forgotten && !self.is_keeper(ix, shard)) {
+            return;
+        }
+        if is_live == Some(true) && !is_forgotten {
+            self.follow_mark(ix, shard);
+            let again = self.settings.reconcile_interval;
+            return self.look_later(turn, ix, shard, again);
+        }
+        let Some(config) = self.job(ix).config.clone() else { return };
+        let may_take_over = config.failover && claim.crashes < JobConfig::MAX_TAKEOVERS;
+        let may_retry = claim.attempt - claim.crashes <= config.retry.times;
+        if may_take_over || may_retry {
+            return self.claim_again(turn, ix, shard, stored, claim);
+        }
+        self.close(turn, ix, shard, stored, ("CRASHED", "its instance is gone"));
+    }
+
+    /// Runs a fire again whose run failed or crashed, under a new claim.
+    fn claim_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        stored: &Stored,
+        old: &Claim,
+    ) {
+        if !self.has_room() {
+            return self.look_later(turn, ix, shard, std::time::Duration::from_millis(100));
+        }
+        let has_crashed = old.state == ClaimState::Held;
+        let lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
+        let mark_lasts = lasts || (has_crashed && old.mark_lasts);
+        // A crash that only a retry makes up for counts as a failure.
+        let crashes = old.crashes + u32::from(has_crashed && lasts);
+        let mut claimed = stored.clone();
+        claimed.record.counts.crashed += u64::from(has_crashed);
+        claimed.record.claim =
+            Some(self.new_claim(turn, old.fire, old.attempt + 1, crashes, mark_lasts));
+        let mut ops = self.still_gone(ix, old);
+        ops.push(self.write_record(ix, shard, &claimed));
+        if has_crashed && old.mark_lasts {
+            let key = self.key(ix, &Facet::Running(shard));
+            ops.push(Op::Set(key, self.settings.instance.to_string().into(), None));
+        } else {
+            ops.push(self.mark(ix, shard, mark_lasts));
+        }
+        if has_crashed {
+            let key = self.key(ix, &Facet::Failover(shard));
+            ops.push(Op::create_for_session(key, self.settings.instance.to_string()));
+            self.report_crashed(turn, ix, shard, old, true);
+        }
+        if matches!(old.state, ClaimState::Released { is_signalled: true, .. }) {
+            ops.push(Op::Delete(self.key(ix, &Facet::Retry(shard)), None));
+        }
+        self.send_claim(ix, shard, stored.clone(), claimed, ops);
+        let run = self.runs.get_mut(&RunId(self.last_run)).expect("it was just put there");
+        run.is_taken_over = has_crashed;
+    }
+
+    /// The condition that the instance which held a claim is gone.
+    fn still_gone(&mut self, ix: JobIx, claim: &Claim) -> Vec<Op> {
+        let is_other = claim.instance != self.settings.instance;
+        if claim.state != ClaimState::Held || !is_other {
+            return Vec::new();
+        }
+        vec![Op::CheckAbsent(self.key(ix, &Facet::Instance(claim.instance.clone())))]
+    }
+
+    /// Writes down that a fire is over though it was not done.
+    fn close(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        stored: &Stored,
+        (code, text): (&str, &str),
+    ) {
+        let Some(old) = stored.record.claim.clone() else { return };
+        let has_crashed = old.state == ClaimState::Held;
+        let mut record = closed(&stored.record, code, text, turn.now.wall);
+        record.counts.crashed += u64::from(has_crashed);
+        record.counts.failed += u64::from(has_crashed);
+        let ended = Stored { record, unknown: stored.unknown.clone() };
+        let mut ops = self.still_gone(ix, &old);
+        ops.push(self.write_record(ix, shard, &ended));
+        if has_crashed && old.mark_lasts {
+            ops.push(Op::Delete(self.key(ix, &Facet::Running(shard)), None));
+        }
+        if matches!(old.state, ClaimState::Released { is_signalled: true, .. }) {
+            ops.push(Op::Delete(self.key(ix, &Facet::Retry(shard)), None));
+        }
+        if has_crashed {
+            self.report_crashed(turn, ix, shard, &old, false);
+        }
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        state.hold = Some(Hold { until: turn.now.wall, reason: Reason::Overlap });
+        state.accounting = Some((ended, Vec::new()));
+        self.link.gather(Member::new(Aim::Account(ix, shard), ops));
+    }
+
+    fn report_crashed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        claim: &Claim,
+        taken: bool,
+    ) {
+        let job = self.job(ix).name.clone();
+        let instance = claim.instance.clone();
+        turn.report(Report::FoundCrashed { job, shard, instance, taken });
+    }
+
+    /// Watches the mark of a run elsewhere, to learn at once when it is over.
+    fn follow_mark(&mut self, ix: JobIx, shard: ShardIndex) {
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        if !std::mem::replace(&mut state.is_mark_watched, true) {
+            let key = self.key(ix, &Facet::Running(shard));
+            self.link.watch(Request::Watch(key, Scope::Value));
+            // It may have gone before the watch was set.
+            self.look(ix, Facet::Running(shard));
+        }
+    }
+
+    /// The mark of a run elsewhere was read: is it over, or left behind?
+    pub(crate) fn mark_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        answer: &Answer,
+    ) {
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        let Answer::Entry(entry) = answer else {
+            return self.look_later(turn, ix, shard, std::time::Duration::from_millis(500));
+        };
+        let is_free = state.run.is_none() && !state.is_accounting();
+        let Some(entry) = entry else {
+            if std::mem::take(&mut state.is_mark_watched) {
+                self.unfollow(ix, &Facet::Running(shard));
+            }
+            if is_free {
+                self.look(ix, Facet::Record(shard));
+            }
+            return;
+        };
+        let is_orphan = is_free && state.record.value().is_some_and(|s| s.record.claim.is_none());
+        let stamp = entry.stamp;
+        let runner = InstanceId::new(&String::from_utf8_lossy(&entry.value)).ok();
+        let is_gone = runner.is_some_and(|runner| self.is_live(ix, &runner) == Some(false));
+        if is_orphan && is_gone && self.is_keeper(ix, shard) {
+            let op = Op::Delete(self.key(ix, &Facet::Running(shard)), Some(stamp));
+            let Some(stored) = self.record_of(ix, shard) else { return };
+            if let Some(state) = self.job(ix).shard(shard) {
+                state.accounting = Some((stored, Vec::new()));
+            }
+            return self.link.gather(Member::new(Aim::Account(ix, shard), vec![op]));
+        }
+        self.follow_mark(ix, shard);
+        let again = self.settings.reconcile_interval;
+        self.look_later(turn, ix, shard, again);
+    }
+
+    /// Whether a shard only waits for the instant at which this node tries it again.
+    pub(crate) fn is_own_retry(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
+        let me = self.settings.instance.clone();
+        let Some(state) = self.job(ix).shard(shard) else { return false };
+        state.record.value().is_some_and(|stored| {
+            stored.record.claim.as_ref().is_some_and(|claim| {
+                matches!(&claim.state, ClaimState::Released { to, .. } if *to == me)
+            })
+        })
+    }
+}
+
+/// Whether a record tells of the end of a claim of this instance.
+fn ended_by(stored: &Stored, me: &InstanceId, nonce: u64) -> bool {
+    let was_last = stored
+        .record
+        .last
+        .as_ref()
+        .is_some_and(|last| last.instance == *me && last.nonce == nonce);
+    was_last && !stored.record.is_held_by(me, nonce)
+}

@@ -1,0 +1,395 @@
+//! Runs of this node, from the sending of their claim until the registry knows of their end.
+//!
+//! ```text
+//! Claiming ──committed──► Running ──code ended──► Ended ──sent──► Ending ──committed──► gone
+//!    │  └─lost─► Doubted ─┬─held──┘                 ▲                │
+//!    │                    └─not held─► gone         └── may be sent ─┴─lost─► EndDoubted
+//!    └─committed, but no longer to be started─► TakingBack ─► gone
+//! ```
+//! What a lost answer meant is read from the shard's record: it names the claim.
+
+use crate::alarms::Alarm;
+use crate::job::JobIx;
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::slot::Held;
+use crate::{Effect, Report};
+use flockwork_core::account::{
+    Claim, ClaimState, Fate, Hold, Note, Reason, Span,
+};
+use flockwork_core::config::OnSessionLoss;
+use flockwork_core::execution::{CancelReason, Fire, Outcome, Run, RunId, Source};
+use flockwork_core::id::{Epoch, ShardIndex};
+use flockwork_layout::keys::Facet;
+use flockwork_layout::record::{self, Stored};
+use flockwork_core::time::Mono;
+use flockwork_registry::{Lifetime, Op, SessionId, Stamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long after it was told to stop a run is reported as overdue.
+const OVERDUE_AFTER: Duration = Duration::from_secs(10);
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its claim is under way.
+    Claiming,
+    /// Its claim's answer was lost.
+    Doubted,
+    /// Its claim is being given back, as nothing was started.
+    TakingBack,
+    /// Its code runs.
+    Running,
+    /// Its code has ended; the registry is to be told.
+    Ended,
+    /// The registry is being told.
+    Ending,
+    /// The answer to that was lost.
+    EndDoubted,
+}
+
+/// One run of this node.
+#[derive(Debug)]
+pub(crate) struct LocalRun {
+    pub(crate) ix: JobIx,
+    pub(crate) shard: ShardIndex,
+    pub(crate) stage: Stage,
+    /// The session of its claim.
+    pub(crate) session: Option<SessionId>,
+    /// The assignment it was claimed on; none for a run taken over or tried again.
+    pub(crate) owner: Option<Stamp>,
+    /// The record as it was before the claim.
+    pub(crate) before: Stored,
+    /// The stamp of that record; none if there was none.
+    pub(crate) before_stamp: Option<Stamp>,
+    /// The record as the claim wrote it.
+    pub(crate) claimed: Stored,
+    /// The stamp that gave it.
+    pub(crate) claimed_stamp: Option<Stamp>,
+    /// What became of other fires with this claim.
+    pub(crate) notes: Vec<Note>,
+    /// Whether a mark of take-over was made.
+    pub(crate) is_taken_over: bool,
+    pub(crate) on_session_loss: OnSessionLoss,
+    pub(crate) run: Option<Arc<Run>>,
+    pub(crate) started: Mono,
+    pub(crate) ended_at: Mono,
+    pub(crate) cancelled: Option<CancelReason>,
+    pub(crate) outcome: Option<Outcome>,
+    /// The record as its end is to write it.
+    pub(crate) ended: Option<Stored>,
+}
+
+impl LocalRun {
+    pub(crate) fn claim(&self) -> &Claim {
+        self.claimed.record.claim.as_ref().expect("a claim's record holds the claim")
+    }
+}
+
+impl Node {
+    /// Claims a fire of an own, free shard.
+    pub(crate) fn claim(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        before: Stored,
+        fire: Fire,
+        mut notes: Vec<Note>,
+    ) {
+        let Some(owner) = self.job(ix).shards[shard as usize].owner.held().map(|held| held.stamp)
+        else {
+            return;
+        };
+        let mut claimed = before.clone();
+        if fire.source == Source::Trigger {
+            claimed.record.counts.ran += 1;
+            claimed.record.counts.triggered += 1;
+        } else {
+            let span = Span { first: fire.due, last: fire.due, fires: 1 };
+            notes.push(Note { fate: Fate::Ran, reason: Reason::Due, span });
+        }
+        claimed.record.account(&notes);
+        let mark_lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
+        claimed.record.claim = Some(self.new_claim(turn, fire, 1, 0, mark_lasts));
+        let mut ops = vec![Op::Check(self.key(ix, &Facet::Owner(shard)), Some(owner))];
+        ops.push(self.write_record(ix, shard, &claimed));
+        ops.push(self.mark(ix, shard, mark_lasts));
+        self.send_claim(ix, shard, before, claimed, ops);
+        let run = self.runs.get_mut(&RunId(self.last_run)).expect("it was just put there");
+        (run.owner, run.notes) = (Some(owner), notes);
+    }
+
+    pub(crate) fn new_claim(
+        &mut self,
+        turn: &Turn<'_>,
+        fire: Fire,
+        attempt: u32,
+        crashes: u32,
+        mark_lasts: bool,
+    ) -> Claim {
+        self.last_run += 1;
+        Claim {
+            fire,
+            attempt,
+            crashes,
+            instance: self.settings.instance.clone(),
+            nonce: self.last_run,
+            at: turn.now.wall,
+            mark_lasts,
+            state: ClaimState::Held,
+        }
+    }
+
+    /// Makes the mark of a run, in ElasticJob's form.
+    pub(crate) fn mark(&mut self, ix: JobIx, shard: ShardIndex, lasts: bool) -> Op {
+        Op::Create {
+            key: self.key(ix, &Facet::Running(shard)),
+            value: self.settings.instance.to_string().into(),
+            lifetime: if lasts { Lifetime::Lasting } else { Lifetime::Session },
+            sequence: false,
+        }
+    }
+
+    /// Sends the claim that was just made, and keeps a place for its run.
+    pub(crate) fn send_claim(
+        &mut self,
+        ix: JobIx,
+        shard: ShardIndex,
+        before: Stored,
+        claimed: Stored,
+        ops: Vec<Op>,
+    ) {
+        self.no_longer_waits(ix, shard);
+        let id = RunId(self.last_run);
+        let session = self.trust.session();
+        let job = self.job(ix);
+        let on_session_loss =
+            job.config.as_ref().map_or(OnSessionLoss::Finish, |config| config.on_session_loss);
+        let state = &mut job.shards[shard as usize];
+        let before_stamp = state.record.held().map(|held| held.stamp);
+        state.run = Some(id);
+        self.runs.insert(
+            id,
+            LocalRun {
+                ix,
+                shard,
+                stage: Stage::Claiming,
+                session,
+                owner: None,
+                before,
+                before_stamp,
+                claimed,
+                claimed_stamp: None,
+                notes: Vec::new(),
+                is_taken_over: false,
+                on_session_loss,
+                run: None,
+                started: Mono::default(),
+                ended_at: Mono::default(),
+                cancelled: None,
+                outcome: None,
+                ended: None,
+            },
+        );
+        self.link.gather(Member::new(Aim::Claim(id), ops));
+    }
+
+    /// The claim stands. Starts the run, unless what it was based on no longer does.
+    pub(crate) fn claimed(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
+        let may_start = self.trust.is_proven(turn.now);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let (ix, shard) = (run.ix, run.shard);
+        run.claimed_stamp = Some(stamp);
+        let held = Held { value: run.claimed.clone(), stamp, session: None };
+        let is_same_session = run.session == self.trust.session();
+        let owner = run.owner;
+        let notes = std::mem::take(&mut run.notes);
+        let state = &mut self.jobs[ix.0 as usize].shards[shard as usize];
+        state.record.wrote(Some(held));
+        // The watch barrier: whatever changed the assignment before the claim has been heard.
+        let is_based = owner.is_none_or(|stamp| {
+            state.owner.held().is_some_and(|held| held.stamp == stamp)
+        });
+        if !(may_start && is_same_session && is_based) {
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.notes = notes;
+            }
+            return self.take_back(id);
+        }
+        state.hold = None;
+        state.ran += 1;
+        self.report_notes(turn, ix, shard, &notes);
+        self.start(turn, id, stamp);
+    }
+
+    fn start(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
+        let Some(local) = self.runs.get_mut(&id) else { return };
+        let job = &mut self.jobs[local.ix.0 as usize];
+        let Some(config) = job.config.clone() else { return };
+        let claim = local.claim().clone();
+        if claim.fire.source == Source::Trigger {
+            job.shards[local.shard as usize].is_triggered = false;
+            self.untended.insert(local.ix);
+        }
+        let run = Arc::new(Run {
+            id,
+            job: job.name.clone(),
+            shard: local.shard,
+            shards: config.shards,
+            fire: claim.fire,
+            attempt: claim.attempt,
+            epoch: Epoch(stamp.modified.0),
+            instance: claim.instance,
+            shard_parameter: config.shard_parameters.get(&local.shard).cloned(),
+            job_parameter: config.job_parameter.clone(),
+            timeout: config.timeout,
+            work: config.work.clone(),
+        });
+        local.stage = Stage::Running;
+        local.started = turn.now.mono;
+        local.run = Some(run.clone());
+        if let Some(timeout) = run.timeout {
+            self.alarms.add(turn.now.mono.plus(timeout), Alarm::Timeout(id));
+        }
+        if config.on_session_loss == OnSessionLoss::Stop {
+            self.watch_trust(turn);
+        }
+        let late = turn.now.wall.since(run.fire.due);
+        turn.effects.push(Effect::Start(run.clone()));
+        turn.report(Report::Started { run, late });
+    }
+
+    /// Gives a claim back of which nothing was started: the record becomes what it was.
+    pub(crate) fn take_back(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.stage = Stage::TakingBack;
+        let (ix, shard) = (run.ix, run.shard);
+        let (before, stamp) = (run.before.clone(), run.claimed_stamp);
+        let mark_stands = run.claim().mark_lasts || run.session == self.trust.session();
+        if self.trust.session().is_none() {
+            return;
+        }
+        let mut ops =
+            vec![Op::Set(self.key(ix, &Facet::Record(shard)), record::encode(&before), stamp)];
+        if mark_stands {
+            ops.push(Op::Delete(self.key(ix, &Facet::Running(shard)), None));
+        }
+        self.link.gather(Member::new(Aim::Undo(id), ops));
+    }
+
+    /// A claim that never came to be, or was given back: the shard is as free as before.
+    pub(crate) fn abandon(&mut self, id: RunId) -> Option<(JobIx, ShardIndex)> {
+        let run = self.runs.remove(&id)?;
+        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+        state.run = None;
+        self.untended.insert(run.ix);
+        Some((run.ix, run.shard))
+    }
+
+    pub(crate) fn run_ended(&mut self, turn: &mut Turn<'_>, id: RunId, outcome: Outcome) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.stage != Stage::Running {
+            return;
+        }
+        run.stage = Stage::Ended;
+        run.ended_at = turn.now.mono;
+        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+        state.last_code = Some(outcome.ending.code());
+        run.outcome = Some(outcome);
+        self.end(turn, id);
+    }
+
+    /// Tells the registry of a run's end.
+    pub(crate) fn end(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        if self.trust.session().is_none() {
+            return;
+        }
+        let Some(ended) = self.ended_record(turn, id) else { return };
+        let session = self.trust.session();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.stage = Stage::Ending;
+        run.ended = Some(ended.clone());
+        let (ix, shard) = (run.ix, run.shard);
+        let stamp = run.claimed_stamp;
+        let is_same_session = run.session == session;
+        let mark_stands = run.claim().mark_lasts || is_same_session;
+        let is_taken_over = run.is_taken_over && is_same_session;
+        let mut ops =
+            vec![Op::Set(self.key(ix, &Facet::Record(shard)), record::encode(&ended), stamp)];
+        if mark_stands {
+            ops.push(Op::Delete(self.key(ix, &Facet::Running(shard)), None));
+        }
+        if is_taken_over {
+            ops.push(Op::Delete(self.key(ix, &Facet::Failover(shard)), None));
+        }
+        if let Some(ClaimState::Released { to, is_signalled: true, .. }) =
+            ended.record.claim.as_ref().map(|claim| &claim.state)
+        {
+            ops.push(Op::create(self.key(ix, &Facet::Retry(shard)), to.to_string()));
+        }
+        self.link.gather(Member::new(Aim::End(id), ops));
+    }
+
+    /// The registry knows of a run's end.
+    pub(crate) fn end_known(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
+        let Some(run) = self.runs.remove(&id) else { return };
+        let Some(ended) = run.ended else { return };
+        let retry = ended.record.claim.as_ref().and_then(|claim| match &claim.state {
+            ClaimState::Released { to, not_before, .. } => Some((to.clone(), *not_before)),
+            ClaimState::Held => None,
+        });
+        let (ix, shard) = (run.ix, run.shard);
+        let state = &mut self.jobs[ix.0 as usize].shards[shard as usize];
+        state.run = None;
+        state.record.wrote(Some(Held { value: ended, stamp, session: None }));
+        state.hold = Some(Hold { until: turn.now.wall, reason: Reason::Overlap });
+        if let (Some(told), Some(outcome)) = (run.run, run.outcome) {
+            let took = run.ended_at.since(run.started);
+            turn.report(Report::Ended { run: told, outcome, took, retry });
+        }
+        self.consider(turn, ix, shard);
+        self.untended.insert(ix);
+    }
+
+    /// The shard was taken by another before a run's end was known: the outcome counts for nothing.
+    pub(crate) fn superseded(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(run) = self.runs.remove(&id) else { return };
+        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+        state.run = None;
+        if let (Some(told), Some(outcome)) = (run.run, run.outcome) {
+            turn.report(Report::Superseded { run: told, outcome });
+        }
+        self.look(run.ix, Facet::Record(run.shard));
+        self.untended.insert(run.ix);
+    }
+
+    pub(crate) fn run_timed_out(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        self.cancel(turn, id, CancelReason::TimedOut);
+    }
+
+    pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, id: RunId, reason: CancelReason) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.stage == Stage::Running && run.cancelled.is_none() {
+            run.cancelled = Some(reason);
+            turn.effects.push(Effect::Cancel(id, reason));
+            self.alarms.add(turn.now.mono.plus(OVERDUE_AFTER), Alarm::Overdue(id));
+        }
+    }
+
+    pub(crate) fn run_overdue(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(run) = self.runs.get(&id).filter(|run| run.stage == Stage::Running) else { return };
+        if let Some(told) = &run.run {
+            turn.report(Report::Overdue(told.clone()));
+        }
+    }
+
+    /// Tells every run to stop.
+    pub(crate) fn cancel_all(&mut self, turn: &mut Turn<'_>) {
+        let running: Vec<RunId> = self.runs.keys().copied().collect();
+        for id in running {
+            self.cancel(turn, id, CancelReason::Shutdown);
+        }
+    }
+}

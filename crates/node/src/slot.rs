@@ -1,0 +1,117 @@
+//! What a node believes of one key. Unknown is not absent: a slot that was not read, or that has
+//! changed since, says nothing.
+
+use flockwork_registry::{SessionId, Stamp};
+
+/// A value and which state of its key it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held<T> {
+    pub(crate) value: T,
+    pub(crate) stamp: Stamp,
+    pub(crate) session: Option<SessionId>,
+}
+
+/// One key as last read.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot<T> {
+    held: Option<Held<T>>,
+    is_fresh: bool,
+    is_reading: bool,
+    is_changed_since: bool,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { held: None, is_fresh: false, is_reading: false, is_changed_since: false }
+    }
+}
+
+impl<T> Slot<T> {
+    /// What the key holds, or that it does not exist; `None` while that is not known.
+    pub(crate) fn known(&self) -> Option<Option<&Held<T>>> {
+        self.is_fresh.then_some(self.held.as_ref())
+    }
+
+    /// What the key holds, if that is known and it exists.
+    pub(crate) fn held(&self) -> Option<&Held<T>> {
+        self.known().flatten()
+    }
+
+    /// Whether it is neither known nor being read.
+    pub(crate) fn is_unread(&self) -> bool {
+        !self.is_fresh && !self.is_reading
+    }
+
+    /// The value, if that is known and the key exists.
+    pub(crate) fn value(&self) -> Option<&T> {
+        self.held().map(|held| &held.value)
+    }
+
+    /// Whether the key is known not to exist.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.known(), Some(None))
+    }
+
+    /// What was last read, whether or not it still stands. For people only.
+    pub(crate) fn last_seen(&self) -> Option<&T> {
+        self.held.as_ref().map(|held| &held.value)
+    }
+
+    /// Notes that the belief no longer stands; says whether a read must be sent.
+    pub(crate) fn doubt(&mut self) -> bool {
+        self.is_fresh = false;
+        self.is_changed_since = self.is_reading;
+        !std::mem::replace(&mut self.is_reading, true)
+    }
+
+    /// Takes a read's answer in; says whether it must be read again, as it changed meanwhile.
+    pub(crate) fn read(&mut self, held: Option<Held<T>>) -> bool {
+        self.held = held;
+        let again = std::mem::take(&mut self.is_changed_since);
+        self.is_fresh = !again;
+        self.is_reading = again;
+        again
+    }
+
+    /// A read failed: the slot stays unknown.
+    pub(crate) fn read_failed(&mut self) {
+        self.is_fresh = false;
+        self.is_reading = false;
+        self.is_changed_since = false;
+    }
+
+    /// Takes in what an own commit has made of the key. A change told since stands.
+    pub(crate) fn wrote(&mut self, held: Option<Held<T>>) {
+        self.held = held;
+        self.is_fresh = !self.is_reading;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(value: u8) -> Held<u8> {
+        Held { value, stamp: Stamp::default(), session: None }
+    }
+
+    #[test]
+    fn a_key_not_read_is_not_absent() {
+        let mut slot = Slot::<u8>::default();
+        assert!(!slot.is_absent());
+        assert!(slot.doubt());
+        assert!(!slot.read(None));
+        assert!(slot.is_absent());
+    }
+
+    #[test]
+    fn a_change_during_a_read_is_read_again() {
+        let mut slot = Slot::default();
+        assert!(slot.doubt());
+        assert!(!slot.doubt(), "one read at a time");
+        assert!(slot.read(Some(held(1))));
+        assert_eq!(slot.value(), None);
+        assert!(!slot.read(Some(held(2))));
+        assert_eq!(slot.value(), Some(&2));
+    }
+}

@@ -1,0 +1,368 @@
+//! Tending a job: from what is known of it, what is to be done next. Called whenever something was
+//! learned; each call does what it can and leaves the rest until more is known.
+
+use crate::alarms::Alarm;
+use crate::differences::differences;
+use crate::job::{JobIx, Shard};
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::{Phase, Report};
+use bytes::Bytes;
+use flockwork_core::account::{Hold, Reason};
+use flockwork_core::config::JobConfig;
+use flockwork_core::id::ShardIndex;
+use flockwork_layout::keys::Facet;
+use flockwork_layout::plan::{self, Plan};
+use flockwork_layout::{document, record};
+use flockwork_registry::{Answer, Key, Op};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often all that is believed about a job is read again, if it does not say itself.
+const RECONCILE_INTERVAL: Duration = Duration::from_mins(10);
+
+impl Node {
+    pub(crate) fn tend(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        if self.trust.session().is_none() {
+            return;
+        }
+        if self.job(ix).leaving.is_some() {
+            return self.tend_leaving(turn, ix);
+        }
+        let is_defined = self.job(ix).view.config.held().is_some();
+        match self.job(ix).phase {
+            Phase::Left | Phase::Leaving => {}
+            Phase::Removed if is_defined => {
+                self.job(ix).phase = Phase::Joining;
+                self.tend_joining(turn, ix);
+            }
+            Phase::Removed => {}
+            Phase::Joining | Phase::Refused => self.tend_joining(turn, ix),
+            Phase::Serving => self.tend_serving(turn, ix),
+        }
+    }
+
+    fn tend_joining(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        if self.make_tree(ix) || !self.adopt(turn, ix) {
+            return;
+        }
+        self.register(turn, ix);
+    }
+
+    fn tend_serving(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        if self.job(ix).view.config.is_absent() {
+            return self.job_removed(turn, ix);
+        }
+        if !self.adopt(turn, ix) {
+            return;
+        }
+        let session = self.trust.session();
+        if self.job(ix).registered != session {
+            return self.register(turn, ix);
+        }
+        if self.was_taken_off(ix) {
+            return self.leave(ix, "an operator took this instance off");
+        }
+        self.lead(turn, ix);
+        self.follow_servers(ix);
+        self.note_server_status(turn, ix);
+        self.answer_trigger(turn, ix);
+        self.arm(turn, ix);
+        for shard in 0..self.job(ix).count() {
+            let shard = ShardIndex::try_from(shard).expect("shards are counted in 32 bits");
+            self.consider(turn, ix, shard);
+        }
+    }
+
+    pub(crate) fn key(&self, ix: JobIx, facet: &Facet) -> Key {
+        self.settings.namespace.key(&self.jobs[ix.0 as usize].name, facet)
+    }
+
+    /// Makes a new job's nodes, all or none; says whether that is under way.
+    fn make_tree(&mut self, ix: JobIx) -> bool {
+        let job = self.job(ix);
+        if job.under_way.tree {
+            return true;
+        }
+        let is_new = job.view.config.is_absent() && job.phase == Phase::Joining;
+        let lacks_own = job.view.own_tree.is_absent();
+        if !is_new && !lacks_own {
+            return false;
+        }
+        if is_new && job.view.implementation.known().is_none() {
+            return true;
+        }
+        let mut facets = Vec::new();
+        let mut ops = Vec::new();
+        if is_new {
+            if job.view.implementation.is_absent() {
+                let value = Bytes::from(job.offered.implementation.clone());
+                facets.push((Facet::Job, value));
+            }
+            facets.push((Facet::Config, Bytes::from(document::encode(&job.offered))));
+            let parents = [
+                Facet::Instances,
+                Facet::Servers,
+                Facet::LeaderRoot,
+                Facet::Election,
+                Facet::ShardingFlags,
+                Facet::Sharding,
+                Facet::Triggers,
+            ];
+            facets.extend(parents.map(|facet| (facet, Bytes::new())));
+        }
+        if lacks_own {
+            let own = [Facet::OwnJob, Facet::Records, Facet::Retries];
+            facets.extend(own.map(|facet| (facet, Bytes::new())));
+        }
+        for (facet, value) in facets {
+            ops.push(Op::create(self.key(ix, &facet), value));
+        }
+        self.job(ix).under_way.tree = true;
+        self.link.gather(Member::new(Aim::Tree(ix), ops));
+        true
+    }
+
+    /// Takes the registry's definition as the one that counts; says whether one counts.
+    fn adopt(&mut self, turn: &mut Turn<'_>, ix: JobIx) -> bool {
+        let job = self.job(ix);
+        let (Some(read), Some(implementation)) =
+            (job.view.config.value().cloned(), job.view.implementation.value().cloned())
+        else {
+            return job.config.is_some() && job.phase == Phase::Serving;
+        };
+        if job.config.is_some() && job.config_read == read {
+            return job.phase != Phase::Refused;
+        }
+        if !implementation.is_empty() && implementation != job.offered.implementation {
+            let text = format!(
+                "the registry has it as {implementation:?}, this node as {:?}; give one of them \
+                 another name",
+                job.offered.implementation
+            );
+            return self.refuse(turn, ix, read, "IMPLEMENTATION_CONFLICT", text);
+        }
+        let reading = document::Reading {
+            name: &job.name,
+            implementation: &implementation,
+            default_zone: None,
+            now: turn.now.wall,
+        };
+        let checked = document::decode(&read, reading);
+        if let Some(decoded) = checked.config {
+            return self.adopt_decoded(turn, ix, read, decoded);
+        }
+        let errors = || checked.problems.iter().filter(|problem| problem.is_error());
+        let text: Vec<String> = errors().map(ToString::to_string).collect();
+        let code = errors().next().map_or("INVALID_CONFIG", |problem| problem.code.as_str());
+        self.refuse(turn, ix, read, code, text.join("; "))
+    }
+
+    fn adopt_decoded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        read: Bytes,
+        decoded: JobConfig,
+    ) -> bool {
+        let job = self.job(ix);
+        let differences = differences(&decoded, &job.offered);
+        if !differences.is_empty() && job.applies && !job.under_way.config {
+            let stamp = job.view.config.held().map(|held| held.stamp);
+            let document = Bytes::from(document::encode(&job.offered));
+            (job.under_way.config, job.applies) = (true, false);
+            let key = self.key(ix, &Facet::Config);
+            self.link.gather(Member::new(Aim::Config(ix), vec![Op::Set(key, document, stamp)]));
+            return false;
+        }
+        let is_first = job.config.is_none();
+        job.config_read = read;
+        job.schedule = decoded.schedule_fingerprint();
+        job.next = None;
+        let shards = decoded.shards;
+        job.config = Some(Arc::new(decoded));
+        if job.phase == Phase::Refused {
+            job.phase = Phase::Joining;
+        }
+        let known = u32::try_from(job.shards.len()).expect("shards are counted in 32 bits");
+        let name = job.name.clone();
+        for shard in known..shards {
+            self.job(ix).shards.push(Shard::default());
+            self.follow(ix, Facet::Owner(shard));
+            self.follow(ix, Facet::Disabled(shard));
+        }
+        if is_first {
+            turn.report(Report::Serving { job: name, differences, applied: false });
+        }
+        self.untended.insert(ix);
+        true
+    }
+
+    /// The registry's definition cannot be served. It is looked at again when it changes.
+    fn refuse(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        read: Bytes,
+        code: &'static str,
+        text: String,
+    ) -> bool {
+        let job = self.job(ix);
+        if job.phase != Phase::Refused || job.config_read != read {
+            let name = job.name.clone();
+            turn.report(Report::Refused { job: name, code, text });
+        }
+        let job = self.job(ix);
+        job.phase = Phase::Refused;
+        job.config_read = read;
+        job.next = None;
+        false
+    }
+
+    /// Makes this instance known as one that serves the job. Whoever finds nobody else there also
+    /// notes since when there is someone again.
+    fn register(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let me = self.settings.instance.clone();
+        let job = self.job(ix);
+        let server = job.view.servers.get(me.server()).and_then(|server| server.known());
+        let (Some(instances), Some(server), Some(plan), Some(config)) = (
+            job.view.instances.value(),
+            server,
+            job.view.plan.known(),
+            job.config.clone(),
+        ) else {
+            return;
+        };
+        if job.under_way.register || job.phase == Phase::Refused {
+            return;
+        }
+        if instances.contains(&me) {
+            // Ours, if the answer to a registration was lost; else the old session's, with which it
+            // goes.
+            job.under_way.register = true;
+            return self.look(ix, Facet::Instance(me));
+        }
+        let is_first = instances.is_empty();
+        let plan = plan.map(|held| (held.value.clone(), held.stamp));
+        let lacks_server = server.is_none();
+        job.under_way.register = true;
+        let document = format!("jobInstanceId: {me}\nserverIp: {}\n", me.server());
+        let mut ops =
+            vec![Op::create_for_session(self.key(ix, &Facet::Instance(me.clone())), document)];
+        if lacks_server {
+            let status = if config.disabled { "DISABLED" } else { "ENABLED" };
+            ops.push(Op::create(self.key(ix, &Facet::Server(me.server().to_owned())), status));
+        }
+        if is_first {
+            ops.push(self.begin_life(turn, ix, plan));
+        }
+        self.link.gather(Member::new(Aim::Register(ix), ops));
+    }
+
+    /// Notes in the plan that from now on someone lives.
+    fn begin_life(
+        &mut self,
+        turn: &Turn<'_>,
+        ix: JobIx,
+        plan: Option<(Plan, flockwork_registry::Stamp)>,
+    ) -> Op {
+        let key = self.key(ix, &Facet::Plan);
+        let job = self.job(ix);
+        let shards = job.config.as_ref().map_or(1, |config| config.shards);
+        match plan {
+            None => Op::create(key, plan::encode(&Plan::new(job.schedule.clone(), shards, turn.now.wall))),
+            Some((plan, stamp)) => {
+                let alive = turn.now.wall.max(plan.alive);
+                Op::Set(key, plan::encode(&Plan { alive, ..plan }), Some(stamp))
+            }
+        }
+    }
+
+    /// This instance is registered under the present session.
+    pub(crate) fn registered(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let session = self.trust.session();
+        let job = self.job(ix);
+        job.under_way.register = false;
+        job.registered = session;
+        job.phase = Phase::Serving;
+        let interval = job.config.as_ref().and_then(|config| config.reconcile_interval);
+        let interval = interval.unwrap_or(RECONCILE_INTERVAL);
+        self.alarms.add(turn.now.mono.plus(interval), Alarm::Reconcile(ix));
+        let me = self.settings.instance.clone();
+        for facet in [Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())] {
+            self.look(ix, facet);
+        }
+    }
+
+    /// This instance's own node was read.
+    pub(crate) fn own_node_read(&mut self, turn: &mut Turn<'_>, ix: JobIx, answer: &Answer) {
+        let session = self.trust.session();
+        self.job(ix).under_way.register = false;
+        match answer {
+            Answer::Entry(Some(entry)) if session.is_some() && entry.session == session => {
+                self.registered(turn, ix);
+            }
+            _ => {
+                self.look(ix, Facet::Instances);
+                self.alarms.add(turn.now.mono.plus(Duration::from_millis(500)), Alarm::Tend(ix));
+            }
+        }
+        self.untended.insert(ix);
+    }
+
+    /// Whether this instance's own node is gone though its session lives.
+    fn was_taken_off(&mut self, ix: JobIx) -> bool {
+        let me = self.settings.instance.clone();
+        self.job(ix).view.instances.value().is_some_and(|live| !live.contains(&me))
+    }
+
+    /// Follows the status of each server that an instance runs on.
+    fn follow_servers(&mut self, ix: JobIx) {
+        let job = self.job(ix);
+        let Some(instances) = job.view.instances.value() else { return };
+        let unknown: Vec<String> = instances
+            .iter()
+            .map(|instance| instance.server().to_owned())
+            .filter(|server| !job.view.servers.contains_key(server))
+            .collect();
+        for server in unknown {
+            self.follow(ix, Facet::Server(server));
+        }
+    }
+
+    /// What came due while this server was switched off is not made up for.
+    fn note_server_status(&mut self, turn: &Turn<'_>, ix: JobIx) {
+        let me = self.settings.instance.clone();
+        let job = self.job(ix);
+        let Some(is_enabled) = job.is_enabled(&me) else { return };
+        if std::mem::replace(&mut job.was_disabled, !is_enabled) && is_enabled {
+            for shard in &mut job.shards {
+                shard.hold = Some(Hold { until: turn.now.wall, reason: Reason::Disabled });
+            }
+        }
+    }
+
+    /// Sets the timer to the job's next due instant.
+    pub(crate) fn arm(&mut self, turn: &Turn<'_>, ix: JobIx) {
+        let job = self.job(ix);
+        if job.next.is_some_and(|next| next > turn.now.wall) {
+            return;
+        }
+        let Some((from, config)) =
+            job.plan_in_force().map(|plan| plan.from(0)).zip(job.config.clone())
+        else {
+            return;
+        };
+        job.next = config.schedule.next_after(turn.now.wall.max(from), from);
+        if let Some(next) = job.next {
+            self.alarms.add_due(next, ix);
+        }
+    }
+
+    /// What a shard's record holds now; a new one, if there is none yet.
+    pub(crate) fn record_of(&mut self, ix: JobIx, shard: ShardIndex) -> Option<record::Stored> {
+        let job = self.job(ix);
+        let known = job.shards.get(shard as usize)?.record.known()?;
+        Some(known.map_or_else(record::Stored::default, |held| held.value.clone()))
+    }
+}

@@ -1,0 +1,67 @@
+//! Requests to run now. Each one that is seen leads to one run of each shard here, or to a refusal
+//! that is reported; it is taken away only after the runs are claimed.
+
+use crate::job::JobIx;
+use crate::link::{Aim, Member};
+use crate::machine::{Node, Turn};
+use crate::Report;
+use flockwork_core::config::Overlap;
+use flockwork_layout::keys::Facet;
+use flockwork_registry::Op;
+
+impl Node {
+    /// Answers a request to run now, if there is one.
+    pub(crate) fn answer_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        if !self.may_start(turn.now) || self.job(ix).under_way.trigger {
+            return;
+        }
+        let job = self.job(ix);
+        let Some(stamp) = job.view.trigger.held().map(|held| held.stamp) else { return };
+        if job.trigger != Some(stamp) {
+            job.trigger = Some(stamp);
+            self.take_trigger(turn, ix);
+        }
+        let job = self.job(ix);
+        if job.shards.iter().any(|shard| shard.is_triggered) {
+            return;
+        }
+        job.under_way.trigger = true;
+        let key = self.key(ix, &Facet::Trigger(self.settings.instance.clone()));
+        self.link.gather(Member::new(Aim::Trigger(ix), vec![Op::Delete(key, Some(stamp))]));
+    }
+
+    fn take_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let me = self.settings.instance.clone();
+        let job = self.job(ix);
+        let Some(config) = job.config.clone() else { return };
+        let is_enabled = job.is_enabled(&me) == Some(true);
+        let mut refused = None;
+        let mut taken = 0;
+        let mut owned = 0;
+        for shard in job.shards.iter_mut().take(config.shards as usize) {
+            if shard.owner.value() != Some(&me) {
+                continue;
+            }
+            owned += 1;
+            if !is_enabled || shard.disabled.held().is_some() {
+                refused = Some("DISABLED");
+            } else if shard.run.is_some() && config.overlap == Overlap::Skip {
+                refused = Some("OVERLAP");
+            } else {
+                // While it runs, one run follows, whatever the number of requests.
+                shard.is_triggered = true;
+                taken += 1;
+            }
+        }
+        if owned == 0 {
+            refused = Some("NO_SHARDS_HERE");
+        }
+        let job = job.name.clone();
+        turn.report(Report::Triggered { job, shards: taken, refused });
+    }
+
+    pub(crate) fn trigger_answered(&mut self, ix: JobIx) {
+        self.job(ix).under_way.trigger = false;
+        self.look(ix, Facet::Trigger(self.settings.instance.clone()));
+    }
+}
