@@ -1,0 +1,125 @@
+//! P1: one holder per epoch.
+//!
+//! In commit order, for each shard:
+//! * commits are numbered upwards, and so are the claims' epochs;
+//! * every change of the record demands the commit of the change before it, so a write made under
+//!   an earlier claim is refused, never silently obeyed;
+//! * a held claim is ended or replaced by its holder alone, or by others once the holder's instance
+//!   is no longer registered; a claim is made in the name of the instance that writes it;
+//! * the holder ends a claim only after the code that ran under it has ended, and says of it what
+//!   the code said;
+//! * code starts while its claim stands in the registry, in the process of the claim's instance.
+
+use crate::story::{Change, Claimed, How, Stories, Story, held_claim};
+use crate::trace::{Fact, Line, Probe};
+use crate::verdict::Verdict;
+
+/// The invariant's name.
+pub const NAME: &str = "P1 one holder";
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    for story in stories.shards.values() {
+        let broken = unfenced(story)
+            .or_else(|| not_the_holders(story))
+            .or_else(|| closed_too_early(story))
+            .or_else(|| started_without(trace, story));
+        if let Some((line, what)) = broken {
+            return Verdict::breach(trace, line, what);
+        }
+    }
+    Verdict::Valid
+}
+
+type Breach = Option<(usize, String)>;
+
+fn unfenced(story: &Story<'_>) -> Breach {
+    let mut last: Option<&Change<'_>> = None;
+    for change in &story.changes {
+        let index = change.change.index;
+        let before = last.map(|last| last.change.index);
+        if before.is_some_and(|before| index <= before) {
+            return Some((change.line, format!("commit {index} comes after commit {before:?}")));
+        }
+        let exists = change.change.old.is_some();
+        if exists && change.change.guard != before {
+            let guard = change.change.guard;
+            return Some((
+                change.line,
+                format!("a write that demanded commit {guard:?} was obeyed at {before:?}"),
+            ));
+        }
+        last = Some(change);
+    }
+    None
+}
+
+fn not_the_holders(story: &Story<'_>) -> Breach {
+    story.changes.iter().find_map(|change| {
+        let old = change.change.old.as_ref().and_then(held_claim);
+        let new = change.change.new.as_ref().and_then(held_claim);
+        if let Some(old) = old.filter(|old| new != Some(*old)) {
+            let is_holder = change.writer == Some(&*old.instance);
+            if !is_holder && change.holder_lives {
+                let writer = change.writer.unwrap_or("an unknown session");
+                let what = format!("{writer} closed the claim of {}, which lives", old.instance);
+                return Some((change.line, what));
+            }
+        }
+        let made = new.filter(|new| old != Some(*new))?;
+        let is_own = change.writer == Some(&*made.instance);
+        (!is_own).then(|| {
+            let writer = change.writer.unwrap_or("an unknown session");
+            (change.line, format!("{writer} made a claim in the name of {}", made.instance))
+        })
+    })
+}
+
+/// The holder must not give a claim up while its code runs, nor tell another end than it had.
+fn closed_too_early(story: &Story<'_>) -> Breach {
+    story.claims.iter().find_map(|claimed| {
+        let closing = claimed.closed.filter(|closing| closing.how == How::Ended)?;
+        let start = claimed.starts.first()?;
+        match claimed.ended {
+            Some((line, code)) if line < closing.line => {
+                let change = story.changes[closing.change].change;
+                let last = change.new.as_ref()?.last.as_ref()?;
+                let own = last.nonce == claimed.claim.nonce
+                    && last.instance == claimed.claim.instance
+                    && last.fire == claimed.claim.fire;
+                let same = (last.code == "OK") == (code == "OK");
+                (own && !same).then(|| {
+                    (closing.line, format!("the code ended {code}, the record says {}", last.code))
+                })
+            }
+            _ => Some((closing.line, format!("closed while its code runs (since line {start})"))),
+        }
+    })
+}
+
+fn started_without(trace: &[Line], story: &Story<'_>) -> Breach {
+    if let Some(line) = story.stray_starts.first() {
+        return Some((*line, "code started without a claim of its epoch".to_owned()));
+    }
+    story.claims.iter().find_map(|claimed| {
+        claimed.starts.iter().find_map(|line| {
+            let Fact::Start(probe) = &trace[*line].fact else { return None };
+            under_its_claim(claimed, *line, probe).err().map(|what| (*line, what))
+        })
+    })
+}
+
+fn under_its_claim(claimed: &Claimed<'_>, line: usize, probe: &Probe) -> Result<(), String> {
+    if line < claimed.made {
+        return Err(format!("code started before its claim was committed (line {})", claimed.made));
+    }
+    if let Some(closing) = claimed.closed.filter(|closing| closing.line < line) {
+        let how = closing.how;
+        return Err(format!("code started after its claim was closed ({how:?})"));
+    }
+    if probe.instance != claimed.claim.instance {
+        return Err(format!("code started on another instance than {}", claimed.claim.instance));
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! P3: every due fire is accounted once.
+//!
+//! * A change of a record that moves its watermark from `a` to `b` accounts exactly the fires that
+//!   the schedule in force makes due in `(a, b]`, each under one fate. Only what is more than
+//!   [`MOST_PENDING`] may be left out of the counts, as is said of jobs nobody served for long.
+//! * The watermark goes back only where a claim is taken back, and then the counts go back as far.
+//! * Closing a claim counts exactly one run as over, unless it is taken back.
+//! * A claim closed as ended, other than as crashed, had code that ran.
+//! * At the end, all that was due [`TOLERANCE`] before it is accounted, for each shard of each plan.
+
+use crate::story::{Change, Closing, How, Stories, Story};
+use crate::trace::{Line, Record};
+use crate::verdict::Verdict;
+use std::collections::BTreeSet;
+
+/// The invariant's name.
+pub const NAME: &str = "P3 every fire accounted";
+
+/// How many pending fires are accounted one by one.
+pub const MOST_PENDING: u64 = 1_000;
+
+/// How long after its due instant a fire must be accounted when nothing is wrong: milliseconds.
+pub const TOLERANCE: i64 = 10_000;
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    for ((job, _), story) in &stories.shards {
+        for change in &story.changes {
+            if let Err(what) = accounts_what_was_due(job, stories, change) {
+                return Verdict::breach(trace, change.line, what);
+            }
+        }
+        if let Some((line, what)) = miscounted(story) {
+            return Verdict::breach(trace, line, what);
+        }
+    }
+    match left_over(trace, stories) {
+        Some((line, what)) => Verdict::breach(trace, line, what),
+        None => Verdict::Valid,
+    }
+}
+
+/// Compares the counts with the schedule.
+fn accounts_what_was_due(
+    job: &str,
+    stories: &Stories<'_>,
+    change: &Change<'_>,
+) -> Result<(), String> {
+    let Some(new) = &change.change.new else { return Err("the record was deleted".to_owned()) };
+    let counted = new.counts.accounted() - change.base.counts.accounted();
+    if new.through < change.base.through {
+        let from = change.base.through;
+        return Err(format!("the watermark went back from {from} to {}", new.through));
+    }
+    let plan = change.plan.ok_or("no plan is in force")?;
+    let schedule = stories.schedules.named(job, &plan.schedule);
+    let schedule = schedule.ok_or_else(|| format!("nobody defined {:?}", plan.schedule))?;
+    let after = change.base.through.max(plan.from(change.change.shard));
+    let due = if new.through > after { schedule.count(after, new.through) } else { 0 };
+    let least = i128::from(due.min(MOST_PENDING));
+    if counted < least || counted > i128::from(due) {
+        let through = new.through;
+        return Err(format!("{due} were due in ({after}, {through}], {counted} were accounted"));
+    }
+    Ok(())
+}
+
+fn miscounted(story: &Story<'_>) -> Option<(usize, String)> {
+    let closings = story.claims.iter().filter_map(|claimed| claimed.closed);
+    let counted: BTreeSet<usize> =
+        closings.filter(|c| c.how != How::Undone).map(|closing| closing.line).collect();
+    for change in &story.changes {
+        let Some(new) = &change.change.new else { continue };
+        let over = new.counts.over() - change.base.counts.over();
+        let closes = counted.contains(&change.line);
+        if over != i128::from(closes) {
+            let closes = if closes { "closes one claim" } else { "closes no claim" };
+            return Some((change.line, format!("it {closes} and counts {over} runs as over")));
+        }
+    }
+    story.claims.iter().find_map(|claimed| {
+        let closing = claimed.closed.filter(|closing| closing.how == How::Ended)?;
+        let ran = !claimed.starts.is_empty() || !counts_as_run(story, &closing);
+        (!ran).then(|| (closing.line, "counted as run, and no code ran under it".to_owned()))
+    })
+}
+
+fn counts_as_run(story: &Story<'_>, closing: &Closing) -> bool {
+    let change = story.changes[closing.change].change;
+    let old = change.old.clone().unwrap_or_default();
+    let new: Record = change.new.clone().unwrap_or_default();
+    new.counts.ok > old.counts.ok || new.counts.failed > old.counts.failed
+}
+
+/// What was due and is not accounted though there was time enough.
+fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
+    let last = trace.len() - 1;
+    let (_, over) = stories.over;
+    for (job, plan) in &stories.plans {
+        let Some(schedule) = stories.schedules.named(job, &plan.schedule) else { continue };
+        for shard in 0..plan.shards {
+            let story = stories.shards.get(&(*job, shard));
+            let record = story.and_then(|story| story.changes.last()?.change.new.as_ref());
+            let through = record.map_or(i64::MIN, |record| record.through);
+            let after = through.max(plan.from(shard));
+            let lost = schedule.next_after(after).filter(|due| *due + TOLERANCE <= over);
+            if let Some(due) = lost {
+                let line = story.and_then(|story| Some(story.changes.last()?.line));
+                let what = format!("{job}/{shard}: due {due}, not accounted at the end ({over})");
+                return Some((line.unwrap_or(last), what));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,150 @@
+//! P4: nothing is invented.
+//!
+//! * A first attempt is for a fire that the schedule in force makes due and that this very change
+//!   accounts, or for one that someone asked this instance for and that no one ran yet.
+//! * A further attempt follows the attempt before it, of the same fire, after that failed or was
+//!   found crashed, and only as often as the definition allows; never after a success.
+//! * Code is told the fire, attempt and shard of its claim, and starts once under it.
+
+use crate::story::{Allowed, Claimed, How, Stories, Story};
+use crate::trace::{About, Fact, Line};
+use crate::verdict::Verdict;
+use std::collections::BTreeMap;
+
+/// The invariant's name.
+pub const NAME: &str = "P4 nothing invented";
+
+/// How often a crashed run may be taken over in one fire.
+pub const MOST_TAKEOVERS: u32 = 8;
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    let asked = asked_for(trace);
+    for ((job, shard), story) in &stories.shards {
+        let allowed = stories.allowed.get(job).copied().unwrap_or_default();
+        let mut run_on_request = BTreeMap::new();
+        for at in 0..story.claims.len() {
+            let claimed = &story.claims[at];
+            let fits = match claimed.claim.attempt {
+                0 => Err("attempts are counted from 1".to_owned()),
+                1 if claimed.claim.fire.is_triggered() => {
+                    let asked = asked.get(&(*job, &*claimed.claim.instance)).map(Vec::as_slice);
+                    was_asked_for(asked.unwrap_or_default(), story, at, &mut run_on_request)
+                }
+                1 => was_due(stories, job, *shard, story, claimed),
+                _ => follows(story, at, allowed),
+            };
+            if let Err(what) = fits.and_then(|()| ran_as_claimed(trace, claimed)) {
+                return Verdict::breach(trace, claimed.made, what);
+            }
+        }
+    }
+    Verdict::Valid
+}
+
+/// When someone asked an instance to run a job: lines, ascending.
+fn asked_for(trace: &[Line]) -> BTreeMap<(&str, &str), Vec<usize>> {
+    let mut asked: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (at, line) in trace.iter().enumerate() {
+        let Fact::Mark(mark) = &line.fact else { continue };
+        if let (About::Trigger(instance), Some(_)) = (&mark.about, &mark.value) {
+            asked.entry((&mark.job, instance)).or_default().push(at);
+        }
+    }
+    asked
+}
+
+/// Each request to an instance is good for one run of each shard.
+fn was_asked_for<'a>(
+    asked: &[usize],
+    story: &Story<'a>,
+    at: usize,
+    taken: &mut BTreeMap<&'a str, usize>,
+) -> Result<(), String> {
+    let claimed = &story.claims[at];
+    let before = asked.iter().filter(|line| **line < claimed.made).count();
+    let taken = taken.entry(&claimed.claim.instance).or_default();
+    if *taken >= before {
+        return Err(format!("claimed as asked for, {before} times asked, {taken} times run"));
+    }
+    let undone = claimed.closed.is_some_and(|closing| closing.how == How::Undone);
+    *taken += usize::from(!undone);
+    Ok(())
+}
+
+fn was_due(
+    stories: &Stories<'_>,
+    job: &str,
+    shard: u32,
+    story: &Story<'_>,
+    claimed: &Claimed<'_>,
+) -> Result<(), String> {
+    let change = &story.changes[claimed.change];
+    let due = claimed.claim.fire.due;
+    let plan = change.plan.ok_or("claimed without a plan")?;
+    let schedule = stories.schedules.named(job, &plan.schedule).ok_or("an unknown schedule")?;
+    if due <= plan.from(shard) || !schedule.is_due(due) {
+        return Err(format!("claimed a fire at {due}, which is not due"));
+    }
+    let before = story.before(claimed.change).through;
+    let after = change.change.new.as_ref().map_or(i64::MIN, |new| new.through);
+    if due <= before || due > after {
+        return Err(format!("claimed a fire at {due}, the change accounts ({before}, {after}]"));
+    }
+    Ok(())
+}
+
+/// Whether a further attempt may be made.
+fn follows(story: &Story<'_>, at: usize, allowed: Allowed) -> Result<(), String> {
+    let claimed = &story.claims[at];
+    let attempts = claimed.claim.attempt;
+    let earlier = story.claims[..at].iter().rev();
+    // What was taken back never was.
+    let mut earlier = earlier.filter(|c| c.closed.is_none_or(|closing| closing.how != How::Undone));
+    let Some(before) = earlier.next() else {
+        return Err(format!("attempt {attempts} without one before it"));
+    };
+    if before.claim.fire != claimed.claim.fire || before.claim.attempt + 1 != attempts {
+        return Err(format!("attempt {attempts} follows attempt {}", before.claim.attempt));
+    }
+    let succeeded = before.closed.is_some_and(|closing| {
+        let change = story.changes[closing.change].change;
+        let ok = |record: &Option<crate::trace::Record>| {
+            record.as_ref().map_or(0, |record| record.counts.ok)
+        };
+        ok(&change.new) > ok(&change.old)
+    });
+    if succeeded {
+        return Err(format!("attempt {attempts} after attempt {} succeeded", attempts - 1));
+    }
+    let takeovers = if allowed.failover { MOST_TAKEOVERS } else { 0 };
+    let most = 1 + allowed.retries + takeovers;
+    let crashed = before.closed.is_some_and(|closing| closing.how == How::Taken);
+    let may = match crashed {
+        true => allowed.failover || allowed.retries > 0,
+        false => allowed.retries > 0,
+    };
+    let kept_open = story.before(claimed.change).claim.is_some();
+    match may && attempts <= most && kept_open {
+        true => Ok(()),
+        false => Err(format!("attempt {attempts} is not allowed ({allowed:?})")),
+    }
+}
+
+fn ran_as_claimed(trace: &[Line], claimed: &Claimed<'_>) -> Result<(), String> {
+    if claimed.starts.len() > 1 {
+        return Err(format!("code started {} times under one claim", claimed.starts.len()));
+    }
+    let Some(Fact::Start(probe)) = claimed.starts.first().map(|at| &trace[*at].fact) else {
+        return Ok(());
+    };
+    let same = probe.fire == claimed.claim.fire && probe.attempt == claimed.claim.attempt;
+    match same {
+        true => Ok(()),
+        false => Err(format!(
+            "code was told {:?} attempt {}, the claim says otherwise",
+            probe.fire, probe.attempt
+        )),
+    }
+}

@@ -1,0 +1,67 @@
+//! P10: unknown is not no.
+//!
+//! * Code starts only in a process that was told its session is proven, before the instant until
+//!   which it is; never while it was told that it is not.
+//! * A claim that was committed is never forgotten: by the end its code has started, or it was
+//!   closed; whatever became of the answer that should have told its maker.
+//! * A claim that is taken back was not run.
+
+use crate::story::{How, Stories};
+use crate::trace::{Fact, Line};
+use crate::verdict::Verdict;
+use std::collections::BTreeMap;
+
+/// The invariant's name.
+pub const NAME: &str = "P10 unknown is not no";
+
+/// How long a claim may be held before its code starts: milliseconds. Above it, it was forgotten.
+pub const TOLERANCE: u64 = 10_000;
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    if let Some((line, what)) = untrusted_start(trace) {
+        return Verdict::breach(trace, line, what);
+    }
+    for story in stories.shards.values() {
+        for claimed in &story.claims {
+            let forgotten = claimed.starts.is_empty()
+                && claimed.closed.is_none()
+                && trace[claimed.made].at + TOLERANCE <= stories.over.0;
+            if forgotten {
+                let what = "the claim was committed, and its maker forgot it";
+                return Verdict::breach(trace, claimed.made, what);
+            }
+            let undone = claimed.closed.is_some_and(|closing| closing.how == How::Undone);
+            if let Some(line) = claimed.starts.first().filter(|_| undone) {
+                return Verdict::breach(trace, *line, "code ran under a claim that was taken back");
+            }
+        }
+    }
+    Verdict::Valid
+}
+
+fn untrusted_start(trace: &[Line]) -> Option<(usize, String)> {
+    let mut trusted: BTreeMap<u32, u64> = BTreeMap::new();
+    for (at, line) in trace.iter().enumerate() {
+        match &line.fact {
+            Fact::Trust { node, until, .. } => {
+                trusted.insert(*node, *until);
+            }
+            // A new process knows nothing of its forerunner's session.
+            Fact::Distrust { node } | Fact::Node { node, .. } => {
+                trusted.remove(node);
+            }
+            Fact::Start(probe) => match trusted.get(&probe.node) {
+                None => return Some((at, "code started without a proven session".to_owned())),
+                Some(until) if line.at >= *until => {
+                    let late = line.at - until;
+                    return Some((at, format!("code started {late} ms after the trust had ended")));
+                }
+                Some(_) => {}
+            },
+            _ => {}
+        }
+    }
+    None
+}

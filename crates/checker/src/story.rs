@@ -1,0 +1,264 @@
+//! One shard's claims, as they follow from a trace: who made each, what ran under it, how it closed.
+
+use crate::due::Schedules;
+use crate::trace::{About, Claim, Fact, Fault, Job, Line, Plan, Probe, Record, RecordChange};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All that a trace tells, by shard.
+#[derive(Debug, Default)]
+pub struct Stories<'a> {
+    /// Each shard's story, by job and shard.
+    pub shards: BTreeMap<(&'a str, u32), Story<'a>>,
+    /// The newest plan of each job.
+    pub plans: BTreeMap<&'a str, &'a Plan>,
+    /// Schedules by job and canonical text.
+    pub schedules: Schedules,
+    /// What a job's definitions allowed, over all of them.
+    pub allowed: BTreeMap<&'a str, Allowed>,
+    /// When the trace was over: on its own clock, and on the wall clock.
+    pub over: (u64, i64),
+    /// Instances that died, and the line of their death.
+    pub dead: BTreeMap<&'a str, usize>,
+}
+
+/// What may happen to a run that did not succeed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowed {
+    /// It may be taken elsewhere after a crash.
+    pub failover: bool,
+    /// How often it may be tried again.
+    pub retries: u32,
+}
+
+/// One shard's story.
+#[derive(Debug, Default)]
+pub struct Story<'a> {
+    /// Every change of its record, in commit order.
+    pub changes: Vec<Change<'a>>,
+    /// Every claim, in commit order.
+    pub claims: Vec<Claimed<'a>>,
+    /// Starts without a claim of their epoch, by line.
+    pub stray_starts: Vec<usize>,
+    started: Vec<(usize, &'a Probe)>,
+    ended: Vec<(usize, &'a Probe, &'a str)>,
+}
+
+/// A change of the record and what the registry held at that moment.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// Its line.
+    pub line: usize,
+    /// The change.
+    pub change: &'a RecordChange,
+    /// The instance in whose session it was made, if it serves the job or did.
+    pub writer: Option<&'a str>,
+    /// Whether the instance of the claim that was held before was registered.
+    pub holder_lives: bool,
+    /// The plan in force.
+    pub plan: Option<&'a Plan>,
+    /// What it must be compared with: the record as it was, or, if this change takes a claim back,
+    /// as it was before that claim.
+    pub base: Record,
+}
+
+/// A claim.
+#[derive(Debug)]
+pub struct Claimed<'a> {
+    /// Where it was committed.
+    pub made: usize,
+    /// That change's place among the shard's changes.
+    pub change: usize,
+    /// Its fencing token.
+    pub epoch: u64,
+    /// The claim.
+    pub claim: &'a Claim,
+    /// The lines at which user code started under it.
+    pub starts: Vec<usize>,
+    /// Where that code ended, and how.
+    pub ended: Option<(usize, &'a str)>,
+    /// How it was closed; none if it is held to the end.
+    pub closed: Option<Closing>,
+}
+
+/// How a claim was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// Where.
+    pub line: usize,
+    /// That change's place among the shard's changes.
+    pub change: usize,
+    /// How.
+    pub how: How,
+}
+
+/// Ways to close a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By its holder, as it ended.
+    Ended,
+    /// By its holder, before anything ran.
+    Undone,
+    /// By someone else.
+    Taken,
+}
+
+impl<'a> Story<'a> {
+    /// The record before a change, where there was none an empty one.
+    #[must_use]
+    pub fn before(&self, change: usize) -> Record {
+        self.changes[change].change.old.clone().unwrap_or_default()
+    }
+
+    /// Joins what code wrote with the claims by epoch, wherever in the trace it stands.
+    fn join(&mut self) {
+        let by_epoch: BTreeMap<u64, usize> =
+            self.claims.iter().enumerate().map(|(at, claimed)| (claimed.epoch, at)).collect();
+        for (line, probe) in std::mem::take(&mut self.started) {
+            match by_epoch.get(&probe.epoch) {
+                Some(at) => self.claims[*at].starts.push(line),
+                None => self.stray_starts.push(line),
+            }
+        }
+        for (line, probe, code) in std::mem::take(&mut self.ended) {
+            if let Some(at) = by_epoch.get(&probe.epoch) {
+                self.claims[*at].ended.get_or_insert((line, code));
+            }
+        }
+    }
+
+    fn open_claim(&mut self) -> Option<&mut Claimed<'a>> {
+        self.claims.last_mut().filter(|claimed| claimed.closed.is_none())
+    }
+}
+
+/// What the registry holds while the trace is read.
+#[derive(Debug, Default)]
+struct Held<'a> {
+    /// Registered instances by job, with the session they live with.
+    instances: BTreeSet<(&'a str, &'a str)>,
+    /// Which instance a session belongs to.
+    sessions: BTreeMap<u64, &'a str>,
+}
+
+impl<'a> Stories<'a> {
+    /// Reads a trace.
+    #[must_use]
+    pub fn read(trace: &'a [Line]) -> Self {
+        let mut stories = Self::default();
+        let mut held = Held::default();
+        for (at, line) in trace.iter().enumerate() {
+            stories.take(at, line, &mut held);
+        }
+        for story in stories.shards.values_mut() {
+            story.join();
+        }
+        stories
+    }
+
+    fn take(&mut self, at: usize, line: &'a Line, held: &mut Held<'a>) {
+        match &line.fact {
+            Fact::Job(job) => self.define(job),
+            Fact::Plan(plan) => {
+                self.plans.insert(&plan.job, plan);
+            }
+            Fact::Mark(mark) => {
+                let About::Instance(instance) = &mark.about else { return };
+                if mark.value.is_some() {
+                    held.instances.insert((&mark.job, instance));
+                    held.sessions.extend(mark.lives_with.map(|session| (session, &**instance)));
+                } else {
+                    held.instances.remove(&(&*mark.job, &**instance));
+                }
+            }
+            Fact::Record(change) => self.change(at, change, held),
+            Fact::Start(probe) => {
+                self.shards.entry((&probe.job, probe.shard)).or_default().started.push((at, probe));
+            }
+            Fact::End { probe, code } => {
+                let story = self.shards.entry((&probe.job, probe.shard)).or_default();
+                story.ended.push((at, probe, code));
+            }
+            Fact::Fault(Fault::Crash { instance, .. }) => {
+                self.dead.insert(instance, at);
+            }
+            Fact::Over { wall } => self.over = (line.at, *wall),
+            Fact::Node { .. }
+            | Fact::Trust { .. }
+            | Fact::Distrust { .. }
+            | Fact::Fault(_)
+            | Fact::Healed => {}
+        }
+    }
+
+    fn define(&mut self, job: &'a Job) {
+        self.schedules.learn(job);
+        let allowed = self.allowed.entry(&job.job).or_default();
+        allowed.failover |= job.failover;
+        allowed.retries = allowed.retries.max(job.retries);
+    }
+
+    fn change(&mut self, line: usize, change: &'a RecordChange, held: &Held<'a>) {
+        let plan = self.plans.get(&*change.job).copied();
+        let story = self.shards.entry((&change.job, change.shard)).or_default();
+        let writer = held.sessions.get(&change.session).copied();
+        let old = change.old.as_ref().and_then(held_claim);
+        let holder_lives =
+            old.is_some_and(|claim| held.instances.contains(&(&*change.job, &*claim.instance)));
+        let place = story.changes.len();
+        let base = match close(story, line, change, writer) {
+            Some(before) => before,
+            None => change.old.clone().unwrap_or_default(),
+        };
+        let entry = Change { line, change, writer, holder_lives, plan, base };
+        story.changes.push(entry);
+        let made = change.new.as_ref().and_then(held_claim).filter(|new| old != Some(*new));
+        if let Some(claim) = made {
+            story.claims.push(Claimed {
+                made: line,
+                change: place,
+                epoch: change.index,
+                claim,
+                starts: Vec::new(),
+                ended: None,
+                closed: None,
+            });
+        }
+    }
+}
+
+/// The claim that a record says is held.
+#[must_use]
+pub fn held_claim(record: &Record) -> Option<&Claim> {
+    record.claim.as_ref().filter(|claim| claim.is_held())
+}
+
+/// Closes the open claim if this change does. If it takes it back, says what was before it.
+fn close<'a>(
+    story: &mut Story<'a>,
+    line: usize,
+    change: &'a RecordChange,
+    writer: Option<&str>,
+) -> Option<Record> {
+    let place = story.changes.len();
+    let open = story.claims.last().filter(|claimed| claimed.closed.is_none())?;
+    if change.new.as_ref().and_then(held_claim) == Some(open.claim) {
+        return None;
+    }
+    let before = story.before(open.change);
+    let by_holder = writer == Some(&*open.claim.instance);
+    let how = match change.new.as_ref() {
+        _ if !by_holder => How::Taken,
+        Some(new) if takes_back(&before, new) => How::Undone,
+        _ => How::Ended,
+    };
+    if let Some(open) = story.open_claim() {
+        open.closed = Some(Closing { line, change: place, how });
+    }
+    (how == How::Undone).then_some(before)
+}
+
+/// Whether a record says that no run is over and none was claimed since an earlier state of it.
+fn takes_back(before: &Record, now: &Record) -> bool {
+    let over = now.counts.over() == before.counts.over() && now.last == before.last;
+    over && now.counts.ran == before.counts.ran
+}

@@ -1,0 +1,480 @@
+//! The form of a trace: plain data, one JSON object a line, version 1.
+//!
+//! `at` is milliseconds of one clock that all parts of the trace share; instants of the wall clock
+//! are milliseconds since 1970. The order of the lines is the order in which things happened; lines
+//! of commits stand in the order of the commits.
+
+use serde::{Deserialize, Serialize};
+
+/// The version this release writes.
+pub const VERSION: u32 = 1;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// When, on the trace's own clock.
+    pub at: u64,
+    /// What.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "k", rename_all = "snake_case")]
+pub enum Fact {
+    /// A definition was given to some node. It is in force once a [`Plan`] shows its schedule.
+    Job(Job),
+    /// A process started under an id of its own.
+    Node {
+        /// Its number.
+        node: u32,
+        /// Its id.
+        instance: String,
+    },
+    /// A commit changed a shard's record.
+    Record(Box<RecordChange>),
+    /// A commit changed a job's plan.
+    Plan(Plan),
+    /// A commit changed something else of a job.
+    Mark(Mark),
+    /// A node was told that its session is proven.
+    Trust {
+        /// The node.
+        node: u32,
+        /// The session.
+        session: u64,
+        /// Until when, on the trace's clock.
+        until: u64,
+    },
+    /// A node was told that its session is not proven, or has ended.
+    Distrust {
+        /// The node.
+        node: u32,
+    },
+    /// User code started. Written by itself.
+    Start(Probe),
+    /// User code ended. Written by itself.
+    End {
+        /// What it was told at its start.
+        #[serde(flatten)]
+        probe: Probe,
+        /// How it ended: `OK` for success.
+        code: String,
+    },
+    /// Something went wrong on purpose, and did: the proof says what was seen of it.
+    Fault(Fault),
+    /// From here on nothing goes wrong any more.
+    Healed,
+    /// The end of the trace. What should have happened by then is judged.
+    Over {
+        /// What the wall clock shows by then.
+        wall: i64,
+    },
+}
+
+/// A definition, as far as it can be judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its name.
+    pub job: String,
+    /// When it is due.
+    pub when: When,
+    /// The canonical text of that, as plans name it.
+    pub schedule: String,
+    /// How many shards it has.
+    pub shards: u32,
+    /// Whether a crashed run is taken elsewhere.
+    pub failover: bool,
+    /// How often a failed or crashed run may be tried again.
+    pub retries: u32,
+}
+
+/// When a job is due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// At `anchor + k * period`.
+    Every {
+        /// Milliseconds.
+        period: u64,
+        /// One due instant.
+        anchor: i64,
+    },
+    /// By a Quartz cron expression.
+    Cron {
+        /// The expression.
+        expression: String,
+        /// The IANA name of its zone.
+        zone: String,
+    },
+    /// Only if asked.
+    OnTrigger,
+}
+
+/// A change of a shard's record by one commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordChange {
+    /// The job.
+    pub job: String,
+    /// The shard.
+    pub shard: u32,
+    /// The commit.
+    pub index: u64,
+    /// The session in whose name it was made.
+    pub session: u64,
+    /// The commit that the write demanded to be the record's last; none if it demanded nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<u64>,
+    /// What it was; none if it did not exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<Record>,
+    /// What it is now; none if it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<Record>,
+}
+
+/// A shard's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Every fire due up to here is accounted.
+    pub through: i64,
+    /// The claim on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// The last run that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
+    /// How many fires met which fate.
+    pub counts: Counts,
+}
+
+/// A fire: when it was due and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fire {
+    /// When it was due.
+    pub due: i64,
+    /// `schedule`, `misfire`, `catch-up` or `trigger`.
+    pub source: String,
+}
+
+impl Fire {
+    /// Whether someone asked for it, so that no schedule knows it.
+    #[must_use]
+    pub fn is_triggered(&self) -> bool {
+        self.source == "trigger"
+    }
+}
+
+/// A claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// For which fire.
+    pub fire: Fire,
+    /// Which run of it, from 1.
+    pub attempt: u32,
+    /// How many of them crashed.
+    pub crashes: u32,
+    /// Who made it.
+    pub instance: String,
+    /// Tells it from others of the same instance.
+    pub nonce: u64,
+    /// Whom it was released to, to be tried again; none while it is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<String>,
+}
+
+impl Claim {
+    /// Whether its run is under way.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.released.is_none()
+    }
+}
+
+/// A run that ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// Its fire.
+    pub fire: Fire,
+    /// Which run of it.
+    pub attempt: u32,
+    /// Who ran it.
+    pub instance: String,
+    /// Its claim's nonce.
+    pub nonce: u64,
+    /// How it ended: `OK` for success.
+    pub code: String,
+}
+
+/// How many fires met which fate, and how runs ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Fires that a run was claimed for, triggers among them.
+    pub ran: u64,
+    /// Of these, asked for.
+    pub triggered: u64,
+    /// Fires that one later run made up for.
+    pub misfired: u64,
+    /// Fires not run on purpose.
+    pub skipped: u64,
+    /// Fires due while no node lived.
+    pub missed: u64,
+    /// Runs that ended well.
+    pub ok: u64,
+    /// Runs that ended otherwise.
+    pub failed: u64,
+    /// Runs whose instance was gone.
+    pub crashed: u64,
+}
+
+impl Counts {
+    /// Due fires that are accounted: all but those that were asked for.
+    #[must_use]
+    pub fn accounted(&self) -> i128 {
+        i128::from(self.ran) - i128::from(self.triggered)
+            + i128::from(self.misfired)
+            + i128::from(self.skipped)
+            + i128::from(self.missed)
+    }
+
+    /// Runs that are over.
+    #[must_use]
+    pub fn over(&self) -> i128 {
+        i128::from(self.ok) + i128::from(self.failed) + i128::from(self.crashed)
+    }
+}
+
+/// A job's plan: under which schedule its shards are due, since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The job.
+    pub job: String,
+    /// The commit.
+    pub index: u64,
+    /// The canonical text of the schedule in force.
+    pub schedule: String,
+    /// How many shards there are.
+    pub shards: u32,
+    /// Since when, from which shard on; ascending.
+    pub spans: Vec<(u32, i64)>,
+}
+
+impl Plan {
+    /// Since when the schedule is in force for a shard.
+    #[must_use]
+    pub fn from(&self, shard: u32) -> i64 {
+        let span = self.spans.iter().rev().find(|(first, _)| *first <= shard);
+        span.map_or(i64::MIN, |(_, from)| *from)
+    }
+}
+
+/// Something else about a job that the registry holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The job.
+    pub job: String,
+    /// The commit, or the end of the session it lived with.
+    pub index: u64,
+    /// The session in whose name it was changed.
+    pub session: u64,
+    /// What it is.
+    pub about: About,
+    /// What it says now; none if it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The session it lives with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lives_with: Option<u64>,
+}
+
+/// What a mark is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// An instance serves the job.
+    Instance(String),
+    /// A shard is assigned.
+    Owner(u32),
+    /// A shard is marked as running.
+    Running(u32),
+    /// A shard is switched off.
+    Disabled(u32),
+    /// A host is switched on or off.
+    Server(String),
+    /// An instance is asked to run its shards now.
+    Trigger(String),
+    /// Who assigns the shards.
+    Leader,
+}
+
+/// What user code knows of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The process it runs in.
+    pub node: u32,
+    /// Its instance.
+    pub instance: String,
+    /// The job.
+    pub job: String,
+    /// The shard.
+    pub shard: u32,
+    /// The fire.
+    pub fire: Fire,
+    /// Which run of it.
+    pub attempt: u32,
+    /// Its fencing token.
+    pub epoch: u64,
+}
+
+/// A fault that took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum Fault {
+    /// A process died, and all its runs with it.
+    Crash {
+        /// The node.
+        node: u32,
+        /// Who died.
+        instance: String,
+        /// How many runs died.
+        runs: u32,
+    },
+    /// A process stood still from here on.
+    Pause {
+        /// The node.
+        node: u32,
+        /// Until when.
+        until: u64,
+        /// Whether its runs stood still too.
+        runs_too: bool,
+    },
+    /// A node could not reach the registry from here on.
+    Cut {
+        /// The node.
+        node: u32,
+        /// Until when.
+        until: u64,
+        /// How many requests had no answer yet.
+        in_flight: u32,
+    },
+    /// The answer to a commit did not arrive.
+    LostAnswer {
+        /// The node.
+        node: u32,
+        /// The commit, if it happened; none if it never will.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        index: Option<u64>,
+    },
+    /// Messages took long from here on.
+    Slow {
+        /// The node.
+        node: u32,
+        /// Until when.
+        until: u64,
+    },
+}
+
+/// A line that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotATrace {
+    /// Not JSON, or not of this form.
+    #[error("line {line}: {why}")]
+    Line {
+        /// Which, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// Of another version.
+    #[error("the trace is of version {found:?}, this release reads version {VERSION}")]
+    Version {
+        /// What its first line says.
+        found: Option<u64>,
+    },
+}
+
+/// Writes a trace as JSON lines, the first of which names the version.
+///
+/// # Panics
+/// Never: text and numbers can always be written.
+#[must_use]
+pub fn write(trace: &[Line]) -> String {
+    let mut text = format!("{{\"flockwork-trace\":{VERSION}}}\n");
+    for line in trace {
+        let json = serde_json::to_string(line).expect("text and numbers can always be written");
+        text.push_str(&json);
+        text.push('\n');
+    }
+    text
+}
+
+/// Reads a trace.
+///
+/// # Errors
+/// [`NotATrace`], with the first line that is wrong.
+pub fn read(text: &str) -> Result<Vec<Line>, NotATrace> {
+    let mut lines = text.lines().enumerate();
+    let first = lines.next().and_then(|(_, line)| serde_json::from_str(line).ok());
+    let found = first.and_then(|head: serde_json::Value| head["flockwork-trace"].as_u64());
+    if found != Some(u64::from(VERSION)) {
+        return Err(NotATrace::Version { found });
+    }
+    let read = |(at, line)| {
+        let wrong = |why: serde_json::Error| NotATrace::Line { line: at + 1, why: why.to_string() };
+        serde_json::from_str(line).map_err(wrong)
+    };
+    lines.map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines() -> Vec<Line> {
+        let fire = Fire { due: -5, source: "trigger".into() };
+        let probe = Probe {
+            node: 1,
+            instance: "a@-@1".into(),
+            job: "j \"x\"\n".into(),
+            shard: 2,
+            fire: fire.clone(),
+            attempt: 1,
+            epoch: u64::MAX,
+        };
+        let claim = Claim { fire, attempt: 1, nonce: u64::MAX, ..Claim::default() };
+        let record = Record { claim: Some(claim), ..Record::default() };
+        let change = RecordChange {
+            job: "j".into(),
+            shard: 2,
+            index: 9,
+            session: 3,
+            guard: None,
+            old: None,
+            new: Some(record),
+        };
+        let facts = [
+            Fact::Start(probe.clone()),
+            Fact::End { probe, code: "OK".into() },
+            Fact::Record(Box::new(change)),
+            Fact::Fault(Fault::LostAnswer { node: 0, index: None }),
+            Fact::Healed,
+            Fact::Over { wall: 1 },
+        ];
+        facts.into_iter().map(|fact| Line { at: 7, fact }).collect()
+    }
+
+    #[test]
+    fn a_trace_is_read_as_it_was_written() {
+        assert_eq!(read(&write(&lines())), Ok(lines()));
+    }
+
+    #[test]
+    fn what_is_no_trace_is_refused_with_its_line() {
+        assert_eq!(read(""), Err(NotATrace::Version { found: None }));
+        let newer = "{\"flockwork-trace\":2}\n";
+        assert_eq!(read(newer), Err(NotATrace::Version { found: Some(2) }));
+        let damaged = write(&lines()).replace("\"k\":\"healed\"", "\"k\":\"hea");
+        assert!(matches!(read(&damaged), Err(NotATrace::Line { line: 6, .. })));
+    }
+}

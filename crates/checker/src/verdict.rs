@@ -1,0 +1,95 @@
+//! What a judgement can be.
+
+use crate::trace::{Fact, Line};
+use std::fmt;
+
+/// How many lines a witness shows before and after the one that breaks the rule.
+const AROUND: usize = 6;
+
+/// One invariant's verdict on one trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Valid,
+    /// It does not, and where.
+    Invalid(Witness),
+    /// The trace does not say.
+    Unknown(String),
+}
+
+/// Where an invariant broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// What is wrong.
+    pub what: String,
+    /// The line, from 0.
+    pub line: usize,
+    /// The lines around it that concern the same shard, as JSON, with their numbers.
+    pub around: Vec<(usize, String)>,
+}
+
+impl Verdict {
+    /// A breach at a line of the trace.
+    #[must_use]
+    pub fn breach(trace: &[Line], line: usize, what: impl Into<String>) -> Self {
+        let shard = trace.get(line).and_then(concerns);
+        let same = |at: &usize| match shard {
+            Some(shard) => concerns(&trace[*at]) == Some(shard),
+            None => true,
+        };
+        let before = (0..line).rev().filter(same).take(AROUND);
+        let after = (line..trace.len()).filter(same).take(AROUND);
+        let mut shown: Vec<usize> = before.chain(after).collect();
+        shown.sort_unstable();
+        let json = |at: usize| serde_json::to_string(&trace[at]).unwrap_or_default();
+        let around = shown.into_iter().map(|at| (at, json(at))).collect();
+        Self::Invalid(Witness { what: what.into(), line, around })
+    }
+
+    /// Whether it holds.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        *self == Self::Valid
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Valid => f.write_str("valid"),
+            Self::Unknown(why) => write!(f, "unknown: {why}"),
+            Self::Invalid(witness) => {
+                write!(f, "invalid at line {}: {}", witness.line, witness.what)?;
+                for (at, line) in &witness.around {
+                    write!(f, "\n  {} {at} {line}", if *at == witness.line { '>' } else { ' ' })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The shard a line is about.
+fn concerns(line: &Line) -> Option<(&str, u32)> {
+    match &line.fact {
+        Fact::Record(change) => Some((&change.job, change.shard)),
+        Fact::Start(probe) | Fact::End { probe, .. } => Some((&probe.job, probe.shard)),
+        _ => None,
+    }
+}
+
+/// Why a trace proves nothing, if it does not.
+pub(crate) fn cannot_be_judged(trace: &[Line]) -> Option<String> {
+    let has = |wanted: fn(&Fact) -> bool| trace.iter().any(|line| wanted(&line.fact));
+    if !matches!(trace.last(), Some(Line { fact: Fact::Over { .. }, .. })) {
+        return Some("the trace has no end".to_owned());
+    }
+    if !has(|fact| matches!(fact, Fact::Plan(_))) {
+        return Some("no job was ever served".to_owned());
+    }
+    if !has(|fact| matches!(fact, Fact::Start(_))) {
+        return Some("no user code ever ran".to_owned());
+    }
+    let ordered = trace.windows(2).all(|pair| pair[0].at <= pair[1].at);
+    (!ordered).then(|| "its lines are not in the order of time".to_owned())
+}

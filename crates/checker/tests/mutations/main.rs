@@ -1,0 +1,461 @@
+//! Each way to break a correct history makes the invariant fire that it breaks, and no other.
+
+mod history;
+
+use flockwork_checker::story::{How, Stories};
+use flockwork_checker::trace::{About, Fact, Line, Record, RecordChange};
+use flockwork_checker::{Verdict, judge};
+use history::{Dice, correct};
+
+const P1: &str = flockwork_checker::p01_one_holder::NAME;
+const P3: &str = flockwork_checker::p03_every_fire_accounted::NAME;
+const P4: &str = flockwork_checker::p04_nothing_invented::NAME;
+const P10: &str = flockwork_checker::p10_unknown_is_not_no::NAME;
+
+/// How many histories each way is tried on.
+const SEEDS: u64 = 40;
+
+/// Breaks a history; says whether it found something to break.
+type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
+
+const MUTATIONS: [(&str, Mutation, &str); 27] = [
+    ("a start is dropped", drop_run, P3),
+    ("a start is doubled", double_start, P4),
+    ("code starts before its claim", start_before_claim, P1),
+    ("code starts after its claim is closed", start_after_close, P1),
+    ("code runs on when its claim is closed", end_after_close, P1),
+    ("code runs on another instance", run_elsewhere, P1),
+    ("another instance closes a claim", close_by_another, P1),
+    ("a claim is taken from a living instance", take_from_the_living, P1),
+    ("a claim is made in another's name", claim_for_another, P1),
+    ("a write demands nothing", write_unfenced, P1),
+    ("a write demands an older commit", write_stale, P1),
+    ("commits go backwards", commit_backwards, P1),
+    ("the record lies about the code's end", lie_about_end, P1),
+    ("a fire is not accounted", skip_account, P3),
+    ("a fire is accounted twice", account_twice, P3),
+    ("the last fires are not accounted", end_later, P3),
+    ("a watermark goes back", watermark_back, P3),
+    ("a run is counted twice as over", count_over_twice, P3),
+    ("a run is not counted as over", count_over_never, P3),
+    ("a fire is invented", invent_fire, P4),
+    ("a request is invented", invent_request, P4),
+    ("an attempt is left out", jump_attempt, P4),
+    ("a success is tried again", retry_success, P4),
+    ("a retry nobody allowed", forbid_retries, P4),
+    ("code is told another fire", tell_another_fire, P4),
+    ("code starts without trust", distrust, P10),
+    ("a claim is forgotten", forget_claim, P10),
+];
+
+fn invalid(trace: &[Line]) -> Vec<&'static str> {
+    let verdicts = judge(trace);
+    verdicts.into_iter().filter(|(_, verdict)| !verdict.is_valid()).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_correct_history_is_valid() {
+    for seed in 0..SEEDS {
+        for (name, verdict) in judge(&correct(seed)) {
+            assert!(verdict.is_valid(), "seed {seed}, {name}: {verdict}");
+        }
+    }
+}
+
+#[test]
+fn each_mutation_is_caught_by_the_invariant_it_breaks_and_by_no_other() {
+    for (name, mutate, expected) in MUTATIONS {
+        let mut applied = 0;
+        for seed in 0..SEEDS {
+            let mut trace = correct(seed);
+            if !mutate(&mut trace, &mut Dice(seed)) {
+                continue;
+            }
+            applied += 1;
+            assert_eq!(invalid(&trace), [expected], "{name}, seed {seed}");
+        }
+        assert!(applied >= SEEDS / 2, "{name}: applied {applied} times of {SEEDS}");
+    }
+}
+
+#[test]
+fn an_undone_claim_must_not_have_run() {
+    let mut trace = correct(3);
+    let found = claims(&trace, |c| c.how == Some(How::Undone));
+    let undone = found.first().expect("some claim is taken back");
+    let probe = trace.iter().find_map(|line| match &line.fact {
+        Fact::Start(probe) => Some(probe.clone()),
+        _ => None,
+    });
+    let Fact::Record(change) = &trace[undone.made].fact else { panic!() };
+    let claim = change.new.as_ref().unwrap().claim.clone().unwrap();
+    let mut probe = probe.unwrap();
+    (probe.instance, probe.fire, probe.attempt) = (claim.instance, claim.fire, claim.attempt);
+    (probe.job, probe.shard, probe.epoch) = (change.job.clone(), change.shard, change.index);
+    let at = trace[undone.made].at;
+    trace.insert(undone.made + 1, Line { at, fact: Fact::Start(probe) });
+    assert_eq!(invalid(&trace), [P10]);
+}
+
+#[test]
+fn a_start_at_the_very_end_of_trust_is_one_too_late() {
+    let with_trust = |until_of: fn(u64) -> u64| {
+        let mut trace = correct(1);
+        let last = trace.iter().filter(|l| matches!(l.fact, Fact::Start(_))).next_back().unwrap();
+        let until = until_of(last.at);
+        for line in &mut trace {
+            if let Fact::Trust { until: told, .. } = &mut line.fact {
+                *told = until;
+            }
+        }
+        invalid(&trace)
+    };
+    assert_eq!(with_trust(|start| start + 1), [""; 0]);
+    assert_eq!(with_trust(|start| start), [P10]);
+}
+
+#[test]
+fn a_trace_that_proves_nothing_is_unknown() {
+    let whole = correct(0);
+    let without = |drop: fn(&Fact) -> bool| {
+        whole.iter().filter(|line| !drop(&line.fact)).cloned().collect::<Vec<_>>()
+    };
+    let table = [
+        without(|fact| matches!(fact, Fact::Over { .. })),
+        without(|fact| matches!(fact, Fact::Start(_))),
+        without(|fact| matches!(fact, Fact::Plan(_))),
+        vec![],
+        whole.iter().rev().cloned().collect(),
+    ];
+    for trace in table {
+        let unknown = |(_, verdict): &(_, Verdict)| matches!(verdict, Verdict::Unknown(_));
+        assert!(judge(&trace).iter().all(unknown));
+    }
+}
+
+#[test]
+fn what_is_due_just_now_need_not_be_accounted_yet() {
+    let over = |after_last_due: i64| {
+        let mut trace = correct(5);
+        let last = trace.last_mut().unwrap();
+        last.fact = Fact::Over { wall: history::WALL + 60_000 + after_last_due };
+        invalid(&trace)
+    };
+    assert_eq!(over(9_999), [""; 0]);
+    assert_eq!(over(10_000), [P3]);
+}
+
+/// A claim of the history, by line numbers.
+struct Found {
+    made: usize,
+    starts: Vec<usize>,
+    ended: Option<usize>,
+    closed: Option<usize>,
+    how: Option<How>,
+    attempt: u32,
+    triggered: bool,
+    is_last: bool,
+}
+
+fn claims(trace: &[Line], wanted: fn(&Found) -> bool) -> Vec<Found> {
+    let stories = Stories::read(trace);
+    let all = stories.shards.values().flat_map(|story| {
+        let last = story.claims.len();
+        story.claims.iter().enumerate().map(move |(at, c)| Found {
+            made: c.made,
+            starts: c.starts.clone(),
+            ended: c.ended.map(|(line, _)| line),
+            closed: c.closed.map(|closing| closing.line),
+            how: c.closed.map(|closing| closing.how),
+            attempt: c.claim.attempt,
+            triggered: c.claim.fire.is_triggered(),
+            is_last: at + 1 == last,
+        })
+    });
+    all.filter(wanted).collect()
+}
+
+fn pick(trace: &[Line], dice: &mut Dice, wanted: fn(&Found) -> bool) -> Option<Found> {
+    let mut found = claims(trace, wanted);
+    let at = usize::try_from(dice.roll(found.len().max(1) as u64)).unwrap();
+    (at < found.len()).then(|| found.swap_remove(at))
+}
+
+fn ran_plainly(found: &Found) -> bool {
+    found.how == Some(How::Ended) && found.attempt == 1 && !found.triggered
+}
+
+fn record(line: &mut Line) -> &mut RecordChange {
+    match &mut line.fact {
+        Fact::Record(change) => change,
+        other => panic!("no record: {other:?}"),
+    }
+}
+
+/// Changes every record of the shard from a line on, as a wrong count stays wrong.
+fn from_then_on(trace: &mut [Line], line: usize, edit: impl Fn(&mut Record)) {
+    let (job, shard) = (record(&mut trace[line]).job.clone(), record(&mut trace[line]).shard);
+    for (at, line_) in trace.iter_mut().enumerate().skip(line) {
+        let Fact::Record(change) = &mut line_.fact else { continue };
+        if change.job != job || change.shard != shard {
+            continue;
+        }
+        if at > line {
+            change.old.iter_mut().for_each(&edit);
+        }
+        change.new.iter_mut().for_each(&edit);
+    }
+}
+
+/// Moves a line to stand right after another, with that one's time.
+fn move_after(trace: &mut Vec<Line>, from: usize, to: usize) {
+    let mut line = trace.remove(from);
+    let to = if from < to { to - 1 } else { to };
+    line.at = trace[to].at;
+    trace.insert(to + 1, line);
+}
+
+fn drop_run(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    trace.remove(found.ended.unwrap());
+    trace.remove(found.starts[0]);
+    true
+}
+
+fn double_start(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let again = trace[found.starts[0]].clone();
+    trace.insert(found.starts[0], again);
+    true
+}
+
+fn start_before_claim(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    move_after(trace, found.starts[0], found.made - 1);
+    true
+}
+
+fn start_after_close(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    move_after(trace, found.starts[0], found.closed.unwrap());
+    true
+}
+
+fn end_after_close(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    move_after(trace, found.ended.unwrap(), found.closed.unwrap());
+    true
+}
+
+fn run_elsewhere(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let Fact::Start(probe) = &mut trace[found.starts[0]].fact else { return false };
+    probe.instance.push('0');
+    true
+}
+
+fn close_by_another(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, |c| ran_plainly(c) && !c.is_last) else { return false };
+    let own = record(&mut trace[found.closed.unwrap()]).session;
+    let other = trace.iter().find_map(|line| match &line.fact {
+        Fact::Trust { session, .. } if *session != own => Some(*session),
+        _ => None,
+    });
+    record(&mut trace[found.closed.unwrap()]).session = other.unwrap();
+    true
+}
+
+fn take_from_the_living(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, |c| c.how == Some(How::Taken)) else { return false };
+    let Fact::Record(change) = &trace[found.made].fact else { return false };
+    let holder = change.new.as_ref().unwrap().claim.as_ref().unwrap().instance.clone();
+    let gone = |line: &Line| match &line.fact {
+        Fact::Mark(mark) => mark.about == About::Instance(holder.clone()) && mark.value.is_none(),
+        _ => false,
+    };
+    trace.retain(|line| !gone(line));
+    true
+}
+
+fn claim_for_another(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    record(&mut trace[found.made]).session = 999_999;
+    true
+}
+
+fn write_unfenced(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    record(&mut trace[found.closed.unwrap()]).guard = None;
+    true
+}
+
+fn write_stale(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let guard = &mut record(&mut trace[found.closed.unwrap()]).guard;
+    *guard = guard.map(|index| index - 1);
+    true
+}
+
+fn commit_backwards(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let made = record(&mut trace[found.made]).index;
+    record(&mut trace[found.closed.unwrap()]).index = made;
+    true
+}
+
+fn lie_about_end(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let Fact::End { code, .. } = &mut trace[found.ended.unwrap()].fact else { return false };
+    *code = if code == "OK" { "ERROR".into() } else { "OK".into() };
+    true
+}
+
+fn skip_account(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    from_then_on(trace, found.made, |record| record.counts.ran -= 1);
+    true
+}
+
+fn account_twice(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    from_then_on(trace, found.made, |record| record.counts.skipped += 1);
+    true
+}
+
+fn end_later(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
+    let Some(line) = trace.last_mut() else { return false };
+    line.fact = Fact::Over { wall: history::WALL + 75_000 };
+    true
+}
+
+fn watermark_back(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, |c| ran_plainly(c) && !c.is_last) else { return false };
+    let closing = record(&mut trace[found.closed.unwrap()]);
+    closing.new.as_mut().unwrap().through -= 1;
+    let (job, shard) = (closing.job.clone(), closing.shard);
+    let next =
+        trace.iter_mut().skip(found.closed.unwrap() + 1).find_map(|line| match &mut line.fact {
+            Fact::Record(change) if change.job == job && change.shard == shard => Some(change),
+            _ => None,
+        });
+    next.unwrap().old.as_mut().unwrap().through -= 1;
+    true
+}
+
+fn count_over_twice(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    from_then_on(trace, found.closed.unwrap(), |record| record.counts.failed += 1);
+    true
+}
+
+fn count_over_never(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let wanted = |c: &Found| c.triggered && c.how == Some(How::Ended);
+    let Some(found) = pick(trace, dice, wanted) else { return false };
+    from_then_on(trace, found.closed.unwrap(), |record| record.counts.ok -= 1);
+    true
+}
+
+/// Tells another due instant wherever a claim's fire is named.
+fn refire(trace: &mut [Line], found: &Found, edit: impl Fn(&mut i64)) {
+    let claim = record(&mut trace[found.made]).new.as_mut().unwrap().claim.as_mut().unwrap();
+    edit(&mut claim.fire.due);
+    if let Fact::Start(probe) = &mut trace[found.starts[0]].fact {
+        edit(&mut probe.fire.due);
+    }
+    if let Fact::End { probe, .. } = &mut trace[found.ended.unwrap()].fact {
+        edit(&mut probe.fire.due);
+    }
+    let closing = record(&mut trace[found.closed.unwrap()]);
+    edit(&mut closing.new.as_mut().unwrap().last.as_mut().unwrap().fire.due);
+    let claim = closing.old.as_mut().unwrap().claim.as_mut().unwrap();
+    edit(&mut claim.fire.due);
+}
+
+fn invent_fire(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let closing = record(&mut trace[found.closed.unwrap()]);
+    if closing.new.as_ref().unwrap().claim.is_some() {
+        return false;
+    }
+    refire(trace, &found, |due| *due -= 1);
+    true
+}
+
+fn invent_request(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
+    let asks = |line: &Line| match &line.fact {
+        Fact::Mark(mark) => matches!(mark.about, About::Trigger(_)),
+        _ => false,
+    };
+    let Some(at) = trace.iter().position(asks) else { return false };
+    trace.remove(at);
+    true
+}
+
+fn jump_attempt(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, |c| c.attempt == 2) else { return false };
+    let claim = record(&mut trace[found.made]).new.as_mut().unwrap().claim.as_mut().unwrap();
+    claim.attempt = 3;
+    if let Fact::Start(probe) = &mut trace[found.starts[0]].fact {
+        probe.attempt = 3;
+    }
+    let closing = record(&mut trace[found.closed.unwrap()]);
+    closing.old.as_mut().unwrap().claim.as_mut().unwrap().attempt = 3;
+    closing.new.as_mut().unwrap().last.as_mut().unwrap().attempt = 3;
+    true
+}
+
+fn retry_success(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
+    let released = claims(trace, |c| c.attempt == 1 && c.how == Some(How::Ended));
+    let Some(first) = released.into_iter().find(|c| {
+        let Fact::Record(change) = &trace[c.closed.unwrap()].fact else { return false };
+        change.new.as_ref().is_some_and(|new| new.claim.is_some())
+    }) else {
+        return false;
+    };
+    if let Fact::End { code, .. } = &mut trace[first.ended.unwrap()].fact {
+        *code = "OK".into();
+    }
+    from_then_on(trace, first.closed.unwrap(), |record| {
+        record.counts.ok += 1;
+        record.counts.failed -= 1;
+    });
+    let closing = record(&mut trace[first.closed.unwrap()]);
+    closing.new.as_mut().unwrap().last.as_mut().unwrap().code = "OK".into();
+    true
+}
+
+fn forbid_retries(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
+    if claims(trace, |c| c.attempt == 2).is_empty() {
+        return false;
+    }
+    for line in trace {
+        if let Fact::Job(job) = &mut line.fact {
+            (job.failover, job.retries) = (false, 0);
+        }
+    }
+    true
+}
+
+fn tell_another_fire(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let Fact::Start(probe) = &mut trace[found.starts[0]].fact else { return false };
+    probe.fire.due += 1_000;
+    true
+}
+
+fn distrust(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let Line { at, fact: Fact::Start(probe) } = &trace[found.starts[0]] else { return false };
+    let fact = Fact::Distrust { node: probe.node };
+    trace.insert(found.starts[0], Line { at: *at, fact });
+    true
+}
+
+fn forget_claim(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, |c| c.triggered && c.is_last) else { return false };
+    let lines = [found.closed.unwrap(), found.ended.unwrap(), found.starts[0]];
+    for line in lines {
+        trace.remove(line);
+    }
+    true
+}
