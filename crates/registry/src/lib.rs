@@ -5,6 +5,8 @@
 
 pub mod answer;
 pub mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod inbox;
 pub mod key;
 pub mod limits;

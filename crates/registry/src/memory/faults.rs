@@ -40,6 +40,14 @@ impl Faults {
         self.hub.with_line(self.line, |_, line| line.wrongs.refusals.extend(refused));
     }
 
+    /// Forgets the losses and refusals that no request has met yet.
+    pub fn relent(&self) {
+        self.hub.with_line(self.line, |_, line| {
+            line.wrongs.losses.clear();
+            line.wrongs.refusals.clear();
+        });
+    }
+
     /// Carries requests out but keeps their answers until [`release`](Self::release).
     pub fn hold_answers(&self) {
         self.hub.with_line(self.line, |_, line| line.wrongs.holding = true);
