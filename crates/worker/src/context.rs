@@ -157,6 +157,21 @@ impl Live {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// What a script said, as a sum.
+    pub(crate) fn set_progress(&self, rows: u64, bytes: u64) {
+        self.rows.store(rows, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Calls `wake` at a cancel; at once if there was one.
+    pub(crate) fn wake_with(&self, wake: impl Fn() + Send + Sync + 'static) {
+        // Set once for each run, by whoever executes it.
+        let _ = self.waker.set(Box::new(wake));
+        if let (Some(_), Some(wake)) = (self.reason(), self.waker.get()) {
+            wake();
+        }
+    }
+
     pub(crate) fn reason(&self) -> Option<CancelReason> {
         self.reason.get().copied()
     }

@@ -1,13 +1,41 @@
 //! Runs one shard: job traits, script runner, panic and cancel as outcomes.
 //!
 //! In reading order: what a job is ([`job`]), what it is told ([`context`]), who runs it
-//! ([`worker`]).
+//! ([`worker`]), how programs are run ([`script`]) and kept from outliving their node ([`runner`]).
 
 pub mod context;
 pub mod job;
 mod pool;
+pub mod runner;
+pub mod script;
 pub mod worker;
 
 pub use context::{Context, Progress};
 pub use job::{AsyncJob, BoxError, Function, Job, JobResult};
+pub use script::{Allowlist, Scripts, Trust};
 pub use worker::{Handle, Settings, Worker};
+
+#[cfg(test)]
+mod tests {
+    use flockwork_core::execution::{Fire, Run, RunId, Source, Work};
+    use flockwork_core::id::{Epoch, InstanceId, JobName};
+    use flockwork_core::time::Timestamp;
+    use std::sync::Arc;
+
+    pub(crate) fn run_of(job: &str) -> Run {
+        Run {
+            id: RunId(1),
+            job: JobName::new(job).unwrap(),
+            shard: 2,
+            shards: 4,
+            fire: Fire { due: Timestamp::from_millis(1_767_225_600_000), source: Source::Schedule },
+            attempt: 1,
+            epoch: Epoch(77),
+            instance: InstanceId::new("10.0.0.1@-@4711-9f3c").unwrap(),
+            shard_parameter: Some("Beijing".to_owned()),
+            job_parameter: "p".to_owned(),
+            timeout: None,
+            work: Arc::new(Work::Function),
+        }
+    }
+}

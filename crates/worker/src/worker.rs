@@ -2,6 +2,8 @@
 
 use crate::context::Live;
 use crate::pool::Pool;
+use crate::runner::{KILL_BOUND, sweep};
+use crate::script::{self, Scripts, Store};
 use crate::{AsyncJob, Context, Function, Job, JobResult, Progress};
 use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, Work};
 use flockwork_core::id::JobName;
@@ -26,11 +28,13 @@ pub struct Settings {
     /// How long a cancelled async function or script has to end by itself before its future is
     /// dropped, or all its processes are killed. 5 s unless said otherwise.
     pub grace: Duration,
+    /// How scripts are run.
+    pub scripts: Scripts,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_threads: 256, grace: Duration::from_secs(5) }
+        Self { max_threads: 256, grace: Duration::from_secs(5), scripts: Scripts::default() }
     }
 }
 
@@ -45,6 +49,7 @@ struct Shared {
     runtime: tokio::runtime::Handle,
     functions: RwLock<BTreeMap<JobName, Function>>,
     pool: Pool,
+    store: Option<Store>,
 }
 
 impl Worker {
@@ -52,7 +57,10 @@ impl Worker {
     #[must_use]
     pub fn new(settings: Settings, runtime: tokio::runtime::Handle) -> Self {
         let pool = Pool::new(settings.max_threads);
-        Self { shared: Arc::new(Shared { settings, runtime, functions: RwLock::default(), pool }) }
+        let Scripts { output, output_total, .. } = &settings.scripts;
+        let store = output.clone().map(|directory| Store::new(directory, *output_total));
+        let functions = RwLock::default();
+        Self { shared: Arc::new(Shared { settings, runtime, functions, pool, store }) }
     }
 
     /// Makes `function` what runs of `job` execute from now on. Gives back what it replaces.
@@ -71,6 +79,18 @@ impl Worker {
         self.function(job).is_some()
     }
 
+    /// Kills what is left on this host of scripts whose node is no more, found by the mark in their
+    /// environment, and gives back how many processes that were. For a node's start: guards have
+    /// done this already unless they were killed too. Blocks for some ms; 10 s at most.
+    #[must_use]
+    pub fn end_leftovers(&self) -> usize {
+        let (killed, left) = sweep::sweep(&sweep::Marks::OfDeadNodes, KILL_BOUND);
+        if !left.is_empty() {
+            tracing::error!(?left, "processes of a dead node's scripts could not be killed");
+        }
+        killed
+    }
+
     /// Starts a run and returns at once. `on_end` is called exactly once, from some thread, when
     /// the code has really ended (or could not be started), and must not block.
     pub fn start(&self, run: Arc<Run>, on_end: impl FnOnce(Outcome) + Send + 'static) -> Handle {
@@ -83,9 +103,7 @@ impl Worker {
                 Some(Function::Blocking(job)) => self.start_blocking(job, run, completion),
                 None => completion.end(Ending::NotStarted(not_registered(&run.job))),
             },
-            Work::Script(_) => completion.end(Ending::NotStarted(
-                "RUNNER_NOT_INSTALLED: this release runs functions only".to_owned(),
-            )),
+            Work::Script(_) => self.start_script(run, completion),
         }
         Handle { live }
     }
@@ -107,6 +125,22 @@ impl Worker {
             let live = Arc::clone(&completion.live);
             let context = Context::new(run, Arc::clone(&live));
             completion.end(run_blocking(&*job, &context, &live));
+        };
+        self.execute(Box::new(task));
+    }
+
+    fn start_script(&self, run: Arc<Run>, mut completion: Completion) {
+        let shared = Arc::clone(&self.shared);
+        let task = move || {
+            completion.begun = true;
+            let Work::Script(script) = &*run.work else {
+                return completion.end(Ending::NotStarted("it is no script".to_owned()));
+            };
+            let Settings { scripts, grace, .. } = &shared.settings;
+            let live = Arc::clone(&completion.live);
+            let (ending, output_tail) =
+                script::execute(&run, script, scripts, shared.store.as_ref(), (&live, *grace));
+            completion.end_with_output(ending, output_tail);
         };
         self.execute(Box::new(task));
     }

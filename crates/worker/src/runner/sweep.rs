@@ -1,0 +1,148 @@
+//! Finds processes of scripts by the mark in their environment: the last resort, for what outlived
+//! both its guard and its runner.
+
+use super::control::boot_now;
+use rustix::process::{Pid, Signal};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The variable every process of a script inherits, unless it drops it.
+pub(crate) const MARK: &str = "FLOCKWORK_RUN";
+
+/// How many looks in a row must find nothing: a process may be forked between two of them.
+const QUIET_LOOKS: u32 = 3;
+
+/// Which runs' marks are looked for.
+#[derive(Debug)]
+pub(crate) enum Marks<'a> {
+    /// One run's.
+    Of(&'a str),
+    /// Those of nodes of this host (and PID namespace) that are no more.
+    OfDeadNodes,
+}
+
+/// This node's part of its runs' marks: PID namespace, process number, and when it started, so
+/// that no later process is taken for it. Nothing where `/proc` does not tell, or tells of another
+/// namespace, whose numbers must not be signalled from here.
+pub(crate) fn this_node() -> Option<String> {
+    let pid = std::process::id();
+    if std::fs::read_link("/proc/self").ok()?.to_str()? != pid.to_string() {
+        return None;
+    }
+    Some(format!("{}-{pid}-{}", pid_namespace()?, start_of(pid)?))
+}
+
+/// Kills what carries such a mark until nothing does, or `bound` is over. Gives back how many
+/// were killed, and which are left.
+pub(crate) fn sweep(marks: &Marks<'_>, bound: Duration) -> (usize, Vec<i32>) {
+    let until = boot_now() + bound;
+    let mut killed = BTreeSet::new();
+    let mut quiet = 0;
+    loop {
+        let found = marked(marks);
+        for pid in &found {
+            kill_with_group(*pid);
+        }
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        if quiet >= QUIET_LOOKS {
+            return (killed.len(), Vec::new());
+        }
+        let numbers = found.iter().map(|pid| pid.as_raw_pid());
+        if boot_now() >= until {
+            return (killed.len(), numbers.collect());
+        }
+        killed.extend(numbers);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A script's processes never share a session with a node; one that does is not signalled by its
+/// group, which may be the node's.
+fn kill_with_group(pid: Pid) {
+    let own_session = rustix::process::getsid(None).ok();
+    if let Ok(group) = rustix::process::getpgid(Some(pid))
+        && rustix::process::getsid(Some(pid)).ok() != own_session
+    {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+fn marked(marks: &Marks<'_>) -> Vec<Pid> {
+    let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
+    all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        // Another user's processes cannot be read, and are none of ours. A zombie has no
+        // environment any more.
+        .filter(|pid| {
+            let mark = std::fs::read(format!("/proc/{pid}/environ")).ok();
+            mark.as_deref().and_then(mark_in).is_some_and(|mark| marks.include(mark))
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+fn mark_in(environ: &[u8]) -> Option<&str> {
+    environ
+        .split(|byte| *byte == 0)
+        .filter_map(|variable| std::str::from_utf8(variable).ok())
+        .find_map(|variable| variable.strip_prefix(MARK)?.strip_prefix('='))
+}
+
+impl Marks<'_> {
+    fn include(&self, mark: &str) -> bool {
+        match self {
+            Self::Of(run) => mark == *run,
+            Self::OfDeadNodes => node_is_dead(mark) == Some(true),
+        }
+    }
+}
+
+/// Nothing is known of a node in another PID namespace, so it counts as alive.
+fn node_is_dead(mark: &str) -> Option<bool> {
+    let mut parts = mark.split('-');
+    let (namespace, pid, start) = (parts.next()?, parts.next()?, parts.next()?);
+    if pid_namespace()? != namespace {
+        return None;
+    }
+    let pid = pid.parse().ok()?;
+    Some(start_of(pid).is_none_or(|now| now != start))
+}
+
+fn pid_namespace() -> Option<String> {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let number: String = link.to_str()?.chars().filter(char::is_ascii_digit).collect();
+    Some(number)
+}
+
+/// When a process started, in the kernel's ticks since boot: the 20th word after its name.
+/// Nothing for a process that is gone, or a zombie, which runs no more.
+fn start_of(pid: u32) -> Option<String> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let words: Vec<&str> =
+        std::str::from_utf8(&stat[after..]).ok()?.split_ascii_whitespace().collect();
+    let zombie = matches!(words.first(), Some(&"Z" | &"X"));
+    words.get(19).filter(|_| !zombie).map(|start| (*start).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_lives_is_not_taken_for_dead() {
+        let here = this_node().unwrap();
+        assert_eq!(node_is_dead(&format!("{here}-17")), Some(false));
+        let namespace = pid_namespace().unwrap();
+        let pid = std::process::id();
+        assert_eq!(node_is_dead(&format!("{namespace}-{pid}-1-17")), Some(true), "a forerunner");
+        assert_eq!(node_is_dead(&format!("1{namespace}-{pid}-1-17")), None, "elsewhere");
+        assert_eq!(node_is_dead("nonsense"), None);
+    }
+
+    #[test]
+    fn the_mark_is_found_among_other_variables() {
+        assert_eq!(mark_in(b"PATH=/bin\0FLOCKWORK_RUN=1-2-3-4\0X=\xff\0"), Some("1-2-3-4"));
+        assert_eq!(mark_in(b"XFLOCKWORK_RUN=1\0FLOCKWORK_RUNNER=1\0"), None);
+    }
+}
