@@ -1,7 +1,9 @@
 //! Where facts live: every registry key and stored form, ElasticJob's tree on every registry.
 
 pub mod document;
+pub mod file;
 pub mod keys;
 pub mod plan;
 pub mod record;
+pub mod settings;
 pub mod yaml;

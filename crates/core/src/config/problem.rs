@@ -111,6 +111,8 @@ codes! {
     SecretLiteral = "SECRET_LITERAL",
     /// A port is no port.
     PortRange = "PORT_RANGE",
+    /// An address to listen on cannot be read, or others could reach it.
+    ListenAddr = "LISTEN_ADDR",
     /// A registry's address cannot be read.
     RegistryAddr = "REGISTRY_ADDR",
     /// A namespace cannot be used.

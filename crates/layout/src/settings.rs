@@ -1,0 +1,204 @@
+//! The settings of a node, as one table: names, environment variables, flags, defaults and bounds.
+//! What a file says is overridden by the environment, and that by the command line.
+//!
+//! In reading order: the table ([`SETTINGS`]), addresses ([`registry`], [`listen`]), which source
+//! wins ([`resolve()`]), the reference generated from all this ([`reference_markdown`]).
+
+pub mod listen;
+mod reference;
+pub mod registry;
+mod resolve;
+pub mod schema;
+
+pub use reference::reference_markdown;
+pub use resolve::{NodeSettings, Origin, Resolved, Source, Written, parse_namespace, resolve};
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A whole number between two bounds.
+    Count(u64, u64),
+    /// A duration between two bounds, in milliseconds.
+    Duration(u64, u64),
+    /// A registry's address.
+    Registry,
+    /// An address and port to listen on.
+    Listen,
+    /// A namespace.
+    Namespace,
+    /// A time zone.
+    Zone,
+    /// A list of paths; in a file only.
+    Paths,
+}
+
+/// A setting of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its key under `node` in a job file; a dot parts a group from its member.
+    pub name: &'static str,
+    /// Its environment variable; none where only the file may say it.
+    pub env: Option<&'static str>,
+    /// Its flag, without dashes.
+    pub flag: Option<&'static str>,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default as it would be written; empty for none.
+    pub default: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// What goes wrong with bad values.
+    pub trouble: &'static str,
+}
+
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+
+/// Every setting, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "registry",
+        env: Some("FLOCKWORK_REGISTRY"),
+        flag: Some("registry"),
+        kind: Kind::Registry,
+        default: "embedded:",
+        about: "Where nodes agree: memory: (this process), embedded:DIR (this host; without DIR in the data directory).",
+        trouble: "Nodes with different registries do not see each other: each runs every job.",
+    },
+    Setting {
+        name: "data",
+        env: Some("FLOCKWORK_DATA"),
+        flag: Some("data"),
+        kind: Kind::Text,
+        default: "flockwork-data",
+        about: "The data directory: embedded registry and output of scripts. On a local file system.",
+        trouble: "A relative one depends on where the node is started: two nodes then do not meet.",
+    },
+    Setting {
+        name: "namespace",
+        env: Some("FLOCKWORK_NAMESPACE"),
+        flag: Some("namespace"),
+        kind: Kind::Namespace,
+        default: "flockwork",
+        about: "Under which name the jobs stand in the registry; ElasticJob nodes need the same.",
+        trouble: "Nodes with different namespaces do not see each other.",
+    },
+    Setting {
+        name: "name",
+        env: Some("FLOCKWORK_NAME"),
+        flag: Some("name"),
+        kind: Kind::Text,
+        default: "",
+        about: "This node's lasting place, for shards that stay where they are; the server's address if absent.",
+        trouble: "Two nodes of one name are taken for one place.",
+    },
+    Setting {
+        name: "ip",
+        env: Some("FLOCKWORK_IP"),
+        flag: Some("ip"),
+        kind: Kind::Text,
+        default: "",
+        about: "The address by which other nodes know this server; the first that is no loopback if absent.",
+        trouble: "Two hosts of one address are disabled together.",
+    },
+    Setting {
+        name: "listen",
+        env: Some("FLOCKWORK_LISTEN"),
+        flag: Some("listen"),
+        kind: Kind::Listen,
+        default: "127.0.0.1:8087",
+        about: "Where status page, health and metrics are served. Port 0 takes a free one. The default moves to the next free port, one that is written must be free.",
+        trouble: "Loopback only: nothing else is safe before there is authentication.",
+    },
+    Setting {
+        name: "max_running",
+        env: Some("FLOCKWORK_MAX_RUNNING"),
+        flag: Some("max-running"),
+        kind: Kind::Count(1, 100_000),
+        default: "256",
+        about: "How many runs this node has at a time; fires beyond wait unclaimed, in due order.",
+        trouble: "Too few start late; too many exhaust memory and processes.",
+    },
+    Setting {
+        name: "drain_timeout",
+        env: Some("FLOCKWORK_DRAIN_TIMEOUT"),
+        flag: Some("drain-timeout"),
+        kind: Kind::Duration(0, HOUR),
+        default: "25s",
+        about: "How long runs may go on after SIGTERM.",
+        trouble: "Too short cuts runs off; longer than the service manager waits ends in SIGKILL, and a crash.",
+    },
+    Setting {
+        name: "cancel_grace",
+        env: Some("FLOCKWORK_CANCEL_GRACE"),
+        flag: Some("cancel-grace"),
+        kind: Kind::Duration(0, HOUR),
+        default: "5s",
+        about: "How long a cancelled script has between SIGTERM and SIGKILL.",
+        trouble: "Too short leaves half-done work; too long holds the shard after a time-out.",
+    },
+    Setting {
+        name: "session_timeout",
+        env: Some("FLOCKWORK_SESSION_TIMEOUT"),
+        flag: Some("session-timeout"),
+        kind: Kind::Duration(2 * SECOND, 600 * SECOND),
+        default: "30s",
+        about: "After how long without a sign of life a node counts as gone.",
+        trouble: "Too short takes a paused node for a dead one; too long leaves its shards waiting.",
+    },
+    Setting {
+        name: "reconcile_interval",
+        env: Some("FLOCKWORK_RECONCILE_INTERVAL"),
+        flag: Some("reconcile-interval"),
+        kind: Kind::Duration(SECOND, HOUR),
+        default: "60s",
+        about: "How often the node compares what it believes with what the registry holds.",
+        trouble: "Too often is load; too rarely leaves a lost notice unnoticed.",
+    },
+    Setting {
+        name: "time_zone",
+        env: Some("FLOCKWORK_TIME_ZONE"),
+        flag: Some("time-zone"),
+        kind: Kind::Zone,
+        default: "UTC",
+        about: "The zone of cron expressions in ElasticJob documents that name none.",
+        trouble: "ElasticJob takes the zone of its process: nodes that differ fire at different instants.",
+    },
+    Setting {
+        name: "log",
+        env: Some("FLOCKWORK_LOG"),
+        flag: Some("log"),
+        kind: Kind::Text,
+        default: "info",
+        about: "What is logged to standard error: off, error, warn, info, debug, trace, or by target.",
+        trouble: "trace writes several lines for each fire.",
+    },
+    Setting {
+        name: "log_format",
+        env: Some("FLOCKWORK_LOG_FORMAT"),
+        flag: Some("log-format"),
+        kind: Kind::Word(&["text", "json"]),
+        default: "text",
+        about: "How log lines are written.",
+        trouble: "",
+    },
+    Setting {
+        name: "scripts.allow",
+        env: None,
+        flag: None,
+        kind: Kind::Paths,
+        default: "",
+        about: "Programs this node may run: exact paths, or directories with all below them; relative to the file.",
+        trouble: "Without it no script runs here, whatever the registry says.",
+    },
+];
+
+/// The setting named `name`, if there is one.
+#[must_use]
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}

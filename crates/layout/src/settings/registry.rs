@@ -1,0 +1,211 @@
+//! A registry's address.
+
+use flockwork_core::config::{Code, Problem};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Where the registry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryUrl {
+    /// In this process.
+    Memory,
+    /// On this host, in a directory; in the data directory if none is named.
+    Embedded(Option<String>),
+    /// A ZooKeeper ensemble.
+    ZooKeeper {
+        /// Its servers, each with its port.
+        servers: Vec<Server>,
+        /// The path under which all is kept, without leading slash; empty for the root.
+        root: String,
+    },
+    /// An etcd cluster.
+    Etcd {
+        /// Its servers, each with its port.
+        servers: Vec<Server>,
+    },
+}
+
+/// A server of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Server {
+    /// A name or an address; an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for RegistryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |servers: &[Server]| {
+            servers.iter().map(Server::to_string).collect::<Vec<_>>().join(",")
+        };
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Embedded(directory) => {
+                write!(f, "embedded:{}", directory.as_deref().unwrap_or(""))
+            }
+            Self::ZooKeeper { servers, root } if root.is_empty() => {
+                write!(f, "zookeeper://{}", list(servers))
+            }
+            Self::ZooKeeper { servers, root } => write!(f, "zookeeper://{}/{root}", list(servers)),
+            Self::Etcd { servers } => write!(f, "etcd://{}", list(servers)),
+        }
+    }
+}
+
+const EXAMPLE: &str =
+    "write memory:, embedded:DIR, zookeeper://host:2181,host:2181 or etcd://host:2379";
+
+/// Reads `memory:`, `embedded:DIR`, `zookeeper://HOST:PORT,.../ROOT` or `etcd://HOST:PORT,...`.
+///
+/// # Errors
+/// `REGISTRY_ADDR` with an example; `SECRET_LITERAL` for a password, which is not shown.
+pub fn parse_registry_url(text: &str) -> Result<RegistryUrl, Problem> {
+    if text.contains('@') {
+        let problem =
+            Problem::error(Code::SecretLiteral, "", "a registry's address holds credentials");
+        return Err(
+            problem.with_hint("addresses are shown and logged: leave user and password out")
+        );
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) && !text.starts_with("embedded:") {
+        return Err(bad(text, "white space stands in it"));
+    }
+    match text.split_once(':') {
+        Some(("memory", "")) => Ok(RegistryUrl::Memory),
+        Some(("embedded", directory)) => embedded(text, directory),
+        Some(("zookeeper", rest)) => zookeeper(text, rest),
+        Some(("etcd", rest)) => etcd(text, rest),
+        _ => Err(bad(text, "not a kind of registry")),
+    }
+}
+
+fn bad(text: &str, why: &str) -> Problem {
+    let message = format!("not a registry's address: {why}");
+    Problem::error(Code::RegistryAddr, "", message).with_value(text).with_hint(EXAMPLE)
+}
+
+fn embedded(text: &str, directory: &str) -> Result<RegistryUrl, Problem> {
+    if directory.contains('\0') || directory.starts_with("//") {
+        return Err(bad(text, "not a directory"));
+    }
+    Ok(RegistryUrl::Embedded(Some(directory.to_owned()).filter(|text| !text.is_empty())))
+}
+
+fn zookeeper(text: &str, rest: &str) -> Result<RegistryUrl, Problem> {
+    let rest = rest.strip_prefix("//").ok_or_else(|| bad(text, "// is missing"))?;
+    let (list, root) = rest.split_once('/').unwrap_or((rest, ""));
+    let root_stands = root.is_empty() || crate::keys::Namespace::new(root).is_ok();
+    if !root_stands {
+        return Err(bad(text, "its path has an empty or relative part"));
+    }
+    Ok(RegistryUrl::ZooKeeper { servers: servers(text, list)?, root: root.to_owned() })
+}
+
+fn etcd(text: &str, rest: &str) -> Result<RegistryUrl, Problem> {
+    let list = rest.strip_prefix("//").ok_or_else(|| bad(text, "// is missing"))?;
+    if list.contains('/') {
+        return Err(bad(text, "etcd has no path"));
+    }
+    Ok(RegistryUrl::Etcd { servers: servers(text, list)? })
+}
+
+fn servers(text: &str, list: &str) -> Result<Vec<Server>, Problem> {
+    let servers: Vec<Server> =
+        list.split(',').map(|one| server(text, one)).collect::<Result<_, _>>()?;
+    let distinct: BTreeSet<&Server> = servers.iter().collect();
+    if distinct.len() < servers.len() {
+        return Err(bad(text, "a server stands in it twice"));
+    }
+    Ok(servers)
+}
+
+fn server(text: &str, one: &str) -> Result<Server, Problem> {
+    let bracketed = one.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+    let (host, port) = match bracketed {
+        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
+        Some(_) => return Err(bad(text, "not an IPv6 address between brackets")),
+        None => one.split_once(':').ok_or_else(|| bad(text, "a server has no port"))?,
+    };
+    if port.contains(':') {
+        return Err(bad(text, "a server has two ports; an IPv6 address stands between brackets"));
+    }
+    let letters = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || (bracketed.is_none() && !host.chars().all(letters)) {
+        return Err(bad(text, "a server has no name"));
+    }
+    let number =
+        port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse::<u16>().ok()).flatten();
+    let port =
+        number.filter(|port| *port > 0).ok_or_else(|| bad(text, "a port is not 1 to 65535"))?;
+    Ok(Server { host: host.to_lowercase(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_it_was_read() {
+        for text in [
+            "memory:",
+            "embedded:",
+            "embedded:./my data",
+            "zookeeper://a:2181,b:2181,[::1]:2181/apps/jobs",
+            "zookeeper://10.0.0.1:2181",
+            "etcd://etcd-0:2379",
+        ] {
+            assert_eq!(parse_registry_url(text).map(|url| url.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_refused_with_an_example() {
+        for text in [
+            "",
+            "x",
+            "localhost:2181/ns/../x",
+            "zk://",
+            "zookeeper:",
+            "zookeeper://",
+            "zookeeper://a",
+            "zookeeper://a:2181,",
+            "zookeeper://a:2181,A:2181",
+            "zookeeper://a :2181",
+            "zookeeper://a:2181:2181",
+            "zookeeper://::1:2181",
+            "zookeeper://[::1]",
+            "zookeeper://a:0",
+            "zookeeper://a:65536",
+            "zookeeper://a:+1",
+            "zookeeper://a:2181/ns/../x",
+            "zookeeper://a:1//x",
+            "etcd://a:2379/x",
+            "memory:x",
+            "embedded://x",
+        ] {
+            let problem = parse_registry_url(text).expect_err(text);
+            assert_eq!(
+                (problem.code, problem.hint.as_deref()),
+                (Code::RegistryAddr, Some(EXAMPLE)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_shown() {
+        let problem = parse_registry_url("zookeeper://admin:hunter2@a:2181").unwrap_err();
+        assert_eq!(problem.code, Code::SecretLiteral);
+        assert!(!problem.to_string().contains("hunter2"));
+    }
+}
