@@ -67,7 +67,9 @@ fn not_the_holders(story: &Story<'_>) -> Breach {
                 return Some((change.line, what));
             }
         }
-        let made = new.filter(|new| old != Some(*new))?;
+        // What a claim taken back leaves behind is not made by who takes it back.
+        let restored = held_claim(&change.base);
+        let made = new.filter(|new| old != Some(*new) && restored != Some(*new))?;
         let is_own = change.writer == Some(&*made.instance);
         (!is_own).then(|| {
             let writer = change.writer.unwrap_or("an unknown session");

@@ -126,8 +126,19 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// The claim that is held.
     fn open_claim(&mut self) -> Option<&mut Claimed<'a>> {
-        self.claims.last_mut().filter(|claimed| claimed.closed.is_none())
+        self.claims.iter_mut().rev().find(|claimed| claimed.closed.is_none())
+    }
+
+    /// A take-over that is taken back leaves the claim as if it had never been taken.
+    fn reopen(&mut self, restored: &Claim) {
+        let taken = |claimed: &&mut Claimed<'a>| {
+            claimed.claim == restored && claimed.closed.is_some_and(|c| c.how == How::Taken)
+        };
+        if let Some(claimed) = self.claims.iter_mut().rev().find(taken) {
+            claimed.closed = None;
+        }
     }
 }
 
@@ -205,14 +216,15 @@ impl<'a> Stories<'a> {
         let holder_lives =
             old.is_some_and(|claim| held.instances.contains(&(&*change.job, &*claim.instance)));
         let place = story.changes.len();
-        let base = match close(story, line, change, writer) {
-            Some(before) => before,
-            None => change.old.clone().unwrap_or_default(),
-        };
+        let undone = close(story, line, change, writer);
+        let restored = undone.as_ref().and_then(|before| held_claim(before).cloned());
+        let base = undone.unwrap_or_else(|| change.old.clone().unwrap_or_default());
         let entry = Change { line, change, writer, holder_lives, plan, base };
         story.changes.push(entry);
         let made = change.new.as_ref().and_then(held_claim).filter(|new| old != Some(*new));
-        if let Some(claim) = made {
+        if let Some(restored) = made.and(restored.filter(|restored| Some(restored) == made)) {
+            story.reopen(&restored);
+        } else if let Some(claim) = made {
             story.claims.push(Claimed {
                 made: line,
                 change: place,
@@ -240,7 +252,7 @@ fn close<'a>(
     writer: Option<&str>,
 ) -> Option<Record> {
     let place = story.changes.len();
-    let open = story.claims.last().filter(|claimed| claimed.closed.is_none())?;
+    let open = story.claims.iter().rev().find(|claimed| claimed.closed.is_none())?;
     if change.new.as_ref().and_then(held_claim) == Some(open.claim) {
         return None;
     }
