@@ -53,13 +53,13 @@ impl Namespace {
     /// Where ElasticJob's tree starts.
     #[must_use]
     pub fn root(&self) -> Key {
-        key(format!("/{}", self.0))
+        key(&format!("/{}", self.0))
     }
 
     /// Where what is not a job's starts.
     #[must_use]
     pub fn own_root(&self) -> Key {
-        key(format!("/{}.flockwork", self.0))
+        key(&format!("/{}.flockwork", self.0))
     }
 
     /// The key of a facet of a job.
@@ -67,7 +67,7 @@ impl Namespace {
     pub fn key(&self, job: &JobName, facet: &Facet) -> Key {
         let root = if facet.is_own() { ".flockwork" } else { "" };
         let slash = if matches!(facet, Facet::Job | Facet::OwnJob) { "" } else { "/" };
-        key(format!("/{}{root}/{job}{slash}{facet}", self.0))
+        key(&format!("/{}{root}/{job}{slash}{facet}", self.0))
     }
 
     /// Which facet of which job a key is, if it is one this release knows.
@@ -91,8 +91,8 @@ impl fmt::Display for Namespace {
     }
 }
 
-fn key(text: String) -> Key {
-    Key::new(&text).expect("parts are checked names, and numbers")
+fn key(text: &str) -> Key {
+    Key::new(text).expect("parts are checked names, and numbers")
 }
 
 /// One thing the registry holds about a job.

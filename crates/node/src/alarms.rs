@@ -21,7 +21,9 @@ pub(crate) enum Alarm {
     Look(JobIx, ShardIndex),
     /// A job is looked at again.
     Tend(JobIx),
-    /// All that is believed about a job is read again.
+    /// Reads of a job that gave no answer are sent again.
+    Reread(JobIx),
+    /// All that is believed about a job is read again, from time to time, whatever watches tell.
     Reconcile(JobIx),
     /// What was held back may be sent.
     Send,

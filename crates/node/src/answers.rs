@@ -1,12 +1,12 @@
 //! What commits have become: done, refused, failed, or not known.
 
+use crate::Report;
 use crate::alarms::Alarm;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::runs::Stage;
 use crate::slot::Held;
-use crate::Report;
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 impl Node {
-    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, member: Member, index: Index) {
+    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, member: &Member, index: Index) {
         match member.aim {
             Aim::Parent => {}
             Aim::Tree(ix) => {
@@ -42,26 +42,27 @@ impl Node {
             Aim::Trigger(ix) => self.trigger_answered(ix),
             Aim::Leave(ix) => self.left(turn, ix),
             Aim::Claim(id) => {
-                let stamp = self.record_stamp(&member, index);
+                let stamp = self.record_stamp(member, index);
                 self.claimed(turn, id, stamp);
             }
             Aim::End(id) => {
-                let stamp = self.record_stamp(&member, index);
+                let stamp = self.record_stamp(member, index);
                 self.end_known(turn, id, stamp);
             }
             Aim::Undo(id) => {
-                let stamp = self.record_stamp(&member, index);
+                let stamp = self.record_stamp(member, index);
                 self.taken_back(turn, id, stamp);
             }
-            Aim::Account(ix, shard) => self.accounted(turn, ix, shard, &member, index),
+            Aim::Account(ix, shard) => self.accounted(turn, ix, shard, member, index),
         }
     }
 
     /// The stamp that a commit has given to the record its member wrote.
     fn record_stamp(&self, member: &Member, index: Index) -> Stamp {
         let fresh = Stamp { created: index, modified: index, version: 0 };
-        let is_record =
-            |op: &&Op| matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_))));
+        let is_record = |op: &&Op| {
+            matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_))))
+        };
         match member.ops.iter().find(is_record) {
             Some(Op::Set(_, _, Some(old))) => {
                 Stamp { modified: index, version: old.version + 1, ..*old }
@@ -91,10 +92,9 @@ impl Node {
         member: &Member,
         index: Index,
     ) {
-        let wrote_record = member
-            .ops
-            .iter()
-            .any(|op| matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_)))));
+        let wrote_record = member.ops.iter().any(|op| {
+            matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_))))
+        });
         let stamp = self.record_stamp(member, index);
         let Some(state) = self.job(ix).shard(shard) else { return };
         let Some((stored, notes)) = state.accounting.take() else { return };
@@ -115,7 +115,7 @@ impl Node {
         let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
         match member.aim {
             Aim::Parent => {}
-            Aim::Claim(id) => self.claim_refused(turn, id, facet),
+            Aim::Claim(id) => self.claim_refused(turn, id, facet.as_ref()),
             Aim::End(id) => self.superseded(turn, id),
             Aim::Undo(id) => {
                 // Someone has taken the shard over meanwhile: it is theirs.
@@ -128,8 +128,7 @@ impl Node {
                     state.accounting = None;
                 }
                 self.look(ix, Facet::Record(shard));
-                if let Some(facet @ Facet::Instance(_)) = facet {
-                    let _ = facet;
+                if matches!(facet, Some(Facet::Instance(_))) {
                     self.look(ix, Facet::Instances);
                 }
             }
@@ -143,7 +142,7 @@ impl Node {
         }
     }
 
-    fn claim_refused(&mut self, turn: &mut Turn<'_>, id: RunId, facet: Option<Facet>) {
+    fn claim_refused(&mut self, turn: &mut Turn<'_>, id: RunId, facet: Option<&Facet>) {
         let Some((ix, shard)) = self.abandon(id) else { return };
         match facet {
             Some(Facet::Running(_)) => {
@@ -162,22 +161,18 @@ impl Node {
     }
 
     /// A change of a job's own nodes did not happen: reads again what it was based on.
-    fn refused_for_job(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ix: JobIx,
-        aim: Aim,
-        facet: Option<Facet>,
-    ) {
+    fn refused_for_job(&mut self, turn: &mut Turn<'_>, ix: JobIx, aim: Aim, facet: Option<Facet>) {
         self.no_longer_under_way(ix, aim);
         let me = self.settings.instance.clone();
         let based_on: &[Facet] = match aim {
             Aim::Tree(_) => &[Facet::Job, Facet::Config, Facet::OwnJob],
             Aim::Config(_) => &[Facet::Config],
-            Aim::Register(_) => &[Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())],
+            Aim::Register(_) => {
+                &[Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())]
+            }
             Aim::Elect(_) => &[Facet::Leader],
             Aim::Assign(_) => &[Facet::Leader, Facet::Plan, Facet::Sharding, Facet::Necessary],
-            Aim::Trigger(_) => &[Facet::Trigger(me.clone())],
+            Aim::Trigger(_) => &[Facet::Trigger(me)],
             _ => &[],
         };
         for read in based_on {
@@ -243,7 +238,9 @@ impl Node {
                 lifetime: Lifetime::Lasting,
                 sequence: false,
             }),
-            (Some(Facet::Retry(_)), Op::Create { key, value, .. }) if refusal.why == Why::Exists => {
+            (Some(Facet::Retry(_)), Op::Create { key, value, .. })
+                if refusal.why == Why::Exists =>
+            {
                 Some(Op::Set(key.clone(), value.clone(), None))
             }
             _ => return false,

@@ -1,5 +1,6 @@
 //! What a run's end makes of its shard's record: done, failed for good, or to be tried again.
 
+use crate::job::JobIx;
 use crate::machine::{Node, Turn};
 use flockwork_core::account::{ClaimState, Last, Record};
 use flockwork_core::config::{JobConfig, RetryOn};
@@ -7,7 +8,6 @@ use flockwork_core::execution::{CancelReason, Ending, OUTPUT_TAIL_BYTES, RunId};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::record::Stored;
-use crate::job::JobIx;
 
 /// How much of an ending's words is kept.
 const TEXT_BYTES: usize = 1_024;
@@ -15,11 +15,7 @@ const TEXT_BYTES: usize = 1_024;
 /// What is to follow a failed run.
 enum Next {
     /// Another run of the same fire.
-    Again {
-        to: InstanceId,
-        not_before: Timestamp,
-        counts_as_crash: bool,
-    },
+    Again { to: InstanceId, not_before: Timestamp, counts_as_crash: bool },
     /// Nothing, for the reason with this code if it is not the ending's own.
     Over(Option<&'static str>),
 }
@@ -51,7 +47,8 @@ impl Node {
                 record.claim = Some(released);
             }
         }
-        let text = if outcome.ending.is_success() { String::new() } else { outcome.ending.to_string() };
+        let text =
+            if outcome.ending.is_success() { String::new() } else { outcome.ending.to_string() };
         record.last = Some(Last {
             fire: claim.fire,
             attempt: claim.attempt,
@@ -81,14 +78,16 @@ impl Node {
         // The node, not the run, is to blame: as with a crash, it is taken elsewhere at once.
         let was_cut = matches!(
             ending,
-            Ending::Cancelled(CancelReason::Shutdown | CancelReason::SessionLost) | Ending::Crashed(_)
+            Ending::Cancelled(CancelReason::Shutdown | CancelReason::SessionLost)
+                | Ending::Crashed(_)
         );
         if was_cut && config.failover && claim.crashes < JobConfig::MAX_TAKEOVERS {
             let to = other.unwrap_or_else(|| self.settings.instance.clone());
             return Next::Again { to, not_before: turn.now.wall, counts_as_crash: true };
         }
         let failures = claim.attempt - claim.crashes;
-        if matches!(ending, Ending::Cancelled(CancelReason::Removed)) || failures > config.retry.times
+        if matches!(ending, Ending::Cancelled(CancelReason::Removed))
+            || failures > config.retry.times
         {
             return Next::Over(None);
         }

@@ -97,7 +97,9 @@ impl Node {
                 self.no_longer_waits(ix, shard);
                 self.account(ix, shard, stored, &settled.notes);
             }
-            Some(fire) if self.is_next(fire) => self.claim(turn, ix, shard, stored, fire, settled.notes),
+            Some(fire) if self.is_next(fire) => {
+                self.claim(turn, ix, shard, stored, (fire, settled.notes))
+            }
             Some(fire) => self.wait(ix, shard, fire),
         }
     }
@@ -194,7 +196,7 @@ impl Node {
         }
     }
 
-    /// Looks at a shard again after a while; at most one look is scheduled for each.
+    /// Looks at a shard again after a while, or when a look is scheduled that comes earlier.
     pub(crate) fn look_later(
         &mut self,
         turn: &Turn<'_>,
@@ -203,14 +205,19 @@ impl Node {
         after: Duration,
     ) {
         let Some(state) = self.job(ix).shard(shard) else { return };
-        if !std::mem::replace(&mut state.is_alarmed, true) {
-            self.alarms.add(turn.now.mono.plus(after), Alarm::Look(ix, shard));
+        let at = turn.now.mono.plus(after);
+        if state.look_at.is_none_or(|scheduled| at < scheduled) {
+            state.look_at = Some(at);
+            self.alarms.add(at, Alarm::Look(ix, shard));
         }
     }
 
     pub(crate) fn look_again(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
         let Some(state) = self.job(ix).shard(shard) else { return };
-        state.is_alarmed = false;
+        if state.look_at.is_none_or(|at| at > turn.now.mono) {
+            return;
+        }
+        state.look_at = None;
         let is_elsewhere = state.run.is_none()
             && !state.is_accounting()
             && state.record.value().is_some_and(|stored| stored.record.claim.is_some());

@@ -6,7 +6,7 @@ use flockwork_core::account::{Hold, Note};
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::RunId;
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
-use flockwork_core::time::Timestamp;
+use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
 use flockwork_registry::{SessionId, Stamp};
@@ -54,8 +54,8 @@ pub(crate) struct Shard {
     pub(crate) waits_since: Option<Timestamp>,
     /// The mark of a run elsewhere is watched, to learn of its end.
     pub(crate) is_mark_watched: bool,
-    /// A look at it is scheduled.
-    pub(crate) is_alarmed: bool,
+    /// When it is looked at again, whatever happens.
+    pub(crate) look_at: Option<Mono>,
     /// The last outcome's code here.
     pub(crate) last_code: Option<&'static str>,
     /// Fires claimed here.
@@ -108,6 +108,10 @@ pub(crate) struct Job {
     pub(crate) trigger: Option<Stamp>,
     /// The instances last seen, to notice who is gone.
     pub(crate) seen: BTreeSet<InstanceId>,
+    /// Whether reads that gave no answer are to be sent again.
+    pub(crate) is_reread_due: bool,
+    /// Whether it is read again from time to time.
+    pub(crate) is_reconciled: bool,
     /// Whether reads and watches were sent.
     pub(crate) is_watched: bool,
     /// Whether the own server was last seen switched off.
@@ -133,6 +137,8 @@ impl Job {
             leaving: None,
             trigger: None,
             seen: BTreeSet::new(),
+            is_reread_due: false,
+            is_reconciled: false,
             is_watched: false,
             was_disabled: false,
             next: None,

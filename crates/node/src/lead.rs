@@ -1,10 +1,10 @@
 //! Leading a job: being elected, and dealing its shards to those who live.
 
+use crate::Report;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::slot::Held;
-use crate::Report;
 use flockwork_core::assignment::{Deal, deal};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::time::Timestamp;
@@ -73,8 +73,12 @@ impl Node {
         let held_plan = job.view.plan.known()?;
         let necessary = job.view.necessary.known()?.map(|held| held.stamp);
         let existing = job.view.sharding.value()?;
-        let owners: Option<Vec<Option<&Held<InstanceId>>>> =
-            job.shards.iter().take(config.shards as usize).map(|shard| shard.owner.known()).collect();
+        let owners: Option<Vec<Option<&Held<InstanceId>>>> = job
+            .shards
+            .iter()
+            .take(config.shards as usize)
+            .map(|shard| shard.owner.known())
+            .collect();
         let owners = owners?;
         let held: Vec<Option<InstanceId>> =
             owners.iter().map(|owner| owner.map(|held| held.value.clone())).collect();
@@ -244,10 +248,8 @@ impl Node {
         index: Index,
     ) {
         let Ok(owner) = InstanceId::new(&String::from_utf8_lossy(value)) else { return };
-        let stamp = old.map_or(Stamp { created: index, modified: index, version: 0 }, |old| Stamp {
-            modified: index,
-            version: old.version + 1,
-            ..old
+        let stamp = old.map_or(Stamp { created: index, modified: index, version: 0 }, |old| {
+            Stamp { modified: index, version: old.version + 1, ..old }
         });
         if let Some(shard) = self.job(ix).shard(shard) {
             shard.owner.wrote(Some(Held { value: owner, stamp, session: None }));

@@ -43,11 +43,8 @@ impl Node {
         if job.registered.is_none() || job.registered != session {
             return self.left(turn, ix);
         }
-        let leads = job
-            .view
-            .leader
-            .held()
-            .is_some_and(|held| held.value == me && held.session == session);
+        let leads =
+            job.view.leader.held().is_some_and(|held| held.value == me && held.session == session);
         job.phase = Phase::Leaving;
         job.under_way.leave = true;
         let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];

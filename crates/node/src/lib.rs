@@ -17,15 +17,15 @@ mod job;
 mod reads;
 mod slot;
 
-mod tend;
 mod differences;
-mod lead;
-mod fire;
-mod trigger;
-mod runs;
 mod ending;
-mod recover;
+mod fire;
+mod lead;
 mod leaving;
+mod recover;
+mod runs;
+mod tend;
+mod trigger;
 
 mod alarms;
 mod answers;

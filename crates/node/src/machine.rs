@@ -158,10 +158,10 @@ impl Node {
             }
             registry::Event::Answer(ticket, answer) => match self.link.answered(ticket, answer) {
                 Heard::Nothing => {}
-                Heard::Read(ix, facet, answer) => self.heard_read(turn, ix, facet, answer),
+                Heard::Read(ix, facet, answer) => self.heard_read(turn, ix, &facet, answer),
                 Heard::Committed(members, receipt) => {
                     for member in members {
-                        self.committed(turn, member, receipt.index);
+                        self.committed(turn, &member, receipt.index);
                     }
                 }
                 Heard::Refused(member, refusal) => self.refused(turn, member, &refusal),
@@ -174,18 +174,20 @@ impl Node {
         &mut self,
         turn: &mut Turn<'_>,
         ix: JobIx,
-        facet: Facet,
+        facet: &Facet,
         answer: registry::Answer,
     ) {
         match facet {
-            Facet::Running(shard) => return self.mark_read(turn, ix, shard, &answer),
+            Facet::Running(shard) => return self.mark_read(turn, ix, *shard, &answer),
             Facet::Instance(_) => return self.own_node_read(turn, ix, &answer),
             _ => {}
         }
-        match self.read_answered(ix, facet.clone(), answer) {
-            Ok(()) => self.learned(turn, ix, &facet),
-            Err(Unreadable::NotAnswered(_)) => {
-                self.alarms.add(turn.now.mono.plus(REREAD_AFTER), Alarm::Reconcile(ix));
+        match self.read_answered(ix, facet, answer) {
+            Ok(()) => self.learned(turn, ix, facet),
+            Err(Unreadable::NotAnswered) => {
+                if !std::mem::replace(&mut self.job(ix).is_reread_due, true) {
+                    self.alarms.add(turn.now.mono.plus(REREAD_AFTER), Alarm::Reread(ix));
+                }
             }
             Err(Unreadable::NotUnderstood(text)) => {
                 let name = self.job(ix).name.clone();
@@ -222,7 +224,11 @@ impl Node {
                 Alarm::Tend(ix) => {
                     self.untended.insert(ix);
                 }
-                Alarm::Reconcile(ix) => self.reread(ix),
+                Alarm::Reread(ix) => {
+                    self.job(ix).is_reread_due = false;
+                    self.reread(ix);
+                }
+                Alarm::Reconcile(ix) => self.reconcile(turn, ix),
                 Alarm::Send => {}
             }
         }

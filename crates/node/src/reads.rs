@@ -81,24 +81,29 @@ impl Node {
     }
 
     /// A read was answered. What cannot be read stays unknown, and is said.
-    pub(crate) fn read_answered(&mut self, ix: JobIx, facet: Facet, answer: Answer) -> Result<(), Unreadable> {
+    pub(crate) fn read_answered(
+        &mut self,
+        ix: JobIx,
+        facet: &Facet,
+        answer: Answer,
+    ) -> Result<(), Unreadable> {
         let me = self.settings.instance.clone();
         let job = &mut self.jobs[ix.0 as usize];
-        if let Answer::Failed(failure) = answer {
-            forget(job, &facet, &me);
-            return Err(Unreadable::NotAnswered(failure.to_string()));
+        if let Answer::Failed(_) = answer {
+            forget(job, facet, &me);
+            return Err(Unreadable::NotAnswered);
         }
-        let (again, result) = match take(job, &facet, answer) {
+        let (again, result) = match take(job, facet, answer) {
             Ok(again) => (again, Ok(())),
             Err(text) => {
-                forget(job, &facet, &me);
+                forget(job, facet, &me);
                 (false, Err(Unreadable::NotUnderstood(text)))
             }
         };
         if again {
-            let key = self.settings.namespace.key(&job.name, &facet);
-            let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
-            self.link.read(ix, facet, request);
+            let key = self.settings.namespace.key(&job.name, facet);
+            let request = if is_list(facet) { Request::Children(key) } else { Request::Get(key) };
+            self.link.read(ix, facet.clone(), request);
         }
         result
     }
@@ -108,7 +113,7 @@ impl Node {
 #[derive(Debug)]
 pub(crate) enum Unreadable {
     /// The registry gave no answer.
-    NotAnswered(String),
+    NotAnswered,
     /// What it holds makes no sense to this release.
     NotUnderstood(String),
 }
@@ -125,30 +130,69 @@ fn scope(facet: &Facet) -> Scope {
 macro_rules! with_slot {
     ($job:expr, $facet:expr, $slot:ident => $act:expr, $otherwise:expr) => {
         match $facet {
-            Facet::Job => { let $slot = &mut $job.view.implementation; $act }
-            Facet::Config => { let $slot = &mut $job.view.config; $act }
-            Facet::OwnJob => { let $slot = &mut $job.view.own_tree; $act }
-            Facet::Instances => { let $slot = &mut $job.view.instances; $act }
-            Facet::Leader => { let $slot = &mut $job.view.leader; $act }
-            Facet::Necessary => { let $slot = &mut $job.view.necessary; $act }
-            Facet::Sharding => { let $slot = &mut $job.view.sharding; $act }
-            Facet::Plan => { let $slot = &mut $job.view.plan; $act }
-            Facet::Trigger(_) => { let $slot = &mut $job.view.trigger; $act }
-            Facet::Retries => { let $slot = &mut $job.view.retries; $act }
+            Facet::Job => {
+                let $slot = &mut $job.view.implementation;
+                $act
+            }
+            Facet::Config => {
+                let $slot = &mut $job.view.config;
+                $act
+            }
+            Facet::OwnJob => {
+                let $slot = &mut $job.view.own_tree;
+                $act
+            }
+            Facet::Instances => {
+                let $slot = &mut $job.view.instances;
+                $act
+            }
+            Facet::Leader => {
+                let $slot = &mut $job.view.leader;
+                $act
+            }
+            Facet::Necessary => {
+                let $slot = &mut $job.view.necessary;
+                $act
+            }
+            Facet::Sharding => {
+                let $slot = &mut $job.view.sharding;
+                $act
+            }
+            Facet::Plan => {
+                let $slot = &mut $job.view.plan;
+                $act
+            }
+            Facet::Trigger(_) => {
+                let $slot = &mut $job.view.trigger;
+                $act
+            }
+            Facet::Retries => {
+                let $slot = &mut $job.view.retries;
+                $act
+            }
             Facet::Server(ip) => {
                 let $slot = $job.view.servers.entry(ip.clone()).or_default();
                 $act
             }
             Facet::Owner(i) => match $job.shard(*i) {
-                Some(shard) => { let $slot = &mut shard.owner; $act }
+                Some(shard) => {
+                    let $slot = &mut shard.owner;
+                    $act
+                }
                 None => $otherwise,
             },
             Facet::Disabled(i) => match $job.shard(*i) {
-                Some(shard) => { let $slot = &mut shard.disabled; $act }
+                Some(shard) => {
+                    let $slot = &mut shard.disabled;
+                    $act
+                }
                 None => $otherwise,
             },
             Facet::Record(i) => match $job.shard(*i) {
-                Some(shard) => { let $slot = &mut shard.record; $act }
+                Some(shard) => {
+                    let $slot = &mut shard.record;
+                    $act
+                }
                 None => $otherwise,
             },
             _ => $otherwise,
@@ -225,7 +269,9 @@ fn put<T>(
 ) -> Result<bool, String> {
     let held = match entry {
         None => None,
-        Some(Entry { value, stamp, session }) => Some(Held { value: read(&value)?, stamp, session }),
+        Some(Entry { value, stamp, session }) => {
+            Some(Held { value: read(&value)?, stamp, session })
+        }
     };
     Ok(slot.read(held))
 }

@@ -5,12 +5,12 @@
 //! record. An instance counts as gone when it is known not to be registered; the commit checks that
 //! once more, so a belief that is out of date changes nothing.
 
+use crate::Report;
 use crate::ending::closed;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::runs::Stage;
-use crate::Report;
 use flockwork_core::account::{Claim, ClaimState, Hold, Reason};
 use flockwork_core::config::{JobConfig, RetryOn};
 use flockwork_core::execution::RunId;
@@ -126,10 +126,7 @@ impl Node {
     ) {
         let Some(claim) = stored.record.claim.clone() else { return };
         match &claim.state {
-            ClaimState::Released { to, not_before, .. } => {
-                let (to, not_before) = (to.clone(), *not_before);
-                self.consider_released(turn, ix, shard, stored, &to, not_before);
-            }
+            ClaimState::Released { .. } => self.consider_released(turn, ix, shard, stored, &claim),
             ClaimState::Held => self.consider_held(turn, ix, shard, stored, &claim),
         }
     }
@@ -150,9 +147,9 @@ impl Node {
         ix: JobIx,
         shard: ShardIndex,
         stored: &Stored,
-        to: &InstanceId,
-        not_before: flockwork_core::time::Timestamp,
+        claim: &Claim,
     ) {
+        let ClaimState::Released { to, not_before, .. } = &claim.state else { return };
         let me = self.settings.instance.clone();
         let is_gone = self.is_live(ix, to) == Some(false);
         let is_for_me = *to == me || (is_gone && self.is_keeper(ix, shard));
@@ -163,18 +160,17 @@ impl Node {
             }
             return;
         }
-        if turn.now.wall < not_before {
+        if turn.now.wall < *not_before {
             let wait = not_before.since(turn.now.wall);
             return self.look_later(turn, ix, shard, wait);
         }
         let Some(config) = self.job(ix).config.clone() else { return };
-        let Some(claim) = stored.record.claim.clone() else { return };
         let failed_here = claim.instance == me && !config.failover;
         if *to != me && failed_here && config.retry.on == RetryOn::Other {
             let text = "no other instance is left to try it again";
             return self.close(turn, ix, shard, stored, ("NO_OTHER_INSTANCE", text));
         }
-        self.claim_again(turn, ix, shard, stored, &claim);
+        self.claim_again(turn, ix, shard, stored, claim);
     }
 
     fn consider_held(
@@ -356,19 +352,16 @@ impl Node {
         let me = self.settings.instance.clone();
         let Some(state) = self.job(ix).shard(shard) else { return false };
         state.record.value().is_some_and(|stored| {
-            stored.record.claim.as_ref().is_some_and(|claim| {
-                matches!(&claim.state, ClaimState::Released { to, .. } if *to == me)
-            })
+            stored.record.claim.as_ref().is_some_and(
+                |claim| matches!(&claim.state, ClaimState::Released { to, .. } if *to == me),
+            )
         })
     }
 }
 
 /// Whether a record tells of the end of a claim of this instance.
 fn ended_by(stored: &Stored, me: &InstanceId, nonce: u64) -> bool {
-    let was_last = stored
-        .record
-        .last
-        .as_ref()
-        .is_some_and(|last| last.instance == *me && last.nonce == nonce);
+    let was_last =
+        stored.record.last.as_ref().is_some_and(|last| last.instance == *me && last.nonce == nonce);
     was_last && !stored.record.is_held_by(me, nonce)
 }

@@ -14,15 +14,13 @@ use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::slot::Held;
 use crate::{Effect, Report};
-use flockwork_core::account::{
-    Claim, ClaimState, Fate, Hold, Note, Reason, Span,
-};
+use flockwork_core::account::{Claim, ClaimState, Fate, Hold, Note, Reason, Span};
 use flockwork_core::config::OnSessionLoss;
 use flockwork_core::execution::{CancelReason, Fire, Outcome, Run, RunId, Source};
 use flockwork_core::id::{Epoch, ShardIndex};
+use flockwork_core::time::Mono;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::{self, Stored};
-use flockwork_core::time::Mono;
 use flockwork_registry::{Lifetime, Op, SessionId, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +59,6 @@ pub(crate) struct LocalRun {
     pub(crate) owner: Option<Stamp>,
     /// The record as it was before the claim.
     pub(crate) before: Stored,
-    /// The stamp of that record; none if there was none.
-    pub(crate) before_stamp: Option<Stamp>,
     /// The record as the claim wrote it.
     pub(crate) claimed: Stored,
     /// The stamp that gave it.
@@ -95,8 +91,7 @@ impl Node {
         ix: JobIx,
         shard: ShardIndex,
         before: Stored,
-        fire: Fire,
-        mut notes: Vec<Note>,
+        (fire, mut notes): (Fire, Vec<Note>),
     ) {
         let Some(owner) = self.job(ix).shards[shard as usize].owner.held().map(|held| held.stamp)
         else {
@@ -168,7 +163,6 @@ impl Node {
         let on_session_loss =
             job.config.as_ref().map_or(OnSessionLoss::Finish, |config| config.on_session_loss);
         let state = &mut job.shards[shard as usize];
-        let before_stamp = state.record.held().map(|held| held.stamp);
         state.run = Some(id);
         self.runs.insert(
             id,
@@ -179,7 +173,6 @@ impl Node {
                 session,
                 owner: None,
                 before,
-                before_stamp,
                 claimed,
                 claimed_stamp: None,
                 notes: Vec::new(),
@@ -209,9 +202,8 @@ impl Node {
         let state = &mut self.jobs[ix.0 as usize].shards[shard as usize];
         state.record.wrote(Some(held));
         // The watch barrier: whatever changed the assignment before the claim has been heard.
-        let is_based = owner.is_none_or(|stamp| {
-            state.owner.held().is_some_and(|held| held.stamp == stamp)
-        });
+        let is_based =
+            owner.is_none_or(|stamp| state.owner.held().is_some_and(|held| held.stamp == stamp));
         if !(may_start && is_same_session && is_based) {
             if let Some(run) = self.runs.get_mut(&id) {
                 run.notes = notes;
@@ -379,7 +371,9 @@ impl Node {
     }
 
     pub(crate) fn run_overdue(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(run) = self.runs.get(&id).filter(|run| run.stage == Stage::Running) else { return };
+        let Some(run) = self.runs.get(&id).filter(|run| run.stage == Stage::Running) else {
+            return;
+        };
         if let Some(told) = &run.run {
             turn.report(Report::Overdue(told.clone()));
         }

@@ -225,12 +225,9 @@ impl Node {
         let me = self.settings.instance.clone();
         let job = self.job(ix);
         let server = job.view.servers.get(me.server()).and_then(|server| server.known());
-        let (Some(instances), Some(server), Some(plan), Some(config)) = (
-            job.view.instances.value(),
-            server,
-            job.view.plan.known(),
-            job.config.clone(),
-        ) else {
+        let (Some(instances), Some(server), Some(plan), Some(config)) =
+            (job.view.instances.value(), server, job.view.plan.known(), job.config.clone())
+        else {
             return;
         };
         if job.under_way.register || job.phase == Phase::Refused {
@@ -270,7 +267,10 @@ impl Node {
         let job = self.job(ix);
         let shards = job.config.as_ref().map_or(1, |config| config.shards);
         match plan {
-            None => Op::create(key, plan::encode(&Plan::new(job.schedule.clone(), shards, turn.now.wall))),
+            None => Op::create(
+                key,
+                plan::encode(&Plan::new(job.schedule.clone(), shards, turn.now.wall)),
+            ),
             Some((plan, stamp)) => {
                 let alive = turn.now.wall.max(plan.alive);
                 Op::Set(key, plan::encode(&Plan { alive, ..plan }), Some(stamp))
@@ -285,9 +285,9 @@ impl Node {
         job.under_way.register = false;
         job.registered = session;
         job.phase = Phase::Serving;
-        let interval = job.config.as_ref().and_then(|config| config.reconcile_interval);
-        let interval = interval.unwrap_or(RECONCILE_INTERVAL);
-        self.alarms.add(turn.now.mono.plus(interval), Alarm::Reconcile(ix));
+        if !std::mem::replace(&mut job.is_reconciled, true) {
+            self.alarms.add(turn.now.mono.plus(RECONCILE_INTERVAL), Alarm::Reconcile(ix));
+        }
         let me = self.settings.instance.clone();
         for facet in [Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())] {
             self.look(ix, facet);
@@ -314,6 +314,17 @@ impl Node {
     fn was_taken_off(&mut self, ix: JobIx) -> bool {
         let me = self.settings.instance.clone();
         self.job(ix).view.instances.value().is_some_and(|live| !live.contains(&me))
+    }
+
+    /// Reads everything again: with all watches lost, a node still comes to know.
+    pub(crate) fn reconcile(&mut self, turn: &Turn<'_>, ix: JobIx) {
+        let job = self.job(ix);
+        let interval = job.config.as_ref().and_then(|config| config.reconcile_interval);
+        let interval = interval.unwrap_or(RECONCILE_INTERVAL);
+        self.alarms.add(turn.now.mono.plus(interval), Alarm::Reconcile(ix));
+        if self.trust.session().is_some() {
+            self.reread(ix);
+        }
     }
 
     /// Follows the status of each server that an instance runs on.

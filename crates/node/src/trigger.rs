@@ -1,10 +1,10 @@
 //! Requests to run now. Each one that is seen leads to one run of each shard here, or to a refusal
 //! that is reported; it is taken away only after the runs are claimed.
 
+use crate::Report;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
-use crate::Report;
 use flockwork_core::config::Overlap;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::Op;

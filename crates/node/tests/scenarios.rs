@@ -1,0 +1,301 @@
+//! A node's life, step by step: what one run of each rule looks like from outside.
+
+mod world;
+
+use flockwork_core::config::{CatchUp, Draft, JobConfig, Level, Overlap, Retry, RetryOn, check};
+use flockwork_core::execution::{Ending, Run, Source};
+use flockwork_core::id::JobName;
+use flockwork_core::schedule::{Every, Schedule};
+use flockwork_core::time::Timestamp;
+use flockwork_layout::keys::Facet;
+use flockwork_node::{Event, Report};
+use flockwork_registry::Op;
+use std::time::Duration;
+use world::{World, namespace};
+
+/// A job due each second.
+fn job(name: &str, shards: u32) -> JobConfig {
+    let draft = Draft {
+        name: Some(name.to_owned()),
+        cron: Some("* * * * * ?".to_owned()),
+        shards: Some(i64::from(shards)),
+        script: Some(vec!["/bin/true".to_owned()]),
+        ..Draft::default()
+    };
+    let checked = check(&draft, Level::Strict, Timestamp::from_millis(world::START));
+    let mut config = checked.config.unwrap_or_else(|| panic!("{:?}", checked.problems));
+    config.schedule =
+        Schedule::Every(Every { period_ms: 1_000, anchor: Timestamp::from_millis(0) });
+    config
+}
+
+fn quick(_: &Run) -> (u64, Ending) {
+    (100, Ending::Succeeded)
+}
+
+#[test]
+fn one_node_runs_each_shard_once_for_each_fire() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 3));
+    world.run_for(10_300);
+    for shard in 0..3 {
+        let fires: Vec<i64> = world
+            .starts_of("j", shard)
+            .iter()
+            .map(|run| (run.fire.due.as_millis() - world::START) / 1_000)
+            .collect();
+        assert_eq!(fires, (1..=10).collect::<Vec<_>>(), "shard {shard}");
+        let counts = world.record("j", shard).unwrap().record.counts;
+        assert_eq!((counts.ran, counts.succeeded, counts.misfired), (10, 10, 0));
+    }
+    let epochs: Vec<u64> = world.starts_of("j", 0).iter().map(|run| run.epoch.0).collect();
+    assert!(epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
+}
+
+#[test]
+fn a_second_node_takes_its_share_and_gives_it_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 4));
+    world.run_for(3_500);
+    world.add(100);
+    world.define(1, &job("j", 4));
+    world.run_for(3_000);
+    let on_second = world.starts.iter().filter(|(_, n, _)| *n == 1).count();
+    assert_eq!(on_second, 2 * 3);
+    world.step(1, Event::Drain);
+    world.run_for(200);
+    assert!(world.hosts[1].is_drained);
+    world.run_for(3_000);
+    for shard in 0..4 {
+        assert_eq!(world.starts_of("j", shard).len(), 9, "shard {shard}");
+    }
+}
+
+fn long(run: &Run) -> (u64, Ending) {
+    (if run.attempt == 1 { 2_500 } else { 100 }, Ending::Succeeded)
+}
+
+#[test]
+fn a_crashed_run_is_taken_over_under_a_higher_epoch() {
+    let mut world = World::new(long);
+    let config = JobConfig { failover: true, ..job("j", 2) };
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &config);
+    }
+    world.run_for(1_500);
+    let victim = world.starts.iter().find(|(_, n, _)| *n == 1).unwrap().2.clone();
+    world.kill(1);
+    world.run_for(6_000);
+    let again = world
+        .starts_of("j", victim.shard)
+        .into_iter()
+        .find(|run| run.fire == victim.fire && run.attempt == 2)
+        .expect("it is run again");
+    assert!(again.epoch > victim.epoch);
+    assert_ne!(again.instance, victim.instance);
+    let record = world.record("j", victim.shard).unwrap().record;
+    assert_eq!(record.counts.crashed, 1);
+}
+
+#[test]
+fn without_failover_a_crashed_run_is_written_down_and_the_next_fire_runs() {
+    let mut world = World::new(long);
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &job("j", 2));
+    }
+    world.run_for(1_500);
+    let victim = world.starts.iter().find(|(_, n, _)| *n == 1).unwrap().2.clone();
+    world.kill(1);
+    world.run_for(12_000);
+    let runs = world.starts_of("j", victim.shard);
+    assert!(runs.iter().all(|run| run.attempt == 1));
+    assert!(runs.len() > 2, "it goes on");
+    assert_eq!(world.record("j", victim.shard).unwrap().record.counts.crashed, 1);
+}
+
+fn fails_twice(run: &Run) -> (u64, Ending) {
+    (50, if run.attempt < 3 { Ending::Exited(3) } else { Ending::Succeeded })
+}
+
+#[test]
+fn a_failed_run_is_tried_again_elsewhere() {
+    let mut world = World::new(fails_twice);
+    let retry = Retry { times: 2, backoff: Duration::from_millis(200), on: RetryOn::Other };
+    let every = Schedule::Every(Every { period_ms: 10_000, anchor: Timestamp::from_millis(0) });
+    let config = JobConfig { retry, schedule: every, ..job("j", 1) };
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &config);
+    }
+    world.run_for(15_000);
+    let runs = world.starts_of("j", 0);
+    let attempts: Vec<u32> = runs.iter().map(|run| run.attempt).collect();
+    assert_eq!(attempts, [1, 2, 3]);
+    assert_ne!(runs[0].instance, runs[1].instance);
+    assert_ne!(runs[1].instance, runs[2].instance);
+    assert!(runs.is_sorted_by(|a, b| a.epoch < b.epoch && a.fire == b.fire));
+    let counts = world.record("j", 0).unwrap().record.counts;
+    assert_eq!((counts.ran, counts.failed, counts.succeeded), (1, 2, 1));
+}
+
+#[test]
+fn with_nobody_else_a_run_that_must_go_elsewhere_ends_failed() {
+    let mut world = World::new(fails_twice);
+    let retry = Retry { times: 2, backoff: Duration::from_millis(200), on: RetryOn::Other };
+    world.add(100);
+    world.define(0, &JobConfig { retry, ..job("j", 1) });
+    world.run_for(2_500);
+    assert!(world.starts_of("j", 0).iter().all(|run| run.attempt == 1));
+    let last = world.record("j", 0).unwrap().record.last.unwrap();
+    assert_eq!(last.code, "NO_OTHER_INSTANCE");
+}
+
+#[test]
+fn fires_due_during_a_run_meet_the_jobs_policy() {
+    fn slow(_: &Run) -> (u64, Ending) {
+        (2_400, Ending::Succeeded)
+    }
+    for (overlap, misfired, skipped) in
+        [(Overlap::RunOnceAfter, 1, 0), (Overlap::Skip, 0, 2), (Overlap::Queue, 0, 0)]
+    {
+        let mut world = World::new(slow);
+        world.add(100);
+        world.define(0, &JobConfig { overlap, ..job("j", 1) });
+        world.run_for(4_100);
+        let counts = world.record("j", 0).unwrap().record.counts;
+        assert_eq!((counts.misfired, counts.skipped), (misfired, skipped), "{overlap:?}");
+        let sources: Vec<Source> =
+            world.starts_of("j", 0).iter().map(|run| run.fire.source).collect();
+        let second =
+            if overlap == Overlap::RunOnceAfter { Source::Misfire } else { Source::Schedule };
+        assert_eq!(sources, [Source::Schedule, second], "{overlap:?}");
+    }
+}
+
+#[test]
+fn a_full_pool_lets_fires_wait_unclaimed() {
+    let mut world = World::new(quick);
+    world.add(2);
+    world.define(0, &job("j", 5));
+    world.run_for(1_150);
+    assert_eq!(world.starts.len(), 4, "two, and two more after 100 ms");
+    world.run_for(800);
+    assert_eq!(world.starts.len(), 5);
+}
+
+#[test]
+fn what_came_due_while_nobody_lived_is_missed_or_caught_up() {
+    for (catch_up, missed, runs) in
+        [(CatchUp::None, 10, 0), (CatchUp::Latest, 9, 1), (CatchUp::All, 0, 10)]
+    {
+        let mut world = World::new(quick);
+        let config = JobConfig { catch_up, ..job("j", 1) };
+        world.add(100);
+        world.define(0, &config);
+        world.run_for(3_300);
+        world.kill(0);
+        world.run_for(9_900);
+        let before = world.starts.len();
+        world.add(100);
+        world.define(1, &config);
+        world.run_for(2_500);
+        let caught_up = world.starts[before..]
+            .iter()
+            .filter(|(_, _, run)| run.fire.source == Source::CatchUp)
+            .count();
+        assert_eq!(caught_up, runs, "{catch_up:?}");
+        let counts = world.record("j", 0).unwrap().record.counts;
+        assert_eq!(counts.missed, missed, "{catch_up:?}");
+    }
+}
+
+#[test]
+fn a_run_past_its_time_is_cancelled_and_counts_when_it_has_ended() {
+    fn endless(_: &Run) -> (u64, Ending) {
+        (u64::MAX / 2, Ending::Succeeded)
+    }
+    let mut world = World::new(endless);
+    world.add(100);
+    let timeout = Some(Duration::from_millis(300));
+    world.define(0, &JobConfig { timeout, ..job("j", 1) });
+    world.run_for(1_500);
+    let last = world.record("j", 0).unwrap().record.last.unwrap();
+    assert_eq!(last.code, "TIMED_OUT");
+}
+
+#[test]
+fn a_trigger_runs_each_shard_once_and_goes() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &JobConfig { schedule: Schedule::OnTrigger, ..job("j", 2) });
+    world.run_for(500);
+    assert_eq!(world.starts.len(), 0);
+    let name = JobName::new("j").unwrap();
+    let me = world.hosts[0].node.as_ref().unwrap().status().instance;
+    let key = namespace().key(&name, &Facet::Trigger(me));
+    world.commit(vec![Op::create(key.clone(), "")]);
+    world.run_for(500);
+    assert_eq!(world.starts.len(), 2);
+    assert!(world.starts.iter().all(|(_, _, run)| run.fire.source == Source::Trigger));
+    assert_eq!(world.store.get(&key), None);
+}
+
+#[test]
+fn a_shard_switched_off_is_skipped_and_comes_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(2_500);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Disabled(0));
+    world.commit(vec![Op::create(key.clone(), "")]);
+    world.run_for(3_000);
+    assert_eq!((world.starts_of("j", 0).len(), world.starts_of("j", 1).len()), (2, 5));
+    world.commit(vec![Op::Delete(key, None)]);
+    world.run_for(2_000);
+    assert_eq!(world.starts_of("j", 0).len(), 4);
+    assert_eq!(world.record("j", 0).unwrap().record.counts.skipped, 3);
+}
+
+#[test]
+fn a_removed_job_is_left_and_nothing_brings_it_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_050);
+    let name = JobName::new("j").unwrap();
+    let root = namespace().key(&name, &Facet::Job);
+    let mut keys: Vec<_> = world
+        .store
+        .entries()
+        .map(|(key, _)| key.clone())
+        .filter(|key| key.as_str().starts_with(root.as_str()))
+        .collect();
+    keys.sort_by_key(|key| std::cmp::Reverse(key.as_str().len()));
+    world.commit(keys.into_iter().map(|key| Op::Delete(key, None)).collect());
+    world.run_for(3_000);
+    assert_eq!(world.starts.len(), 1);
+    assert!(!world.store.entries().any(|(key, _)| key.as_str().starts_with(root.as_str())));
+    assert!(world.reports.iter().any(|(_, _, report)| matches!(report, Report::Left { .. })));
+}
+
+#[test]
+fn a_definition_changed_in_the_registry_counts_from_then_on() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(2_500);
+    let every = Schedule::Every(Every { period_ms: 2_000, anchor: Timestamp::from_millis(0) });
+    let changed = JobConfig { schedule: every, ..job("j", 5) };
+    let document = flockwork_layout::document::encode(&changed);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
+    world.commit(vec![Op::Set(key, document.into(), None)]);
+    world.run_for(4_000);
+    assert_eq!(world.starts_of("j", 0).len(), 4, "at 1, 2, 4 and 6 s");
+    assert_eq!(world.starts_of("j", 4).len(), 2, "at 4 and 6 s");
+    let counts = world.record("j", 4).unwrap().record.counts;
+    assert_eq!((counts.missed, counts.misfired, counts.skipped), (0, 0, 0));
+}

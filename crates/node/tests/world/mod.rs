@@ -1,0 +1,197 @@
+//! A small world without faults of its own: nodes over one memory store, in virtual time.
+
+use flockwork_core::config::JobConfig;
+use flockwork_core::execution::{Ending, Outcome, Run, RunId};
+use flockwork_core::id::{InstanceId, JobName};
+use flockwork_core::time::{Mono, Now, Timestamp};
+use flockwork_layout::keys::{Facet, Namespace};
+use flockwork_layout::record::{self, Stored};
+use flockwork_node::{Define, Effect, Event, Node, Report, Settings};
+use flockwork_registry::memory::{Options, Store};
+use flockwork_registry::{Answer, Op, Request, SessionId, SessionState};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where virtual time starts: 2026-01-01T00:00:00Z.
+pub(crate) const START: i64 = 1_767_225_600_000;
+const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How a job's code behaves: how long it runs, in milliseconds, and how it ends.
+pub(crate) type Code = fn(&Run) -> (u64, Ending);
+
+pub(crate) struct Host {
+    pub(crate) node: Option<Node>,
+    pub(crate) session: SessionId,
+    pub(crate) running: BTreeMap<RunId, (u64, Ending, Arc<Run>)>,
+    renewed: u64,
+    pub(crate) is_drained: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) now_ms: u64,
+    pub(crate) store: Store,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) starts: Vec<(u64, usize, Arc<Run>)>,
+    pub(crate) reports: Vec<(u64, usize, Report)>,
+    pub(crate) code: Code,
+    outside: SessionId,
+}
+
+pub(crate) fn namespace() -> Namespace {
+    Namespace::new("test").expect("a name")
+}
+
+impl World {
+    pub(crate) fn new(code: Code) -> Self {
+        let mut store = Store::new(Options::default());
+        let outside = store.open(0, Duration::from_secs(1_000_000));
+        let (hosts, starts, reports) = (vec![], vec![], vec![]);
+        Self { now_ms: 0, store, hosts, starts, reports, code, outside }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let wall = Timestamp::from_millis(START + i64::try_from(self.now_ms).expect("short"));
+        Now { wall, mono: Mono::from_millis(self.now_ms) }
+    }
+
+    pub(crate) fn add(&mut self, max_running: usize) -> usize {
+        let n = self.hosts.len();
+        let instance = InstanceId::new(&format!("10.0.0.{n}@-@{n}-x")).expect("an id");
+        let node = Node::new(Settings {
+            instance,
+            namespace: namespace(),
+            limits: self.store.limits(),
+            max_running,
+            reconcile_interval: Duration::from_secs(5),
+        });
+        let session = self.store.open(self.now_ms, SESSION_TIMEOUT);
+        self.hosts.push(Host {
+            node: Some(node),
+            session,
+            running: BTreeMap::new(),
+            renewed: self.now_ms,
+            is_drained: false,
+        });
+        self.tell_live(n);
+        n
+    }
+
+    fn tell_live(&mut self, n: usize) {
+        let trusted_until = self.now_ms + 3_500;
+        let session = self.hosts[n].session;
+        let live = SessionState::Live { session, trusted_until };
+        self.step(n, Event::Registry(flockwork_registry::Event::Session(live)));
+    }
+
+    pub(crate) fn define(&mut self, n: usize, config: &JobConfig) {
+        let define = Define { config: Arc::new(config.clone()), apply: false };
+        self.step(n, Event::Define(define));
+    }
+
+    pub(crate) fn kill(&mut self, n: usize) {
+        self.hosts[n].node = None;
+        self.hosts[n].running.clear();
+    }
+
+    /// A node's registry requests are answered at once, events first.
+    pub(crate) fn step(&mut self, n: usize, event: Event) {
+        let mut events = vec![event];
+        let now = self.now();
+        loop {
+            let Some(node) = self.hosts[n].node.as_mut() else { return };
+            let mut effects = vec![];
+            for event in events.drain(..) {
+                node.step(now, event, &mut effects);
+            }
+            node.flush(now, &mut effects);
+            for effect in effects {
+                self.carry_out(n, effect, &mut events);
+            }
+            if events.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, n: usize, effect: Effect, events: &mut Vec<Event>) {
+        let session = self.hosts[n].session;
+        match effect {
+            Effect::Submit(ticket, request) => {
+                let answer = self.store.apply(session, request);
+                let changes = self.store.take_events(session);
+                events.extend(changes.into_iter().map(Event::Registry));
+                events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, answer)));
+            }
+            Effect::Start(run) => {
+                let (ms, ending) = (self.code)(&run);
+                self.starts.push((self.now_ms, n, run.clone()));
+                self.hosts[n].running.insert(run.id, (self.now_ms + ms, ending, run));
+            }
+            Effect::Cancel(id, reason) => {
+                if let Some(run) = self.hosts[n].running.get_mut(&id) {
+                    (run.0, run.1) = (self.now_ms + 10, Ending::Cancelled(reason));
+                }
+            }
+            Effect::Report(report) => self.reports.push((self.now_ms, n, report)),
+            Effect::Drained => self.hosts[n].is_drained = true,
+        }
+    }
+
+    /// Lets time pass in steps of 5 ms.
+    pub(crate) fn run_for(&mut self, ms: u64) {
+        let end = self.now_ms + ms;
+        while self.now_ms < end {
+            self.now_ms += 5;
+            self.store.expire(self.now_ms);
+            for n in 0..self.hosts.len() {
+                self.turn(n);
+            }
+        }
+    }
+
+    fn turn(&mut self, n: usize) {
+        if self.hosts[n].node.is_none() {
+            return;
+        }
+        let session = self.hosts[n].session;
+        if self.now_ms - self.hosts[n].renewed >= 1_000 {
+            self.hosts[n].renewed = self.now_ms;
+            if self.store.renew(self.now_ms, session).is_ok() {
+                self.tell_live(n);
+            }
+        }
+        for change in self.store.take_events(session) {
+            self.step(n, Event::Registry(change));
+        }
+        let now_ms = self.now_ms;
+        let ended: Vec<_> =
+            self.hosts[n].running.extract_if(.., |_, run| run.0 <= now_ms).collect();
+        for (id, (_, ending, _)) in ended {
+            self.step(n, Event::RunEnded(id, Outcome::of(ending)));
+        }
+        let Some(node) = &self.hosts[n].node else { return };
+        let (wall, mono) = node.wake_at();
+        let now = self.now();
+        if wall.is_some_and(|at| at <= now.wall) || mono.is_some_and(|at| at <= now.mono) {
+            self.step(n, Event::Wake);
+        }
+    }
+
+    pub(crate) fn commit(&mut self, ops: Vec<Op>) -> Answer {
+        self.store.apply(self.outside, Request::Commit(ops))
+    }
+
+    pub(crate) fn record(&self, job: &str, shard: u32) -> Option<Stored> {
+        let key = namespace().key(&JobName::new(job).expect("a name"), &Facet::Record(shard));
+        self.store.get(&key).map(|entry| record::decode(&entry.value).expect("a record"))
+    }
+
+    pub(crate) fn starts_of(&self, job: &str, shard: u32) -> Vec<&Arc<Run>> {
+        self.starts
+            .iter()
+            .map(|(_, _, run)| run)
+            .filter(|run| run.job.as_str() == job && run.shard == shard)
+            .collect()
+    }
+}
