@@ -5,28 +5,12 @@
 //! rest, so two keys are never confused and the order depends on nothing but the keys.
 
 use crate::Key;
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 
-#[derive(Debug)]
+/// Ordered by its fields in turn.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     digest: u64,
     pub(super) key: Key,
-}
-
-/// Something that stands where a [`Place`] does: lets the map be asked with borrowed text.
-pub(super) trait Placed {
-    fn parts(&self) -> (u64, &str);
-}
-
-/// The place of a text.
-#[derive(Debug)]
-pub(super) struct At<'a>(u64, &'a str);
-
-impl<'a> At<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
-        Self(digest(text.as_bytes()), text)
-    }
 }
 
 impl Place {
@@ -34,64 +18,6 @@ impl Place {
         Self { digest: digest(key.as_str().as_bytes()), key }
     }
 }
-
-impl Placed for Place {
-    fn parts(&self) -> (u64, &str) {
-        (self.digest, self.key.as_str())
-    }
-}
-
-impl Placed for At<'_> {
-    fn parts(&self) -> (u64, &str) {
-        (self.0, self.1)
-    }
-}
-
-impl<'a> Borrow<dyn Placed + 'a> for Place {
-    fn borrow(&self) -> &(dyn Placed + 'a) {
-        self
-    }
-}
-
-impl Ord for dyn Placed + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.parts().cmp(&other.parts())
-    }
-}
-
-impl PartialOrd for dyn Placed + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for dyn Placed + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl Eq for dyn Placed + '_ {}
-
-impl Ord for Place {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.parts().cmp(&other.parts())
-    }
-}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl Eq for Place {}
 
 /// Eight bytes at a time, each multiplied into the rest. Good enough to part keys; it need not
 /// resist anyone, as equal digests cost time only.
@@ -119,8 +45,8 @@ mod tests {
 
     #[test]
     fn equal_digests_are_settled_by_the_text() {
-        let (one, two) = (At(7, "/a"), At(7, "/b"));
-        assert_eq!(one.parts().cmp(&two.parts()), Ordering::Less);
-        assert_eq!(Place::of(Key::root()), Place { digest: At::of("/").0, key: Key::root() });
+        let at = |text| Place { digest: 7, key: Key::new(text).unwrap() };
+        assert!(at("/a") < at("/b"));
+        assert_eq!(at("/a"), at("/a"));
     }
 }

@@ -1,6 +1,6 @@
 //! Entries, their children and their watchers; every operation can be taken back.
 
-use super::place::{At, Place, Placed};
+use super::place::Place;
 use crate::limits::SEQUENCE_DIGITS;
 use crate::{Entry, Index, Key, Lifetime, Op, Scope, SessionId, Stamp, Why};
 use bytes::Bytes;
@@ -116,16 +116,12 @@ impl Tree {
         self.owned.range(of_session).map(|(_, key)| key.clone()).collect()
     }
 
-    fn slot(&self, text: &str) -> Option<&Slot> {
-        self.slots.get::<dyn Placed + '_>(&At::of(text))
-    }
-
-    fn slot_mut(&mut self, text: &str) -> Option<&mut Slot> {
-        self.slots.get_mut::<dyn Placed + '_>(&At::of(text))
+    fn slot_mut(&mut self, key: &Key) -> Option<&mut Slot> {
+        self.slots.get_mut(&Place::of(key.clone()))
     }
 
     fn held(&self, key: &Key) -> Option<&Held> {
-        self.slot(key.as_str())?.held.as_deref()
+        self.slots.get(&Place::of(key.clone()))?.held.as_deref()
     }
 
     fn own(&mut self, session: Option<SessionId>, key: &Key) -> u64 {
@@ -180,8 +176,8 @@ impl Tree {
         (value, session): (Bytes, Option<SessionId>),
         sequence: bool,
     ) -> Result<(), Why> {
-        let Some(above) = parent_of(&key) else { return Err(Why::Exists) };
-        let parent = self.slot_mut(above).ok_or(Why::NoParent)?;
+        let Some(above) = key.parent() else { return Err(Why::Exists) };
+        let parent = self.slot_mut(&above).ok_or(Why::NoParent)?;
         let under = parent.held.as_mut().ok_or(Why::NoParent)?;
         if under.entry.session.is_some() {
             return Err(Why::SessionParent);
@@ -192,7 +188,6 @@ impl Tree {
         }
         under.made += 1;
         if !parent.on_children.is_empty() {
-            let above = key.parent().unwrap_or_else(Key::root);
             draft.tell(&parent.on_children, &above, Scope::Children);
         }
         if sequence {
@@ -216,7 +211,7 @@ impl Tree {
         stamp: Option<Stamp>,
     ) -> Result<(), Why> {
         let versions_only = self.versions_only;
-        let slot = self.slot_mut(key.as_str()).ok_or(Why::Absent)?;
+        let slot = self.slot_mut(key).ok_or(Why::Absent)?;
         let held = slot.held.as_mut().ok_or(Why::Absent)?;
         compare(versions_only, &held.entry, stamp)?;
         let Stamp { created, version, .. } = held.entry.stamp;
@@ -235,7 +230,7 @@ impl Tree {
         };
         let held = slot.get().held.as_ref().ok_or(Why::Absent)?;
         compare(self.versions_only, &held.entry, stamp)?;
-        let Some(above) = parent_of(key).filter(|_| held.children.is_empty()) else {
+        let Some(above) = key.parent().filter(|_| held.children.is_empty()) else {
             return Err(Why::NotEmpty);
         };
         tell_of_existence(draft, slot.get(), key);
@@ -243,10 +238,9 @@ impl Tree {
         if slot.get().is_idle() {
             slot.remove();
         }
-        if let Some(parent) = self.slot_mut(above) {
+        if let Some(parent) = self.slot_mut(&above) {
             parent.held.as_mut().map(|under| under.children.remove(key.name()));
             if !parent.on_children.is_empty() {
-                let above = key.parent().unwrap_or_else(Key::root);
                 draft.tell(&parent.on_children, &above, Scope::Children);
             }
         }
@@ -290,7 +284,7 @@ impl Tree {
     }
 
     fn restore(&mut self, key: Key, entry: Entry, made: u64) {
-        if let Some(held) = self.slot_mut(key.as_str()).and_then(|slot| slot.held.as_mut()) {
+        if let Some(held) = self.slot_mut(&key).and_then(|slot| slot.held.as_mut()) {
             held.entry = entry;
             return;
         }
@@ -301,7 +295,7 @@ impl Tree {
     }
 
     fn above(&mut self, key: &Key) -> Option<&mut Held> {
-        self.slot_mut(parent_of(key)?)?.held.as_deref_mut()
+        self.slot_mut(&key.parent()?)?.held.as_deref_mut()
     }
 }
 
