@@ -10,6 +10,7 @@ use crate::connect::Connect;
 use crate::executor::{Endings, Executor};
 use crate::handle::{COMMANDS_WAITING, Command, Handle};
 use crate::metrics::{Counter, Metrics};
+use crate::pulse::Pulse;
 use crate::report::{Audience, Reporter};
 use connecting::{Connected, connected};
 use flockwork_core::execution::{Outcome, RunId};
@@ -57,6 +58,8 @@ pub struct Start {
     pub drain_timeout: Duration,
     /// The jobs it serves from the start.
     pub jobs: Vec<Define>,
+    /// Beats with the loop; a new one if nothing else must hear it.
+    pub pulse: Pulse,
     /// Who is told what happens.
     pub reporters: Vec<Box<dyn Reporter>>,
 }
@@ -211,7 +214,8 @@ async fn live<M: Machine>(
         max_running: start.max_running,
         reconcile_interval: start.reconcile_interval,
     };
-    let mut turns = Loop::new(machine(settings), link, work, outside, start.namespace);
+    let mut turns =
+        Loop::new(machine(settings), link, work, outside, (start.namespace, start.pulse));
     turns.expect(start.jobs, commands, start.drain_timeout);
     let stopped = turns.run().await;
     if timeout(CLOSE_TIMEOUT, registry.close()).await.is_err() {

@@ -1,7 +1,6 @@
 //! Who runs user code.
 
 use flockwork_core::execution::{CancelReason, Outcome, Run, RunId};
-use flockwork_core::time::Mono;
 use flockwork_worker::{Handle, Worker};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -21,10 +20,6 @@ pub trait Executor: Debug + Send + 'static {
 
     /// Tells a run to stop; nothing happens if it has ended.
     fn cancel(&mut self, run: RunId, reason: CancelReason);
-
-    /// The session is proven until then, or (`None`) not proven at the moment. Told at each renewal
-    /// and each change, so that code which must not outlive the session's trust can hear of it.
-    fn trust(&mut self, until: Option<Mono>);
 }
 
 /// Where an executor tells that runs have ended.
@@ -81,6 +76,4 @@ impl Executor for WorkerExecutor {
             handle.cancel(reason);
         }
     }
-
-    fn trust(&mut self, _until: Option<Mono>) {}
 }

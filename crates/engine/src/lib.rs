@@ -2,7 +2,7 @@
 //! wants done.
 //!
 //! In reading order: who the node is ([`identity`]), the two clocks ([`clock`]), how long the loop may sleep (`timer`), how a
-//! registry is found ([`connect`]), who runs user code ([`executor`]), what the loop is asked from
+//! registry is found ([`connect`]), who runs user code ([`executor`], [`pulse`]), what the loop is asked from
 //! outside ([`handle`], `trigger`), the loop itself ([`engine`]), and who is told what happened
 //! ([`report`], [`journal`], [`metrics`]). [`signals`] is for programs that want to be stopped by
 //! signals; nothing here installs a handler unasked.
@@ -15,6 +15,7 @@ pub mod handle;
 pub mod identity;
 pub mod journal;
 pub mod metrics;
+pub mod pulse;
 pub mod report;
 pub mod signals;
 mod timer;
@@ -26,4 +27,5 @@ pub use engine::{EngineError, Running, Start, Stopped};
 pub use executor::{Endings, Executor, WorkerExecutor};
 pub use handle::{Handle, Unavailable};
 pub use metrics::Metrics;
+pub use pulse::Pulse;
 pub use report::{Reported, Reporter, Subscription, Told};

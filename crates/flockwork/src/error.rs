@@ -15,6 +15,12 @@ pub enum Error {
     /// Two jobs of one node have the same name.
     #[error("two jobs are named {0}; a node serves each name once")]
     DuplicateJob(String),
+    /// A job runs a script, and this program cannot guard one.
+    #[error(
+        "RUNNER_NOT_INSTALLED: the job {0} runs a script; call flockwork::runner::run_if_asked() \
+         first in main"
+    )]
+    RunnerNotInstalled(String),
     /// The namespace cannot be used.
     #[error(transparent)]
     Namespace(#[from] BadNamespace),

@@ -32,6 +32,11 @@
 //! A program that is nothing but a node calls [`run`](NodeBuilder::run) with
 //! [`drain_on_signals`](NodeBuilder::drain_on_signals) instead of `start`.
 //!
+//! # Scripts
+//! A job may run a program ([`NodeBuilder::script`]). `main` then begins with
+//! [`runner::run_if_asked`], as scripts run under small processes of the same executable which end
+//! all of a script when the node is gone; without it such a job is refused.
+//!
 //! # Features
 //! * none by default: a memory registry, whose nodes are all in one program;
 //! * `embedded`: [`Registry::embedded`], for the programs of one host (brings SQLite);
@@ -63,5 +68,7 @@ pub use flockwork_engine::report::{Reported, Reporter, Subscription, Told};
 pub use flockwork_engine::{Connect, Connecting, Handle, Link, NoLink, Stopped, Unavailable};
 pub use flockwork_node::{Account, JobStatus, Report, ShardStatus, Status};
 pub use flockwork_worker::{AsyncJob, BoxError, Context, Function, Job as BlockingJob, JobResult};
+
+pub use flockwork_worker::{Allowlist, Scripts, runner};
 
 pub use flockwork_registry::memory::MemoryRegistry;

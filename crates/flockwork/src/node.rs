@@ -11,12 +11,15 @@ use flockwork_engine::identity::{instance_id, server_address};
 use flockwork_engine::journal::Journal;
 use flockwork_engine::report::Reporter;
 use flockwork_engine::signals::Signals;
-use flockwork_engine::{Clock, Handle, Running, Start, Stopped, SystemClock, WorkerExecutor};
+use flockwork_engine::{
+    Clock, Handle, Pulse, Running, Start, Stopped, SystemClock, WorkerExecutor,
+};
 use flockwork_layout::keys::Namespace;
 use flockwork_node::Define;
-use flockwork_worker::{BoxError, Context, Function, Worker};
+use flockwork_worker::{Allowlist, BoxError, Context, Function, Scripts, Worker, runner};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +106,7 @@ pub struct NodeBuilder {
     reconcile_interval: Duration,
     apply: bool,
     reporters: Vec<Box<dyn Reporter>>,
+    scripts: Scripts,
     signals: bool,
 }
 
@@ -118,6 +122,7 @@ impl Default for NodeBuilder {
             reconcile_interval: DEFAULT_RECONCILE_INTERVAL,
             apply: false,
             reporters: vec![Box::new(Journal)],
+            scripts: Scripts::default(),
             signals: false,
         }
     }
@@ -177,11 +182,29 @@ impl NodeBuilder {
         self
     }
 
-    /// Serves a job that runs a program: its path and arguments, without a shell.
+    /// Serves a job that runs a program: its path and arguments, without a shell. The program must
+    /// be allowed ([`NodeBuilder::allow_scripts`]), and `main` must begin with
+    /// [`run_if_asked`](crate::runner::run_if_asked).
     #[must_use]
     pub fn script<S: Into<String>>(mut self, job: Job, argv: impl IntoIterator<Item = S>) -> Self {
         let argv = argv.into_iter().map(Into::into).collect();
         self.jobs.push((job.script(argv), Runs::Script));
+        self
+    }
+
+    /// Which programs the node executes: these, and all in and below these directories. None unless
+    /// said otherwise, whatever a job's definition in the registry says.
+    #[must_use]
+    pub fn allow_scripts<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        self.scripts.allow = Allowlist::new(paths.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// All that can be said of how scripts are run; replaces what was allowed before. Their lease
+    /// and whom they trust are the node's to say.
+    #[must_use]
+    pub fn scripts(mut self, scripts: Scripts) -> Self {
+        self.scripts = scripts;
         self
     }
 
@@ -241,16 +264,23 @@ impl NodeBuilder {
         self.check_settings()?;
         let instance = self.identity()?;
         let namespace = Namespace::new(&self.namespace)?;
-        let settings = flockwork_worker::Settings {
-            max_threads: self.max_running,
-            ..flockwork_worker::Settings::default()
-        };
         let signals = match self.signals {
             true => Some(Signals::catch().map_err(Error::Signals)?),
             false => None,
         };
+        let pulse = Pulse::default();
+        let mut settings = flockwork_worker::Settings::default();
+        settings.max_threads = self.max_running;
+        settings.scripts = self.scripts;
+        settings.scripts.trust = pulse.trust();
+        if let Some(lease) = self.registry.lease() {
+            settings.scripts.lease = lease;
+        }
         let worker = Worker::new(settings, runtime);
         let jobs = defined(self.jobs, self.apply, &worker)?;
+        if runner::is_installed() {
+            end_leftovers(worker.clone());
+        }
         let start = Start {
             instance,
             namespace,
@@ -258,6 +288,7 @@ impl NodeBuilder {
             reconcile_interval: self.reconcile_interval,
             drain_timeout: self.drain_timeout,
             jobs,
+            pulse,
             reporters: self.reporters,
         };
         let runs = worker.clone();
@@ -312,6 +343,17 @@ impl NodeBuilder {
     }
 }
 
+/// Ends what a killed node has left of its scripts, beside the start: those runs are known as crashed
+/// and are not waited for.
+fn end_leftovers(worker: Worker) {
+    tokio::task::spawn_blocking(move || {
+        let ended = worker.end_leftovers();
+        if ended > 0 {
+            tracing::warn!(processes = ended, "ended what scripts of a killed node had left");
+        }
+    });
+}
+
 /// Checks all jobs, and registers their functions once all are right.
 fn defined(jobs: Vec<(Job, Runs)>, apply: bool, worker: &Worker) -> Result<Vec<Define>, Error> {
     let now = SystemClock.now().wall;
@@ -321,6 +363,9 @@ fn defined(jobs: Vec<(Job, Runs)>, apply: bool, worker: &Worker) -> Result<Vec<D
         match job.check(now) {
             Ok(config) if !names.insert(config.name.clone()) => {
                 return Err(Error::DuplicateJob(config.name.to_string()));
+            }
+            Ok(config) if matches!(runs, Runs::Script) && !runner::is_installed() => {
+                return Err(Error::RunnerNotInstalled(config.name.to_string()));
             }
             Ok(config) => checked.push((config, runs)),
             Err(found) => problems.extend(found),
@@ -381,6 +426,13 @@ mod tests {
             let error = builder.start().unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_script_needs_its_runner() {
+        let error =
+            Node::builder().script(Job::on_trigger("a"), ["/bin/true"]).start().unwrap_err();
+        assert!(matches!(&error, Error::RunnerNotInstalled(name) if name == "a"), "{error}");
     }
 
     #[test]

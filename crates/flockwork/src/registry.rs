@@ -2,12 +2,14 @@
 
 use flockwork_engine::{Connect, Connecting, Link};
 use flockwork_registry::memory::MemoryRegistry;
+use std::time::Duration;
 
 /// The registry a node uses: all nodes that share one, and a namespace in it, share their jobs.
 #[derive(Debug)]
 pub struct Registry {
     connect: Box<dyn Connect>,
     reach: Reach,
+    lease: Option<Duration>,
 }
 
 /// Whom a registry connects.
@@ -34,7 +36,7 @@ impl Registry {
             let (registry, inbox) = registry.connect();
             Ok(Link { registry, inbox })
         });
-        Self { connect: Box::new(connect), reach: Reach::Host }
+        Self { connect: Box::new(connect), reach: Reach::Host, lease: None }
     }
 
     /// One in a directory on a local disk, made if it is not there: all programs of this host that
@@ -58,24 +60,31 @@ impl Registry {
         use flockwork_engine::NoLink;
         use flockwork_registry_embedded::Embedded;
         let directory = directory.into();
+        // A script has ended when the session of the node that ran it has.
+        let lease = Some(options.session_timeout * 2 / 3);
         let describe = format!("embedded:{}", directory.display());
         let connect =
-            Connecting::new(describe, move || match Embedded::open(&directory, options.clone()) {
+            Connecting::new(describe, move || match Embedded::open(&directory, &options) {
                 Ok((registry, inbox)) => Ok(Link { registry, inbox }),
                 Err(error) if error.is_temporary() => Err(NoLink::Away(error.to_string())),
                 Err(error) => Err(NoLink::Refused(error.to_string())),
             });
-        Self { connect: Box::new(connect), reach: Reach::Host }
+        Self { connect: Box::new(connect), reach: Reach::Host, lease }
     }
 
     /// One of your own, that may connect several hosts.
     #[must_use]
     pub fn custom(connect: impl Connect) -> Self {
-        Self { connect: Box::new(connect), reach: Reach::Hosts }
+        Self { connect: Box::new(connect), reach: Reach::Hosts, lease: None }
     }
 
     pub(crate) fn reach(&self) -> Reach {
         self.reach
+    }
+
+    /// How long a script may go on without its node, if this registry has a say in it.
+    pub(crate) fn lease(&self) -> Option<Duration> {
+        self.lease
     }
 
     pub(crate) fn into_connect(self) -> Box<dyn Connect> {

@@ -76,7 +76,8 @@ impl Machine for Scripted {
     fn status(&self) -> Status {
         Status {
             instance: me(),
-            is_trusted: true,
+            is_suspended: false,
+            trusted_until: Mono::default(),
             is_draining: false,
             running: 0,
             waiting: 0,
@@ -90,7 +91,6 @@ impl Machine for Scripted {
 #[derive(Clone, Debug, Default)]
 struct Idle {
     started: Arc<Mutex<Vec<RunId>>>,
-    trusted: Arc<Mutex<Vec<Option<Mono>>>>,
 }
 
 impl Executor for Idle {
@@ -101,10 +101,6 @@ impl Executor for Idle {
     fn forget(&mut self, _: RunId) {}
 
     fn cancel(&mut self, _: RunId, _: CancelReason) {}
-
-    fn trust(&mut self, until: Option<Mono>) {
-        self.trusted.lock().unwrap().push(until);
-    }
 }
 
 fn me() -> InstanceId {
@@ -182,6 +178,7 @@ impl Bench {
             reconcile_interval: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(25),
             jobs: Vec::new(),
+            pulse: Pulse::default(),
             reporters: Vec::new(),
         };
         let running =
@@ -309,17 +306,6 @@ async fn a_run_whose_claim_outlived_the_sessions_trust_is_not_started() {
     assert!(
         bench.first(|event| matches!(event, Event::RunEnded(RunId(2), o) if *o == lost)).is_some()
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_runs_code_hears_of_the_sessions_trust() {
-    let bench = starts_on_withdraw();
-    bench.faults().trust_until(10_000);
-    sleep(SHORT).await;
-    bench.faults().suspend("cut off");
-    sleep(SHORT).await;
-    let trusted = bench.idle.trusted.lock().unwrap().clone();
-    assert_eq!(trusted[trusted.len() - 2..], [Some(Mono::from_millis(10_000)), None]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ use super::{EngineError, Outside, Stopped, Work};
 use crate::connect::Link;
 use crate::executor::{Endings, Executor};
 use crate::handle::{Answer, Command, Handle};
+use crate::pulse::Pulse;
 use crate::report::Audience;
 use crate::timer::{StepWatch, WakeAt, is_due, pause};
 use crate::trigger::{OWN_TICKETS, Triggers};
@@ -109,6 +110,7 @@ pub(super) struct Loop<M> {
     drained: watch::Receiver<bool>,
     audience: Audience,
     triggers: Triggers,
+    pulse: Pulse,
     steps: StepWatch,
     drain_timeout: Duration,
     defines: VecDeque<Define>,
@@ -130,8 +132,9 @@ impl<M: Machine> Loop<M> {
         link: Link,
         work: Work,
         outside: Outside,
-        namespace: Namespace,
+        place: (Namespace, Pulse),
     ) -> Self {
+        let (namespace, pulse) = place;
         let now = outside.clock.now();
         Self {
             machine,
@@ -146,6 +149,7 @@ impl<M: Machine> Loop<M> {
             drained: outside.drained,
             audience: outside.audience,
             triggers: Triggers::new(namespace),
+            pulse,
             steps: StepWatch::new(now),
             drain_timeout: Duration::ZERO,
             defines: VecDeque::new(),
@@ -213,6 +217,7 @@ impl<M: Machine> Loop<M> {
         worked |= self.wake();
         self.flush();
         self.handle.metrics.running(self.running.len());
+        self.pulse.beat(self.clock.now().mono);
         worked
     }
 
@@ -253,13 +258,12 @@ impl<M: Machine> Loop<M> {
         self.step(now, Event::Registry(told));
     }
 
-    /// What must not outlive the session's trust hears of it before the machine decides.
+    /// Until when the session is trusted is kept here too, for [`Loop::start`].
     fn session(&mut self, state: &SessionState) {
         self.trusted_until = match state {
             SessionState::Live { trusted_until, .. } => Some(Mono::from_millis(*trusted_until)),
             SessionState::Suspended { .. } | SessionState::Ended(_) => None,
         };
-        self.executor.trust(self.trusted_until);
     }
 
     fn run_ended(&mut self, run: RunId, outcome: Outcome) {
