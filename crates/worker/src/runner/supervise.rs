@@ -69,8 +69,17 @@ fn run((control, spec): (Control, Spec)) -> io::Result<Report> {
         Ok(script) => script,
         Err(error) => return Ok(Report::NotStarted { text: spawn_failure(&spec, &error) }),
     };
+    // From here on there is something to be ended: should this process fail, its guard does that.
+    let lost = |error: io::Error| Report::Lost {
+        text: format!("the runner of the script failed: {error}"),
+        left: Vec::new(),
+    };
+    let ended = match rustix::process::pidfd_open(script, PidfdFlags::empty()) {
+        Ok(ended) => ended,
+        Err(error) => return Ok(lost(error.into())),
+    };
     let watch = Watch {
-        ended: rustix::process::pidfd_open(script, PidfdFlags::empty())?,
+        ended,
         lease: Lease::new(Duration::from_millis(spec.lease_ms)),
         grace: Duration::from_millis(spec.grace_ms),
         capture: Capture::new(spec.output, spec.output_cap),
@@ -80,7 +89,7 @@ fn run((control, spec): (Control, Spec)) -> io::Result<Report> {
         stopping: None,
         told: (boot_now(), 0, 0),
     };
-    watch.until_all_ended()
+    Ok(watch.until_all_ended().unwrap_or_else(lost))
 }
 
 fn spawn(spec: &Spec, output: OwnedFd) -> io::Result<Pid> {

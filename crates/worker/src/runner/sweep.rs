@@ -9,8 +9,12 @@ use std::time::Duration;
 /// The variable every process of a script inherits, unless it drops it.
 pub(crate) const MARK: &str = "FLOCKWORK_RUN";
 
-/// How many looks in a row must find nothing: a process may be forked between two of them.
-const QUIET_LOOKS: u32 = 3;
+/// How many looks in a row must find nothing where nothing was found yet.
+const FIRST_LOOKS: u32 = 2;
+
+/// How many where something was: a chain of processes that fork and end can be overlooked between
+/// two of its links, or while one of them executes, but not so often.
+const QUIET_LOOKS: u32 = 40;
 
 /// Which runs' marks are looked for.
 #[derive(Debug)]
@@ -39,20 +43,16 @@ pub(crate) fn sweep(marks: &Marks<'_>, bound: Duration) -> (usize, Vec<i32>) {
     let mut killed = BTreeSet::new();
     let mut quiet = 0;
     loop {
-        let found = marked(marks);
-        for pid in &found {
-            kill_with_group(*pid);
-        }
+        let found = kill_marked(marks);
         quiet = if found.is_empty() { quiet + 1 } else { 0 };
-        if quiet >= QUIET_LOOKS {
+        killed.extend(found.iter().copied());
+        if quiet >= if killed.is_empty() { FIRST_LOOKS } else { QUIET_LOOKS } {
             return (killed.len(), Vec::new());
         }
-        let numbers = found.iter().map(|pid| pid.as_raw_pid());
         if boot_now() >= until {
-            return (killed.len(), numbers.collect());
+            return (killed.len(), found);
         }
-        killed.extend(numbers);
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -68,17 +68,23 @@ fn kill_with_group(pid: Pid) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
-fn marked(marks: &Marks<'_>) -> Vec<Pid> {
+/// The newest first, each killed as soon as it is seen: the next link of a chain would be another
+/// process by the end of a look. Another user's processes cannot be read, and are none of ours; a
+/// zombie has no environment any more.
+fn kill_marked(marks: &Marks<'_>) -> Vec<i32> {
     let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
-    all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        // Another user's processes cannot be read, and are none of ours. A zombie has no
-        // environment any more.
-        .filter(|pid| {
-            let mark = std::fs::read(format!("/proc/{pid}/environ")).ok();
-            mark.as_deref().and_then(mark_in).is_some_and(|mark| marks.include(mark))
-        })
-        .filter_map(Pid::from_raw)
-        .collect()
+    let mut pids: Vec<i32> =
+        all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable_by(|a, b| b.cmp(a));
+    pids.retain(|pid| {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).ok();
+        let ours = environ.as_deref().and_then(mark_in).is_some_and(|mark| marks.include(mark));
+        if ours && let Some(pid) = Pid::from_raw(*pid) {
+            kill_with_group(pid);
+        }
+        ours
+    });
+    pids
 }
 
 fn mark_in(environ: &[u8]) -> Option<&str> {

@@ -139,11 +139,13 @@ pub(crate) fn alive(job: &str) -> Vec<i32> {
         let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         bytes.split(|byte| *byte == 0).any(|part| part == word.as_bytes())
     };
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| carries(pid, "environ", &variable) || carries(pid, "cmdline", &argument))
-        .collect()
+    let all = fs::read_dir("/proc").unwrap();
+    let mut pids: Vec<i32> =
+        all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // The newest first: the end of a chain of short-lived processes would else be gone by then.
+    pids.sort_unstable_by(|a, b| b.cmp(a));
+    pids.retain(|pid| carries(pid, "environ", &variable) || carries(pid, "cmdline", &argument));
+    pids
 }
 
 /// The children of a process, as the kernel lists them.
