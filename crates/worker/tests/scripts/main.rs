@@ -5,6 +5,7 @@
 
 mod endings;
 mod output;
+mod process_one;
 mod rig;
 mod survivors;
 
@@ -15,10 +16,11 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     flockwork_worker::runner::run_if_asked();
-    if rig::is_node() {
-        return survivors::node();
+    if let Some(role) = rig::role() {
+        return process_one::role(&role).unwrap_or_else(|| survivors::node(&role));
     }
-    let all: Vec<Test> = [endings::TESTS, output::TESTS, survivors::TESTS].concat();
+    let all: Vec<Test> =
+        [endings::TESTS, output::TESTS, process_one::TESTS, survivors::TESTS].concat();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         all.iter().for_each(|(name, _)| println!("{name}: test"));

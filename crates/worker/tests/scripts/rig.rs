@@ -16,11 +16,19 @@ use tempfile::TempDir;
 /// Ample for anything that takes a moment, on a machine that does much else.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// Tells a process of this executable that it is a node, and where its scripts are.
+/// Tells a process of this executable which part it plays: one of `process_one`'s, or that of a
+/// node, by the directory of its scripts.
 pub(crate) const NODE: &str = "FLOCKWORK_TEST_NODE";
 
-pub(crate) fn is_node() -> bool {
-    std::env::var_os(NODE).is_some()
+pub(crate) fn role() -> Option<String> {
+    std::env::var(NODE).ok()
+}
+
+/// Whether this process has CAP_SYS_ADMIN.
+pub(crate) fn may_make_namespaces() -> bool {
+    let rights = fs::read_to_string("/proc/self/status").unwrap();
+    let effective = rights.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(effective.trim(), 16).unwrap() & (1 << 21) != 0
 }
 
 pub(crate) struct Rig {

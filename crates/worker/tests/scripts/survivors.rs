@@ -1,7 +1,9 @@
 //! Nothing of a script survives its node, its runner or its guard, whatever it does to stay.
 
 use crate::Test;
-use crate::rig::{LONG, NODE, Rig, alive, children, run_of, settings, unique_job, wait_for};
+use crate::rig::{
+    LONG, NODE, Rig, alive, children, may_make_namespaces, run_of, settings, unique_job, wait_for,
+};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -23,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("nothing_marked_survives_guard_and_runner_killed_at_once", || {
         killed(&[Who::Guard, Who::Runner], Mode::Marked);
     }),
+    ("guard_and_runner_outlive_a_polite_signal", outlive_a_polite_signal),
     ("nothing_survives_a_stopped_node", || stopped(Who::Node)),
     ("nothing_survives_a_stopped_runner_and_a_killed_node", stopped_runner_killed_node),
     ("nothing_in_a_namespace_survives_all_three_killed_at_once", all_three_in_a_namespace),
@@ -64,10 +67,9 @@ enum Mode {
 }
 
 /// This executable as a node: runs one script, says how it ended, and stays.
-pub(crate) fn node() -> ExitCode {
-    let dir = std::env::var(NODE).unwrap();
+pub(crate) fn node(dir: &str) -> ExitCode {
     let argument = |n: usize| std::env::args().nth(n).unwrap();
-    let mut settings = settings(Path::new(&dir));
+    let mut settings = settings(Path::new(dir));
     settings.scripts.lease = Duration::from_millis(argument(2).parse().unwrap());
     settings.scripts.pid_namespace = argument(3) == "namespace";
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -194,6 +196,23 @@ fn killed(whom: &[Who], mode: Mode) {
     }
 }
 
+/// A service manager signals every process of a service; who accounts for a script stays.
+fn outlive_a_polite_signal() {
+    let node = Node::start(Duration::from_secs(20), Mode::Plain);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        node.signal(&[Who::Guard, Who::Runner], signal);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let lives = |who| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.pid(who).as_raw_pid()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    assert!(lives(Who::Guard) && lives(Who::Runner));
+    assert!(alive(&node.job).len() >= 3, "the script goes on");
+    node.signal(&[Who::Node], Signal::KILL);
+    node.nothing_survives();
+}
+
 fn stopped(who: Who) {
     let mut node = Node::start(Duration::from_millis(1500), Mode::Plain);
     // While it runs the lease is renewed: several leases later all is as before.
@@ -215,10 +234,7 @@ fn stopped_runner_killed_node() {
 }
 
 fn all_three_in_a_namespace() {
-    let rights = std::fs::read_to_string("/proc/self/status").unwrap();
-    let effective = rights.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-    let may = u64::from_str_radix(effective.trim(), 16).unwrap() & (1 << 21) != 0;
-    if !may {
+    if !may_make_namespaces() {
         println!("no CAP_SYS_ADMIN: that a namespace is refused by name is shown instead");
         let mut rig = Rig::new();
         rig.settings.scripts.pid_namespace = true;
