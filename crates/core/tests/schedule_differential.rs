@@ -8,11 +8,14 @@
 mod expressions;
 #[path = "schedule_differential/oracle.rs"]
 mod oracle;
+#[path = "schedule_differential/rng.rs"]
+mod rng;
 
-use expressions::{Rng, expression};
+use expressions::expression;
 use flockwork_core::schedule::{Cron, DstPolicy, Zone};
 use flockwork_core::time::Timestamp;
 use oracle::ask;
+use rng::Rng;
 use std::collections::BTreeMap;
 
 const ZONES: [&str; 4] = ["UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut"];

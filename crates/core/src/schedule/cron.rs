@@ -19,7 +19,7 @@ use std::fmt;
 ///   gives up a hundred years after the instant it searches from, at the latest after
 ///   [`Cron::LAST_YEAR`]. `2127/2`, refused by a Quartz of 2026 and accepted by one of 2027, is
 ///   accepted and never fires before it is in reach.
-/// * Nothing fires before 1970.
+/// * Nothing fires before 1970 (on the clock of its zone).
 /// * Where a `W` day has its only fire in a gap of the clock, or lies before its own month
 ///   (`L-30W`), Quartz can loop forever; here that month has no fire.
 ///

@@ -30,7 +30,8 @@ struct Walk<'a> {
     /// The first second that may be the result: an instant with `gaps`, else a wall second.
     first: i64,
     at: Civil,
-    /// The last date a `W` rule moved the clock to. To come there again is to go in circles.
+    /// The last date, by the month it is of, that a `W` rule moved the clock to. To come there again
+    /// is to go in circles.
     tried: Option<(i32, i32, i32)>,
 }
 
@@ -78,9 +79,11 @@ impl<'a> Search<'a> {
             if wall - offset < end {
                 return Some(wall - offset);
             }
-            // Nothing is due before `wall` on any clock, and no two clocks of a zone differ by
-            // two days.
-            from = end.max(self.offsets.later_instant(wall - 2 * 86_400));
+            // Nothing is due from where the search began to `wall`. So the changes of clocks up to
+            // then can be passed over, unless the first one leads back behind the beginning.
+            let leads_back = self.offsets.wall_at(end) < from + offset;
+            let close = self.offsets.later_instant(wall - 2 * 86_400);
+            from = if leads_back { end } else { end.max(close) };
         }
     }
 
@@ -107,8 +110,8 @@ fn bounded(second: i64) -> Option<i64> {
 }
 
 impl Walk<'_> {
-    /// Ends: each turn but those of a `W` rule moves the clock forward, a `W` rule visits each date
-    /// once, and years are bounded.
+    /// Ends: months never go back, within a month only a `W` rule does so, once, and years are
+    /// bounded.
     fn find(mut self, last_year: i32) -> Option<i64> {
         if self.fields.days == Days::Never {
             return None;
@@ -241,15 +244,12 @@ impl Walk<'_> {
         };
         let wall = fire.wall();
         let second = self.gaps.map_or(wall, |zone| zone.later_instant(wall));
-        if second < self.first {
-            return self.move_to(self.at.month + 1, restart);
-        }
-        if fire.day == self.at.day {
+        if fire.day == self.at.day && second >= self.first {
             return Step::Stays;
         }
-        let date = fire.settled();
-        let place = Some((date.year, date.month, date.day));
-        if self.tried == place {
+        let place = Some((fire.year, fire.month, fire.day));
+        // Before its own month, or back where it was in vain: Quartz would go in circles.
+        if second < self.first || fire.day < 1 || self.tried == place {
             return self.move_to(self.at.month + 1, restart);
         }
         self.tried = place;

@@ -210,6 +210,7 @@ fn nearest(name: &str) -> Option<String> {
     }
     TimeZoneDatabase::bundled()
         .available()
+        .filter(|known| !NOT_ZONES.contains(&known.as_str()))
         .map(|known| {
             (distance(&name.to_ascii_lowercase(), &known.as_str().to_ascii_lowercase()), known)
         })
