@@ -57,7 +57,10 @@ impl Operator {
     }
 
     /// The jobs' names, in order. What no job could be called is not one.
-    pub(crate) async fn names(&mut self) -> Result<Vec<JobName>, AdminError> {
+    ///
+    /// # Errors
+    /// [`AdminError::Unavailable`], if the registry does not answer.
+    pub async fn names(&mut self) -> Result<Vec<JobName>, AdminError> {
         let names = self.children(vec![self.namespace.root()]).await?.remove(0);
         Ok(names.iter().filter_map(|name| JobName::new(name).ok()).collect())
     }

@@ -40,8 +40,10 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// Print the next due instants of Quartz cron expressions, one RFC 3339 instant a line
     Next(NextArgs),
-    /// List all settings: their keys in files, environment variables, flags and defaults
-    Settings(OutputArgs),
+    /// Print the reference of all settings: keys, environment variables, flags, defaults
+    Settings,
+    /// Print the JSON Schema of job files
+    Schema,
 }
 
 /// How lists are printed.
@@ -54,16 +56,6 @@ pub(crate) enum Format {
     Json,
 }
 
-/// How logs are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OutputArgs {
     /// How the answer is printed
@@ -71,18 +63,30 @@ pub(crate) struct OutputArgs {
     pub(crate) output: Format,
 }
 
-/// Where the jobs are.
-#[derive(Clone, Debug, Args)]
+/// Where the jobs are. Each flag has an environment variable, FLOCKWORK_ and its name.
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Place {
-    /// Where the nodes agree: embedded:DIR (one host, several processes), or memory: (one process)
+    /// Where nodes agree: embedded:DIR (one host, several processes) or memory: (one process)
     #[arg(long, value_name = "URL")]
-    pub(crate) registry: Option<String>,
-    /// The data directory; holds the embedded registry unless --registry says otherwise
+    registry: Option<String>,
+    /// The data directory; holds the embedded registry unless --registry names another place
     #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
+    data: Option<String>,
     /// Which jobs of the registry: those under this name
     #[arg(long, value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
+    namespace: Option<String>,
+}
+
+impl Place {
+    /// What a flag says, by its name in the table of settings.
+    pub(crate) fn flag(&self, name: &str) -> Option<String> {
+        match name {
+            "registry" => self.registry.clone(),
+            "data" => self.data.clone(),
+            "namespace" => self.namespace.clone(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -90,33 +94,73 @@ pub(crate) struct RunArgs {
     /// Job files (YAML)
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) place: Place,
-    /// Where the status page listens; loopback addresses only. The default moves to the next free
-    /// port if 8087 is taken
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) listen: Option<String>,
     /// Let these files win where the registry's definitions differ
     #[arg(long)]
     pub(crate) apply: bool,
-    /// This node's lasting name, for shards that should stay where they are
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+}
+
+/// The other settings of a node; `flockwork settings` explains them.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeFlags {
+    /// Where the status page listens, on loopback only; the default moves on if 8087 is taken
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// This node's lasting place, for shards that stay where they are
     #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// The address that other nodes see as this server's
+    name: Option<String>,
+    /// The address by which other nodes know this server
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) ip: Option<String>,
+    ip: Option<String>,
     /// How many runs this node has at a time
     #[arg(long, value_name = "N")]
-    pub(crate) max_running: Option<u32>,
+    max_running: Option<String>,
     /// How long runs may go on after SIGTERM, e.g. 25s
     #[arg(long, value_name = "DURATION")]
-    pub(crate) drain_timeout: Option<String>,
-    /// What is logged to standard error, e.g. info, flockwork_node=debug
+    drain_timeout: Option<String>,
+    /// How long a cancelled script has between SIGTERM and SIGKILL, e.g. 5s
+    #[arg(long, value_name = "DURATION")]
+    cancel_grace: Option<String>,
+    /// After how long without a sign of life a node counts as gone, e.g. 30s
+    #[arg(long, value_name = "DURATION")]
+    session_timeout: Option<String>,
+    /// How often the node compares what it believes with the registry, e.g. 60s
+    #[arg(long, value_name = "DURATION")]
+    reconcile_interval: Option<String>,
+    /// The zone of cron expressions in ElasticJob documents that name none
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+    /// What is logged to standard error, e.g. info or flockwork=debug
     #[arg(long, value_name = "FILTER")]
-    pub(crate) log: Option<String>,
-    /// How logs are printed
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) log_format: LogFormat,
+    log: Option<String>,
+    /// How log lines are written: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl RunArgs {
+    /// What a flag says, by its name in the table of settings.
+    pub(crate) fn flag(&self, name: &str) -> Option<String> {
+        let node = &self.node;
+        let said = match name {
+            "listen" => &node.listen,
+            "name" => &node.name,
+            "ip" => &node.ip,
+            "max-running" => &node.max_running,
+            "drain-timeout" => &node.drain_timeout,
+            "cancel-grace" => &node.cancel_grace,
+            "session-timeout" => &node.session_timeout,
+            "reconcile-interval" => &node.reconcile_interval,
+            "time-zone" => &node.time_zone,
+            "log" => &node.log,
+            "log-format" => &node.log_format,
+            _ => return self.place.flag(name),
+        };
+        said.clone()
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -179,8 +223,9 @@ pub(crate) struct ValidateArgs {
     /// Job files (YAML)
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    /// The zone of cron expressions in ElasticJob documents that name none
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -201,4 +246,27 @@ pub(crate) struct NextArgs {
     /// How many instants, 1 to 10000
     #[arg(short, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) n: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use flockwork_layout::settings::SETTINGS;
+
+    #[test]
+    fn the_parser_stands() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_the_settings_is_a_flag_of_run() {
+        for flag in SETTINGS.iter().filter_map(|setting| setting.flag) {
+            let line = ["flockwork", "run", "x.yaml", &format!("--{flag}"), "a value"];
+            let Command::Run(args) = Cli::try_parse_from(line).expect(flag).command else {
+                panic!("{flag}")
+            };
+            assert_eq!(args.flag(flag).as_deref(), Some("a value"), "{flag}");
+        }
+    }
 }

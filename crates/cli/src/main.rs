@@ -1,9 +1,17 @@
 //! The flockwork command: a node, and questions and commands to the jobs of a registry.
 
 mod args;
+mod clock;
 mod commands;
 mod fault;
+mod files;
+mod live;
+mod logs;
 mod output;
+mod page;
+mod place;
+mod problem;
+mod show;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -12,6 +20,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A process that was started to watch over a script does that, and nothing below.
+    flockwork_worker::runner::run_if_asked();
     match read_arguments(std::env::args_os().collect()) {
         Ok(cli) => answer(run(cli.command)),
         Err(Parsed::Help(text)) => {
@@ -68,7 +78,21 @@ fn answer(done: Result<(), Fault>) -> ExitCode {
 
 fn run(command: Command) -> Result<(), Fault> {
     match command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Ps(args) => commands::jobs::ps(&args),
+        Command::Describe(args) => commands::jobs::describe(&args),
+        Command::Trigger(args) => commands::jobs::trigger(&args),
+        Command::Enable(args) => commands::jobs::switch(&args, true),
+        Command::Disable(args) => commands::jobs::switch(&args, false),
+        Command::Remove(args) => commands::jobs::remove(&args),
+        Command::Validate(args) => commands::validate::run(&args),
         Command::Next(args) => commands::next::run(&args),
-        _ => Ok(()),
+        Command::Settings => print(&flockwork_layout::settings::reference_markdown()),
+        Command::Schema => print(&flockwork_layout::settings::schema::job_file_schema()),
     }
+}
+
+fn print(text: &str) -> Result<(), Fault> {
+    let _ = output::write(text);
+    Ok(())
 }

@@ -5,7 +5,7 @@
 
 use crate::args::NextArgs;
 use crate::fault::{Exit, Fault};
-use crate::output;
+use crate::{clock, output};
 use flockwork_core::schedule::{Cron, CronError, DstPolicy, Zone};
 use flockwork_core::time::Timestamp;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
@@ -47,17 +47,13 @@ pub(crate) fn run(args: &NextArgs) -> Result<(), Fault> {
 fn question(args: &NextArgs) -> Result<Question, Fault> {
     let zone = Zone::parse(&args.tz).map_err(|why| fault(&why))?;
     let after = match &args.after {
-        None => now(),
+        None => clock::now(),
         Some(text) => text
             .parse()
             .map_err(|why| Fault::new(Exit::Invalid, "TIMESTAMP", format!("--after: {why}")))?,
     };
     let dst = if args.dst == "sane" { DstPolicy::Sane } else { DstPolicy::Quartz };
     Ok(Question { shown_in: shown_in(&zone), zone, dst, after, n: args.n as usize })
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 /// The zone by the rules that are compiled in, as the schedule itself uses them.

@@ -1,0 +1,143 @@
+//! `ps`, `describe`, `trigger`, `enable`, `disable`, `remove`: the jobs of a registry, asked and told
+//! without a node.
+
+use crate::args::{DescribeArgs, Format, JobArgs, Place, PsArgs, RemoveArgs, SwitchArgs};
+use crate::clock;
+use crate::fault::{Exit, Fault};
+use crate::output::{self, escaped, table};
+use crate::place::Found;
+use crate::show;
+use flockwork_admin::{AdminError, Operator, Switch};
+use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal};
+
+/// Connects, does one thing, and takes its leave.
+fn with_operator<T>(
+    place: &Place,
+    act: impl AsyncFnOnce(&mut Operator) -> Result<T, AdminError>,
+) -> Result<T, Fault> {
+    let found = Found::of(place)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Fault::new(Exit::Failed, "RUNTIME", why.to_string()))?;
+    runtime.block_on(async {
+        let mut operator = found.operator().await?;
+        let done = act(&mut operator).await;
+        operator.close().await;
+        done.map_err(|why| fault(&why))
+    })
+}
+
+fn fault(why: &AdminError) -> Fault {
+    let exit = match why {
+        AdminError::BadName(_) | AdminError::NotReadable { .. } => Exit::Invalid,
+        AdminError::JobNotFound { .. }
+        | AdminError::ServerNotFound { .. }
+        | AdminError::ShardNotFound { .. } => Exit::NotFound,
+        AdminError::NotServed(_) | AdminError::JobDisabled(_) | AdminError::Contended(_) => {
+            Exit::Conflict
+        }
+        AdminError::Unavailable(_) | AdminError::OutcomeUnknown { .. } => Exit::Registry,
+    };
+    let fault = Fault::new(exit, why.code(), why.to_string());
+    match why.hint() {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+pub(crate) fn ps(args: &PsArgs) -> Result<(), Fault> {
+    let now = clock::now();
+    let rows = with_operator(&args.place, async |operator| operator.jobs(now).await)?;
+    let text = match args.output.output {
+        Format::Json => show::json_list(&rows),
+        Format::Text if rows.is_empty() => "no jobs\n".to_owned(),
+        Format::Text => {
+            let head = ["JOB", "STATUS", "SCHEDULE", "SHARDS", "INSTANCES", "NEXT"];
+            let cells: Vec<_> = rows.iter().map(|row| show::cells(row, now)).collect();
+            table(&head, &cells)
+        }
+    };
+    let _ = output::write(&text);
+    Ok(())
+}
+
+pub(crate) fn describe(args: &DescribeArgs) -> Result<(), Fault> {
+    let now = clock::now();
+    let job = with_operator(&args.place, async |operator| operator.job(&args.job, now).await)?;
+    let text = match args.output.output {
+        Format::Json => show::json_detail(&job),
+        Format::Text => show::detail(&job, now, args.raw),
+    };
+    let _ = output::write(&text);
+    Ok(())
+}
+
+pub(crate) fn trigger(args: &JobArgs) -> Result<(), Fault> {
+    let done = with_operator(&args.place, async |operator| operator.trigger(&args.job).await)?;
+    let mut text = String::new();
+    for instance in &done.asked {
+        let _ = writeln!(text, "asked {instance}");
+    }
+    for instance in &done.coalesced {
+        let _ = writeln!(text, "asked before and not yet seen, both are one: {instance}");
+    }
+    for instance in &done.gone {
+        let _ = writeln!(text, "gone meanwhile: {instance}");
+    }
+    let _ = output::write(&text);
+    let Some((instance, why)) = done.unknown.first() else { return Ok(()) };
+    let what = format!(
+        "{} instances may have been asked or not, {instance} among them: {why}",
+        done.unknown.len()
+    );
+    Err(Fault::new(Exit::Registry, "OUTCOME_UNKNOWN", what).hint("look before you repeat it"))
+}
+
+pub(crate) fn switch(args: &SwitchArgs, is_enabled: bool) -> Result<(), Fault> {
+    let what = match (&args.job, &args.server, args.shard) {
+        (Some(job), _, Some(shard)) => Switch::Shard(job.clone(), shard),
+        (Some(job), Some(server), None) => Switch::JobOnServer(job.clone(), server.clone()),
+        (Some(job), None, None) => Switch::Job(job.clone()),
+        (None, Some(server), _) => Switch::Server(server.clone()),
+        (None, None, _) => {
+            return Err(Fault::new(Exit::Usage, "USAGE", "name a job, a server, or both"));
+        }
+    };
+    let now = clock::now();
+    let done =
+        with_operator(&args.place, async |operator| operator.switch(&what, is_enabled, now).await)?;
+    let word = if is_enabled { "enabled" } else { "disabled" };
+    let mut text = String::new();
+    for switched in done {
+        let _ = writeln!(text, "{word} {} on {}", switched.job, escaped(&switched.place));
+    }
+    let _ = output::write(&text);
+    Ok(())
+}
+
+pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Fault> {
+    if !args.yes {
+        confirm(&args.job)?;
+    }
+    let job = with_operator(&args.place, async |operator| operator.remove(&args.job).await)?;
+    let _ = output::write(&format!("removed {job}\n"));
+    Ok(())
+}
+
+/// Asks for the name once more; where nobody can answer it says how to do without.
+fn confirm(job: &str) -> Result<(), Fault> {
+    let refuse = |what: &str| Fault::new(Exit::Usage, "CONFIRM", what).hint("or say --yes");
+    if !std::io::stdin().is_terminal() {
+        return Err(refuse("nobody is here to confirm the removal"));
+    }
+    let shown = escaped(job);
+    output::complain(&format!("removes {shown} and its records; type its name to confirm: "));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    match read.is_ok() && answer.trim_end_matches(['\r', '\n']) == job {
+        true => Ok(()),
+        false => Err(refuse("that is not its name; nothing was removed")),
+    }
+}

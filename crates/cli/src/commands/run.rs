@@ -1,0 +1,253 @@
+//! `flockwork run`: a node, until it is told to stop.
+
+use crate::args::RunArgs;
+use crate::fault::{Exit, Fault};
+use crate::files::{self, Loaded};
+use crate::output::{self, Colour, escaped};
+use crate::page::{self, About};
+use crate::place::{self, Address, Found};
+use crate::{args, clock, live, logs};
+use flockwork_core::config::JobConfig;
+use flockwork_core::execution::Work;
+use flockwork_core::id::InstanceId;
+use flockwork_engine::identity::{instance_id, server_address};
+use flockwork_engine::journal::Journal;
+use flockwork_engine::signals::Signals;
+use flockwork_engine::{EngineError, Handle, Pulse, Start, Stopped, WorkerExecutor};
+use flockwork_layout::settings::{NodeSettings, Source, resolve};
+use flockwork_node::Define;
+use flockwork_worker::Worker;
+use flockwork_worker::script::{Allowlist, Scripts};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+/// How long the last lines may take to be printed, and pages to be sent, when the node has stopped.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is asked whether the registry can be read, to name the jobs no file has any more.
+const REGISTRY_TRIES: u32 = 30;
+
+/// How many of these jobs are named.
+const NAMED: usize = 10;
+
+/// All that a node is started with.
+struct Plan {
+    settings: NodeSettings,
+    found: Found,
+    loaded: Loaded,
+    instance: InstanceId,
+    apply: bool,
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<(), Fault> {
+    let plan = plan(args)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|why| {
+            Fault::new(Exit::Failed, "RUNTIME", format!("cannot start threads: {why}"))
+        })?;
+    let done = runtime.block_on(serve(plan));
+    runtime.shutdown_timeout(LAST_WORDS);
+    done
+}
+
+fn plan(args: &RunArgs) -> Result<Plan, Fault> {
+    let flag = |name: &str| args.flag(name);
+    let now = clock::now();
+    let zone = flag("time-zone").or_else(|| place::environment("FLOCKWORK_TIME_ZONE"));
+    let mut loaded = files::load(&args.files, zone.as_deref(), now)?;
+    let resolved = resolve(&loaded.node, &place::environment, &flag);
+    let (settings, origins) = place::accepted(resolved)?;
+    if zone.as_deref().unwrap_or("UTC") != settings.time_zone {
+        loaded = files::load(&args.files, Some(&settings.time_zone), now)?;
+    }
+    let log_is_default = origins.iter().any(|o| o.name == "log" && o.source == Source::Default);
+    let filter = if log_is_default { logs::DEFAULT_FILTER } else { &settings.log };
+    logs::start(filter, settings.log_format == "json")?;
+    runnable(&loaded)?;
+    let ip = settings.ip.clone().unwrap_or_else(own_address);
+    let instance = instance_id(&ip)
+        .map_err(|why| Fault::new(Exit::Invalid, "ADDRESS", format!("--ip: {why}")))?;
+    let found = Found::resolved(&settings)?;
+    Ok(Plan { settings, found, loaded, instance, apply: args.apply })
+}
+
+fn own_address() -> String {
+    let address = server_address().ok().flatten();
+    address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string())
+}
+
+/// This program has no functions of its own, and runs only the scripts that its own files allow.
+fn runnable(loaded: &Loaded) -> Result<(), Fault> {
+    for job in &loaded.jobs {
+        match &*job.work {
+            Work::Function => {
+                let what = format!("job {} names no script", job.name);
+                return Err(Fault::new(Exit::Invalid, "NO_SCRIPT", what).hint(
+                    "this command runs scripts; functions run in your own program, with the library",
+                ));
+            }
+            Work::Script(_) if loaded.node.scripts_allow.is_empty() => {
+                let what = format!("job {} runs a script, and no file allows any", job.name);
+                return Err(Fault::new(Exit::Invalid, "CONFLICT", what)
+                    .hint("write under node: scripts: {allow: [./the-script.sh]}"));
+            }
+            Work::Script(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn serve(plan: Plan) -> Result<(), Fault> {
+    let signals = Signals::catch().map_err(|why| {
+        Fault::new(Exit::Failed, "SIGNALS", format!("cannot catch signals: {why}"))
+    })?;
+    place::make_private(Path::new(&plan.settings.data))?;
+    let listener = page::bind(plan.settings.listen, plan.settings.listen_is_explicit).await?;
+    let pulse = Pulse::default();
+    let worker = worker(&plan, &pulse);
+    let _ = output::write(&banner(&plan, &listener));
+    // Before this node starts anything: what a killed one left behind would run beside it.
+    let leftovers = tokio::task::block_in_place(|| worker.end_leftovers());
+    if leftovers > 0 {
+        let _ =
+            output::write(&format!("ended {leftovers} processes that a killed node had left\n"));
+    }
+    let running = start(&plan, pulse)
+        .spawn(plan.found.connector(), |endings| WorkerExecutor::new(worker, endings));
+    let handle = running.handle().clone();
+    let lines = tokio::spawn(live::follow(handle.subscribe(), Colour::of_stdout()));
+    let about = About {
+        registry: plan.found.address.to_string(),
+        namespace: plan.found.namespace.to_string(),
+        started: clock::now(),
+    };
+    let pages = tokio::spawn(page::serve(listener, handle.clone(), about));
+    let gone = tokio::spawn(name_the_gone(plan.found.clone(), names(&plan), handle.clone()));
+    tokio::spawn(signals.drain_then_exit(handle));
+    let stopped = running.join().await;
+    gone.abort();
+    pages.abort();
+    // What the node said last is worth a moment; a terminal that is stuck is not worth more.
+    let _ = timeout(LAST_WORDS, lines).await;
+    ended(stopped)
+}
+
+fn worker(plan: &Plan, pulse: &Pulse) -> Worker {
+    let allow = plan.loaded.node.scripts_allow.iter().map(Into::into).collect();
+    let scripts = Scripts {
+        allow: Allowlist::new(allow),
+        cwd: plan.loaded.directory.clone(),
+        output: Some(absolute(Path::new(&plan.settings.data)).join("output")),
+        lease: plan.settings.session_timeout * 2 / 3,
+        trust: pulse.trust(),
+        ..Scripts::default()
+    };
+    let settings = flockwork_worker::Settings {
+        max_threads: plan.settings.max_running,
+        grace: plan.settings.cancel_grace,
+        scripts,
+    };
+    Worker::new(settings, tokio::runtime::Handle::current())
+}
+
+fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn start(plan: &Plan, pulse: Pulse) -> Start {
+    let define = |config: &JobConfig| Define {
+        config: Arc::new(config.clone()),
+        apply: plan.apply || config.overwrite,
+    };
+    Start {
+        instance: plan.instance.clone(),
+        namespace: plan.found.namespace.clone(),
+        max_running: plan.settings.max_running,
+        reconcile_interval: plan.settings.reconcile_interval,
+        drain_timeout: plan.settings.drain_timeout,
+        jobs: plan.loaded.jobs.iter().map(define).collect(),
+        reporters: vec![Box::new(Journal)],
+        pulse,
+    }
+}
+
+fn names(plan: &Plan) -> Vec<String> {
+    plan.loaded.jobs.iter().map(|job| job.name.to_string()).collect()
+}
+
+/// What a person wants to know first: where everything is.
+fn banner(plan: &Plan, listener: &TcpListener) -> String {
+    let mut text = format!("flockwork {}\n", args::VERSION);
+    let _ = writeln!(text, "instance   {}", plan.instance);
+    let _ = writeln!(text, "data       {}", absolute(Path::new(&plan.settings.data)).display());
+    let _ = writeln!(text, "registry   {}, namespace {}", plan.found.address, plan.found.namespace);
+    if let Ok(address) = listener.local_addr() {
+        let _ = writeln!(text, "status     http://{address}/");
+    }
+    for job in &plan.loaded.jobs {
+        let _ = writeln!(text, "job        {}: {} shards, {}", job.name, job.shards, job.schedule);
+    }
+    if plan.loaded.jobs.is_empty() {
+        text.push_str("job        none in these files\n");
+    }
+    text
+}
+
+/// Names the jobs that the registry has and these files have not: they stay there.
+async fn name_the_gone(found: Found, own: Vec<String>, handle: Handle) {
+    if found.address == Address::Memory {
+        return;
+    }
+    for _ in 0..REGISTRY_TRIES {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if handle.status().await.is_err() {
+            continue;
+        }
+        let Ok(mut operator) = found.operator().await else { continue };
+        let listed = operator.names().await;
+        operator.close().await;
+        let Ok(listed) = listed else { continue };
+        let listed = listed.iter().map(|name| name.as_str());
+        let gone: Vec<&str> = listed.filter(|name| !own.iter().any(|own| own == name)).collect();
+        if let Some(first) = gone.first() {
+            let shown = gone.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            let more = gone.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let _ = output::write(&format!(
+                "in the registry and in none of these files: {}{more}; they stay there until \
+                 removed (flockwork remove {})\n",
+                escaped(&shown),
+                escaped(first)
+            ));
+        }
+        return;
+    }
+}
+
+fn ended(stopped: Result<Stopped, EngineError>) -> Result<(), Fault> {
+    match stopped {
+        Ok(Stopped::InOrder) => {
+            let _ = output::write("stopped: every run has ended\n");
+            Ok(())
+        }
+        Ok(Stopped::NeverConnected) => Ok(()),
+        Ok(Stopped::TimedOut { running }) => {
+            let what = format!("stopped with {running} runs under way; others take them over");
+            Err(Fault::new(Exit::Timeout, "DRAIN_TIMEOUT", what))
+        }
+        Err(why @ EngineError::Registry { .. }) => {
+            Err(Fault::new(Exit::Invalid, "DATA_DIR", why.to_string()))
+        }
+        Err(why @ EngineError::RegistryGone(_)) => {
+            Err(Fault::new(Exit::Registry, "REGISTRY_UNAVAILABLE", why.to_string()))
+        }
+        Err(why @ (EngineError::Panicked(_) | EngineError::Aborted)) => {
+            Err(Fault::new(Exit::Failed, "PANIC", why.to_string())
+                .hint("this is a bug of flockwork; please report it"))
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Jobs as text for people and as JSON for programs.
+
+use crate::clock;
+use crate::live::duration;
+use crate::output::{escaped, table};
+use flockwork_admin::{JobDetail, JobRow, ShardRow};
+use flockwork_core::account::{Claim, ClaimState, Last};
+use flockwork_core::time::Timestamp;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// One job of a list.
+pub(crate) fn cells(row: &JobRow, now: Timestamp) -> Vec<String> {
+    let next = row.next.map(|due| format!("{due} ({})", clock::relative(due, now)));
+    let count = |number: Option<u32>| number.map_or("?".to_owned(), |number| number.to_string());
+    vec![
+        row.name.to_string(),
+        row.health.code().to_owned(),
+        escaped(row.schedule.as_deref().unwrap_or("?")),
+        count(row.shards),
+        row.instances.to_string(),
+        next.unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+/// All jobs, an array.
+pub(crate) fn json_list(rows: &[JobRow]) -> String {
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "name": row.name.as_str(),
+                "status": row.health.code(),
+                "schedule": row.schedule,
+                "description": row.description,
+                "shards": row.shards,
+                "instances": row.instances,
+                "next": row.next.map(|due| due.to_string()),
+            })
+        })
+        .collect();
+    format!("{}\n", Value::from(rows))
+}
+
+/// One job in full.
+pub(crate) fn json_detail(job: &JobDetail) -> String {
+    let text =
+        |instants: &[Timestamp]| instants.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let servers = job.servers.iter();
+    let servers: Vec<Value> = servers
+        .map(|server| json!({ "address": server.ip, "enabled": server.is_enabled }))
+        .collect();
+    let config = job.definition.config.as_ref();
+    let value = json!({
+        "name": job.name.as_str(),
+        "status": job.health.code(),
+        "schedule": config.map(|config| config.schedule.to_string()),
+        "description": config.map(|config| config.description.as_str()),
+        "problems": job.definition.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "next": text(&job.next),
+        "servers": servers,
+        "instances": job.instances.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "leader": job.leader.as_ref().map(ToString::to_string),
+        "shards": job.shards.iter().map(|shard| json_shard(job, shard)).collect::<Vec<_>>(),
+    });
+    format!("{value}\n")
+}
+
+fn json_shard(job: &JobDetail, shard: &ShardRow) -> Value {
+    let parameter = parameter(job, shard);
+    let last = shard.last.as_ref().map(|last| {
+        json!({
+            "fire": last.fire.due.to_string(),
+            "source": last.fire.source.as_str(),
+            "attempt": last.attempt,
+            "instance": last.instance.as_str(),
+            "started": last.started.to_string(),
+            "ended": last.ended.to_string(),
+            "outcome": last.code,
+            "text": last.text,
+            "output_tail": last.output_tail,
+            "rows": last.rows,
+            "bytes": last.bytes,
+        })
+    });
+    let run = shard.claim.as_ref().map(|claim| {
+        json!({
+            "fire": claim.fire.due.to_string(),
+            "attempt": claim.attempt,
+            "instance": claim.instance.as_str(),
+            "since": claim.at.to_string(),
+            "released": matches!(claim.state, ClaimState::Released { .. }),
+        })
+    });
+    let counts = shard.counts;
+    json!({
+        "shard": shard.shard,
+        "parameter": parameter,
+        "status": shard.health.code(),
+        "owner": shard.owner.as_ref().map(ToString::to_string),
+        "failover": shard.is_failover,
+        "run": run,
+        "last": last,
+        "fires": {
+            "ran": counts.ran, "triggered": counts.triggered, "misfired": counts.misfired,
+            "skipped": counts.skipped, "missed": counts.missed,
+        },
+        "runs": {
+            "ok": counts.succeeded, "failed": counts.failed, "crashed": counts.crashed,
+        },
+        "trouble": shard.trouble,
+    })
+}
+
+fn parameter<'a>(job: &'a JobDetail, shard: &ShardRow) -> Option<&'a str> {
+    job.definition.config.as_ref()?.shard_parameters.get(&shard.shard).map(String::as_str)
+}
+
+/// One job in full, as a page of text. `is_raw` leaves the control characters in outputs.
+pub(crate) fn detail(job: &JobDetail, now: Timestamp, is_raw: bool) -> String {
+    let mut text = format!("{}: {}, {}\n", job.name, job.health.code(), job.health.about());
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<12}{}", escaped(value));
+    };
+    if let Some(config) = &job.definition.config {
+        line("schedule", &config.schedule.to_string());
+        if !config.description.is_empty() {
+            line("description", &config.description);
+        }
+    }
+    for due in &job.next {
+        line("next", &format!("{due} ({})", clock::relative(*due, now)));
+    }
+    for server in &job.servers {
+        let state = if server.is_enabled { "enabled" } else { "disabled" };
+        line("server", &format!("{} {state}", server.ip));
+    }
+    for instance in &job.instances {
+        let leads =
+            if job.leader.as_ref() == Some(instance) { " (assigns the shards)" } else { "" };
+        line("instance", &format!("{instance}{leads}"));
+    }
+    for problem in &job.definition.problems {
+        line("problem", &problem.to_string());
+    }
+    if !job.shards.is_empty() {
+        let rows: Vec<_> = job.shards.iter().map(|shard| shard_cells(job, shard, now)).collect();
+        text.push('\n');
+        text.push_str(&table(
+            &["SHARD", "PARAMETER", "STATUS", "OWNER", "LAST FIRE", "OUTCOME", "TOOK"],
+            &rows,
+        ));
+    }
+    for shard in &job.shards {
+        notes(&mut text, shard, is_raw);
+    }
+    text
+}
+
+fn shard_cells(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let last = shard.last.as_ref();
+    let status = match &shard.claim {
+        Some(claim) => running(shard, claim, now),
+        None => shard.health.code().to_owned(),
+    };
+    vec![
+        shard.shard.to_string(),
+        parameter(job, shard).map_or_else(dash, escaped),
+        status,
+        shard.owner.as_ref().map_or_else(dash, ToString::to_string),
+        last.map_or_else(dash, |last| last.fire.due.to_string()),
+        last.map_or_else(dash, outcome),
+        last.map_or_else(dash, |last| duration(last.ended.since(last.started))),
+    ]
+}
+
+fn running(shard: &ShardRow, claim: &Claim, now: Timestamp) -> String {
+    match claim.state {
+        ClaimState::Held => {
+            format!("{} for {}", shard.health.code(), duration(now.since(claim.at)))
+        }
+        ClaimState::Released { not_before, .. } => format!("AGAIN at {not_before}"),
+    }
+}
+
+fn outcome(last: &Last) -> String {
+    let attempt =
+        if last.attempt > 1 { format!(", attempt {}", last.attempt) } else { String::new() };
+    escaped(&format!("{}{attempt}", last.code))
+}
+
+/// What went wrong with a shard, and the end of its last output.
+fn notes(text: &mut String, shard: &ShardRow, is_raw: bool) {
+    if let Some(trouble) = &shard.trouble {
+        let _ =
+            writeln!(text, "\nshard {}: record not readable: {}", shard.shard, escaped(trouble));
+    }
+    for note in &shard.notes {
+        let (fate, why, span) = (note.fate.as_str(), note.reason.code(), note.span);
+        let _ = writeln!(
+            text,
+            "\nshard {}: {} fires {fate} ({why}), {} to {}",
+            shard.shard, span.fires, span.first, span.last
+        );
+    }
+    let Some(last) = shard.last.as_ref() else { return };
+    if last.code != "OK" && !last.text.is_empty() {
+        let _ = writeln!(text, "\nshard {}: {}", shard.shard, escaped(&last.text));
+    }
+    if !last.output_tail.is_empty() {
+        let _ = writeln!(text, "\nshard {}, end of its last output:", shard.shard);
+        for line in last.output_tail.lines() {
+            let line = if is_raw { line.to_owned() } else { escaped(line) };
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+}
