@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ impl Pool {
         }
     }
 
-    /// Runs `task` on one of the threads. The task must not unwind.
+    /// Runs `task` on one of the threads.
     ///
     /// # Errors
     /// The system's, where there is no thread at all and none can be made; the task is dropped.
@@ -83,7 +84,10 @@ impl Shared {
 
     fn serve(&self) {
         while let Some(task) = self.next() {
-            task();
+            // Whoever waits for the task learns it from what the task drops; the thread goes on.
+            if catch_unwind(AssertUnwindSafe(task)).is_err() {
+                tracing::error!("a run's bookkeeping panicked");
+            }
         }
     }
 
@@ -130,6 +134,15 @@ mod tests {
         let mut numbers: Vec<_> = done.iter().map(|(n, _)| *n).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_panic_costs_no_thread() {
+        let pool = Pool::new(1);
+        let (tell, told) = mpsc::channel();
+        pool.execute(Box::new(|| panic!("on purpose"))).unwrap();
+        pool.execute(Box::new(move || tell.send(()).unwrap())).unwrap();
+        told.recv_timeout(LONG).unwrap();
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// The longest text of an error or panic that is kept, in bytes.
 const REASON_BYTES: usize = 2048;
@@ -110,18 +111,21 @@ impl Worker {
 
     fn start_async(&self, job: Arc<dyn AsyncJob>, run: Arc<Run>, mut completion: Completion) {
         let grace = self.shared.settings.grace;
-        self.shared.runtime.spawn(async move {
+        let span = span(&run);
+        let work = async move {
             completion.begun = true;
             let live = Arc::clone(&completion.live);
             let context = Context::new(run, Arc::clone(&live));
             let ending = run_async(&*job, context, &live, grace).await;
             completion.end(ending);
-        });
+        };
+        self.shared.runtime.spawn(work.instrument(span));
     }
 
     fn start_blocking(&self, job: Arc<dyn Job>, run: Arc<Run>, mut completion: Completion) {
         let task = move || {
             completion.begun = true;
+            let _logged = span(&run).entered();
             let live = Arc::clone(&completion.live);
             let context = Context::new(run, Arc::clone(&live));
             completion.end(run_blocking(&*job, &context, &live));
@@ -133,6 +137,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let task = move || {
             completion.begun = true;
+            let _logged = span(&run).entered();
             let Work::Script(script) = &*run.work else {
                 return completion.end(Ending::NotStarted("it is no script".to_owned()));
             };
@@ -220,6 +225,17 @@ impl Drop for Completion {
         };
         self.tell(ending, String::new());
     }
+}
+
+/// What every line that is logged by a run's code, or about it, carries.
+fn span(run: &Run) -> tracing::Span {
+    tracing::error_span!(
+        "run",
+        job = %run.job,
+        shard = run.shard,
+        fire = %run.fire.due,
+        epoch = run.epoch.0
+    )
 }
 
 fn not_registered(job: &JobName) -> String {

@@ -11,8 +11,13 @@ use std::os::fd::OwnedFd;
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
-/// What the runner is given beyond its own bounds before it is taken for hung.
+/// What the runner is given beyond its own bounds before it is taken for hung, while the node
+/// waits for its report.
 const SLACK: Duration = Duration::from_secs(5);
+
+/// What it is given when nobody does: the node is gone or stands still, and the shard may soon run
+/// elsewhere. A runner that is killed in its work only leaves it to the guard.
+const LAST_SLACK: Duration = Duration::from_secs(1);
 
 pub(super) fn main() -> ! {
     match guard() {
@@ -87,9 +92,11 @@ fn watch(
         if heard.renewed {
             lease.renew();
         }
-        if deadline.is_none() && (heard.cancel || heard.ended || lease.has_lapsed()) {
-            deadline = Some(boot_now() + grace + KILL_BOUND + SLACK);
-        }
+        let bound = bound_of(heard, &lease, grace).map(|bound| boot_now() + bound);
+        deadline = match (deadline, bound) {
+            (Some(earlier), Some(new)) => Some(earlier.min(new)),
+            (either, other) => either.or(other),
+        };
         reaper.reap();
         if gone || reaper.main_status.is_some() {
             return Ok(());
@@ -97,6 +104,17 @@ fn watch(
         if deadline.is_some_and(|at| boot_now() >= at) {
             return rustix::process::kill_process(runner, Signal::KILL).map_err(Into::into);
         }
+    }
+}
+
+/// How long the runner may take for what it was told now, if it has to end.
+fn bound_of(heard: Heard, lease: &Lease, grace: Duration) -> Option<Duration> {
+    if heard.ended {
+        Some(LAST_SLACK)
+    } else if lease.has_lapsed() {
+        Some(lease.last_grace(grace) + LAST_SLACK)
+    } else {
+        heard.cancel.then_some(grace + KILL_BOUND + SLACK)
     }
 }
 

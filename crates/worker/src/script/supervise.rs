@@ -97,7 +97,7 @@ fn place(store: &Store, run: &Run) -> Option<PathBuf> {
     store
         .prepare(run)
         .map_err(|error| {
-            tracing::warn!(job = %run.job, shard = run.shard, %error, "output is not kept");
+            tracing::warn!(%error, "output is not kept");
         })
         .ok()
 }
@@ -181,7 +181,7 @@ impl<'a> Supervision<'a> {
                 Ok(true) => {}
                 Ok(false) => return self.conclude(),
                 Err(error) => {
-                    tracing::error!(job = %self.run.job, %error, "a script is out of sight");
+                    tracing::error!(%error, "a script is out of sight");
                     return self.give_up();
                 }
             }
@@ -316,12 +316,11 @@ impl<'a> Supervision<'a> {
             Report::Ended(ended) => ended,
         };
         self.live.set_progress(ended.rows, ended.bytes);
-        let (job, shard) = (&self.run.job, self.run.shard);
         if let Some(error) = &ended.output_error {
-            tracing::warn!(%job, shard, error, "output was not kept");
+            tracing::warn!(error, "output was not kept");
         }
         if ended.stragglers > 0 {
-            tracing::debug!(%job, shard, ended.stragglers, "processes left behind were killed");
+            tracing::debug!(ended.stragglers, "processes left behind were killed");
         }
         if !ended.left.is_empty() {
             let text = "it has ended, but not all that it started".to_owned();
