@@ -4,12 +4,14 @@
 //! In reading order: the table ([`SETTINGS`]), addresses ([`registry`], [`listen`]), which source
 //! wins ([`resolve()`]), the reference generated from all this ([`reference_markdown`]).
 
+mod argument;
 pub mod listen;
 mod reference;
 pub mod registry;
 mod resolve;
 pub mod schema;
 
+pub use argument::{text_of_argument, unreadable};
 pub use reference::reference_markdown;
 pub use resolve::{NodeSettings, Origin, Resolved, Source, Written, parse_namespace, resolve};
 

@@ -285,7 +285,7 @@ fn is_invisible(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}')
 }
 
-/// The word of `known` that is meant by `text`, if one is near: at most a third of its letters
+/// The word of `known` that is meant by `text`, if one is near: at most two fifths of its letters
 /// differ, case aside.
 #[must_use]
 pub fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -296,7 +296,7 @@ pub fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     known
         .into_iter()
         .map(|word| (distance(&wanted, &word.to_lowercase()), word))
-        .filter(|(distance, word)| *distance * 3 <= word.chars().count().max(3))
+        .filter(|(distance, word)| *distance * 5 <= word.chars().count().max(3) * 2)
         .min()
         .map(|(_, word)| word)
 }
