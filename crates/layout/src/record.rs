@@ -12,6 +12,7 @@ use flockwork_core::id::InstanceId;
 use flockwork_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The version this release writes.
 pub const VERSION: u32 = 1;
@@ -40,59 +41,63 @@ pub struct Stored {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Form {
+struct Form<'a> {
     v: u32,
     through: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    claim: Option<ClaimForm>,
+    #[serde(borrow)]
+    claim: Option<ClaimForm<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<LastForm>,
+    #[serde(borrow)]
+    last: Option<LastForm<'a>>,
     #[serde(default)]
     counts: CountsForm,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<NoteForm>,
+    #[serde(borrow)]
+    notes: Vec<NoteForm<'a>>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct ClaimForm {
+struct ClaimForm<'a> {
     due: i64,
-    source: String,
+    source: Cow<'a, str>,
     attempt: u32,
     #[serde(default)]
     crashes: u32,
-    by: String,
+    by: Cow<'a, str>,
     nonce: u64,
     at: i64,
     #[serde(default)]
     lasts: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    released: Option<ReleasedForm>,
+    #[serde(borrow)]
+    released: Option<ReleasedForm<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct ReleasedForm {
-    to: String,
+struct ReleasedForm<'a> {
+    to: Cow<'a, str>,
     not_before: i64,
     #[serde(default)]
     signalled: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct LastForm {
+struct LastForm<'a> {
     due: i64,
-    source: String,
+    source: Cow<'a, str>,
     attempt: u32,
-    by: String,
+    by: Cow<'a, str>,
     nonce: u64,
     started: i64,
     ended: i64,
-    code: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    text: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    tail: String,
+    code: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    text: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    tail: Cow<'a, str>,
     #[serde(default)]
     rows: u64,
     #[serde(default)]
@@ -113,9 +118,9 @@ struct CountsForm {
 }
 
 #[derive(Serialize, Deserialize)]
-struct NoteForm {
-    fate: String,
-    why: String,
+struct NoteForm<'a> {
+    fate: Cow<'a, str>,
+    why: Cow<'a, str>,
     first: i64,
     last: i64,
     fires: u64,
@@ -143,11 +148,11 @@ pub fn decode(value: &[u8]) -> Result<Stored, NotReadable> {
     if v > VERSION {
         return Err(NotReadable::Newer { found: v });
     }
-    serde_json::from_slice::<Form>(value).map_err(damaged)?.read()
+    serde_json::from_slice::<Form<'_>>(value).map_err(damaged)?.read()
 }
 
-impl Form {
-    fn of(stored: &Stored) -> Self {
+impl<'a> Form<'a> {
+    fn of(stored: &'a Stored) -> Self {
         let record = &stored.record;
         Self {
             v: VERSION,
@@ -174,22 +179,22 @@ impl Form {
     }
 }
 
-impl ClaimForm {
-    fn of(claim: &Claim) -> Self {
+impl<'a> ClaimForm<'a> {
+    fn of(claim: &'a Claim) -> Self {
         let released = match &claim.state {
             ClaimState::Held => None,
             ClaimState::Released { to, not_before, is_signalled } => Some(ReleasedForm {
-                to: to.to_string(),
+                to: to.as_str().into(),
                 not_before: not_before.as_millis(),
                 signalled: *is_signalled,
             }),
         };
         Self {
             due: claim.fire.due.as_millis(),
-            source: claim.fire.source.as_str().to_owned(),
+            source: claim.fire.source.as_str().into(),
             attempt: claim.attempt,
             crashes: claim.crashes,
-            by: claim.instance.to_string(),
+            by: claim.instance.as_str().into(),
             nonce: claim.nonce,
             at: claim.at.as_millis(),
             lasts: claim.mark_lasts,
@@ -219,19 +224,19 @@ impl ClaimForm {
     }
 }
 
-impl LastForm {
-    fn of(last: &Last) -> Self {
+impl<'a> LastForm<'a> {
+    fn of(last: &'a Last) -> Self {
         Self {
             due: last.fire.due.as_millis(),
-            source: last.fire.source.as_str().to_owned(),
+            source: last.fire.source.as_str().into(),
             attempt: last.attempt,
-            by: last.instance.to_string(),
+            by: last.instance.as_str().into(),
             nonce: last.nonce,
             started: last.started.as_millis(),
             ended: last.ended.as_millis(),
-            code: last.code.clone(),
-            text: last.text.clone(),
-            tail: last.output_tail.clone(),
+            code: last.code.as_str().into(),
+            text: last.text.as_str().into(),
+            tail: last.output_tail.as_str().into(),
             rows: last.rows,
             bytes: last.bytes,
         }
@@ -245,9 +250,9 @@ impl LastForm {
             nonce: self.nonce,
             started: Timestamp::from_millis(self.started),
             ended: Timestamp::from_millis(self.ended),
-            code: self.code,
-            text: self.text,
-            output_tail: self.tail,
+            code: self.code.into_owned(),
+            text: self.text.into_owned(),
+            output_tail: self.tail.into_owned(),
             rows: self.rows,
             bytes: self.bytes,
         })
@@ -282,11 +287,11 @@ impl CountsForm {
     }
 }
 
-impl NoteForm {
+impl NoteForm<'_> {
     fn of(note: &Note) -> Self {
         Self {
-            fate: note.fate.as_str().to_owned(),
-            why: note.reason.code().to_owned(),
+            fate: note.fate.as_str().into(),
+            why: note.reason.code().into(),
             first: note.span.first.as_millis(),
             last: note.span.last.as_millis(),
             fires: note.span.fires,

@@ -5,6 +5,7 @@ use crate::job::JobIx;
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
 use flockwork_core::time::{Mono, Timestamp};
+use flockwork_core::timetable::Timetable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -32,7 +33,7 @@ pub(crate) enum Alarm {
 /// Both queues.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
-    due: BinaryHeap<Reverse<(Timestamp, JobIx)>>,
+    due: Timetable<JobIx>,
     deadlines: BinaryHeap<Reverse<(Mono, Alarm)>>,
 }
 
@@ -40,7 +41,7 @@ impl Alarms {
     /// A job is due at an instant. Whoever is told compares with what the job says now: an entry
     /// that no longer holds is passed over.
     pub(crate) fn add_due(&mut self, at: Timestamp, job: JobIx) {
-        self.due.push(Reverse((at, job)));
+        self.due.enter(at, job);
     }
 
     pub(crate) fn add(&mut self, at: Mono, alarm: Alarm) {
@@ -48,8 +49,7 @@ impl Alarms {
     }
 
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, JobIx)> {
-        self.due.peek().filter(|Reverse((at, _))| *at <= now)?;
-        self.due.pop().map(|Reverse(entry)| entry)
+        self.due.pop_due(now)
     }
 
     pub(crate) fn pop(&mut self, now: Mono) -> Option<Alarm> {
@@ -59,7 +59,6 @@ impl Alarms {
 
     /// The earliest of each.
     pub(crate) fn next(&self) -> (Option<Timestamp>, Option<Mono>) {
-        let due = self.due.peek().map(|Reverse((at, _))| *at);
-        (due, self.deadlines.peek().map(|Reverse((at, _))| *at))
+        (self.due.next(), self.deadlines.peek().map(|Reverse((at, _))| *at))
     }
 }

@@ -5,7 +5,7 @@ use crate::alarms::Alarm;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
-use crate::runs::Stage;
+use crate::runs::{LocalRun, Stage};
 use crate::slot::Held;
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::execution::RunId;
@@ -42,32 +42,18 @@ impl Node {
             Aim::Trigger(ix) => self.trigger_answered(ix),
             Aim::Leave(ix) => self.left(turn, ix),
             Aim::Claim(id) => {
-                let stamp = self.record_stamp(member, index);
-                self.claimed(turn, id, stamp);
+                let Some(run) = self.runs.get(&id) else { return };
+                self.claimed(turn, id, LocalRun::stamp(run.before_stamp, index));
             }
             Aim::End(id) => {
-                let stamp = self.record_stamp(member, index);
-                self.end_known(turn, id, stamp);
+                let Some(run) = self.runs.get(&id) else { return };
+                self.end_known(turn, id, LocalRun::stamp(run.claimed_stamp, index));
             }
             Aim::Undo(id) => {
-                let stamp = self.record_stamp(member, index);
-                self.taken_back(turn, id, stamp);
+                let Some(run) = self.runs.get(&id) else { return };
+                self.taken_back(turn, id, LocalRun::stamp(run.claimed_stamp, index));
             }
             Aim::Account(ix, shard) => self.accounted(turn, ix, shard, member, index),
-        }
-    }
-
-    /// The stamp that a commit has given to the record its member wrote.
-    fn record_stamp(&self, member: &Member, index: Index) -> Stamp {
-        let fresh = Stamp { created: index, modified: index, version: 0 };
-        let is_record = |op: &&Op| {
-            matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_))))
-        };
-        match member.ops.iter().find(is_record) {
-            Some(Op::Set(_, _, Some(old))) => {
-                Stamp { modified: index, version: old.version + 1, ..*old }
-            }
-            _ => fresh,
         }
     }
 
@@ -92,13 +78,16 @@ impl Node {
         member: &Member,
         index: Index,
     ) {
-        let wrote_record = member.ops.iter().any(|op| {
-            matches!(self.settings.namespace.parse(op.key()), Some((_, Facet::Record(_))))
-        });
-        let stamp = self.record_stamp(member, index);
+        let record = self.key(ix, &Facet::Record(shard));
         let Some(state) = self.job(ix).shard(shard) else { return };
         let Some((stored, notes)) = state.accounting.take() else { return };
-        if wrote_record {
+        let wrote = member.ops.iter().find_map(|op| match op {
+            Op::Set(key, _, old) if *key == record => Some(*old),
+            Op::Create { key, .. } if *key == record => Some(None),
+            _ => None,
+        });
+        if let Some(old) = wrote {
+            let stamp = LocalRun::stamp(old, index);
             state.record.wrote(Some(Held { value: stored, stamp, session: None }));
         }
         self.report_notes(turn, ix, shard, &notes);

@@ -27,7 +27,7 @@ impl Node {
         let outcome = run.outcome.clone()?;
         let (ix, shard) = (run.ix, run.shard);
         let claim = run.claim().clone();
-        let mut stored = run.claimed.clone();
+        let mut stored = Stored::clone(&run.claimed);
         let next = self.next(turn, ix, shard, &claim, &outcome.ending);
         let record = &mut stored.record;
         record.claim = None;

@@ -12,6 +12,7 @@ use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record;
 use flockwork_registry::Op;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Node {
@@ -69,7 +70,7 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         shard: ShardIndex,
-        stored: record::Stored,
+        stored: Arc<record::Stored>,
     ) {
         let job = self.job(ix);
         let (Some(config), Some(plan)) = (job.config.clone(), job.plan_in_force()) else { return };
@@ -148,10 +149,10 @@ impl Node {
         &mut self,
         ix: JobIx,
         shard: ShardIndex,
-        mut stored: record::Stored,
+        mut stored: Arc<record::Stored>,
         notes: &[Note],
     ) {
-        stored.record.account(notes);
+        Arc::make_mut(&mut stored).record.account(notes);
         let op = self.write_record(ix, shard, &stored);
         let Some(state) = self.job(ix).shard(shard) else { return };
         state.accounting = Some((stored, notes.to_vec()));

@@ -38,14 +38,14 @@ pub(crate) struct View {
 pub(crate) struct Shard {
     pub(crate) owner: Slot<InstanceId>,
     pub(crate) disabled: Slot<()>,
-    pub(crate) record: Slot<Stored>,
+    pub(crate) record: Slot<Arc<Stored>>,
     /// Until when it could not run here, and why.
     pub(crate) hold: Option<Hold>,
     /// Its run here, from the claim's sending until its end is known.
     pub(crate) run: Option<RunId>,
     /// A change of its record other than a run's that is under way: the record as it will be, and
     /// what became of which fires.
-    pub(crate) accounting: Option<(Stored, Vec<Note>)>,
+    pub(crate) accounting: Option<(Arc<Stored>, Vec<Note>)>,
     /// Whether it was assigned to this instance when last heard of.
     pub(crate) was_mine: bool,
     /// Someone asked for a run that has not been claimed yet.

@@ -199,7 +199,8 @@ impl Node {
     /// Something was learned about a job.
     fn learned(&mut self, turn: &mut Turn<'_>, ix: JobIx, facet: &Facet) {
         match facet {
-            Facet::Record(shard) => self.record_read(turn, ix, *shard),
+            // Nothing about the job as a whole follows from it.
+            Facet::Record(shard) => return self.record_read(turn, ix, *shard),
             Facet::Owner(shard) => self.owner_read(turn, ix, *shard),
             Facet::Instances => self.instances_read(turn, ix),
             Facet::Retries => self.retries_read(ix),

@@ -8,6 +8,7 @@ use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_layout::keys::{Facet, shard};
 use flockwork_layout::{plan, record};
 use flockwork_registry::{Answer, Entry, Request, Scope};
+use std::sync::Arc;
 
 impl Node {
     /// Reads a key of a job, unless that is under way.
@@ -247,7 +248,7 @@ fn take_entry(job: &mut Job, facet: &Facet, entry: Option<Entry>) -> Result<bool
         Facet::Disabled(i) => on_shard(job, *i, |shard| put(&mut shard.disabled, entry, unit)),
         Facet::Record(i) => on_shard(job, *i, |shard| {
             put(&mut shard.record, entry, |value| {
-                record::decode(value).map_err(|error| error.to_string())
+                record::decode(value).map(Arc::new).map_err(|error| error.to_string())
             })
         }),
         _ => Ok(false),

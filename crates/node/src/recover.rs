@@ -18,6 +18,7 @@ use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::Stored;
 use flockwork_registry::{Answer, Op, Request, Scope};
+use std::sync::Arc;
 
 impl Node {
     /// A shard's record was read.
@@ -122,7 +123,7 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         shard: ShardIndex,
-        stored: &Stored,
+        stored: &Arc<Stored>,
     ) {
         let Some(claim) = stored.record.claim.clone() else { return };
         match &claim.state {
@@ -146,7 +147,7 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         shard: ShardIndex,
-        stored: &Stored,
+        stored: &Arc<Stored>,
         claim: &Claim,
     ) {
         let ClaimState::Released { to, not_before, .. } = &claim.state else { return };
@@ -178,7 +179,7 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         shard: ShardIndex,
-        stored: &Stored,
+        stored: &Arc<Stored>,
         claim: &Claim,
     ) {
         let me = self.settings.instance.clone();
@@ -207,7 +208,7 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         shard: ShardIndex,
-        stored: &Stored,
+        stored: &Arc<Stored>,
         old: &Claim,
     ) {
         if !self.has_room() {
@@ -218,7 +219,7 @@ impl Node {
         let mark_lasts = lasts || (has_crashed && old.mark_lasts);
         // A crash that only a retry makes up for counts as a failure.
         let crashes = old.crashes + u32::from(has_crashed && lasts);
-        let mut claimed = stored.clone();
+        let mut claimed = Stored::clone(stored);
         claimed.record.counts.crashed += u64::from(has_crashed);
         claimed.record.claim =
             Some(self.new_claim(turn, old.fire, old.attempt + 1, crashes, mark_lasts));
@@ -258,7 +259,7 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         shard: ShardIndex,
-        stored: &Stored,
+        stored: &Arc<Stored>,
         (code, text): (&str, &str),
     ) {
         let Some(old) = stored.record.claim.clone() else { return };
@@ -280,7 +281,7 @@ impl Node {
         }
         let Some(state) = self.job(ix).shard(shard) else { return };
         state.hold = Some(Hold { until: turn.now.wall, reason: Reason::Overlap });
-        state.accounting = Some((ended, Vec::new()));
+        state.accounting = Some((Arc::new(ended), Vec::new()));
         self.link.gather(Member::new(Aim::Account(ix, shard), ops));
     }
 

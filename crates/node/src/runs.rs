@@ -21,7 +21,7 @@ use flockwork_core::id::{Epoch, ShardIndex};
 use flockwork_core::time::Mono;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::{self, Stored};
-use flockwork_registry::{Lifetime, Op, SessionId, Stamp};
+use flockwork_registry::{Index, Lifetime, Op, SessionId, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,9 +58,11 @@ pub(crate) struct LocalRun {
     /// The assignment it was claimed on; none for a run taken over or tried again.
     pub(crate) owner: Option<Stamp>,
     /// The record as it was before the claim.
-    pub(crate) before: Stored,
+    pub(crate) before: Arc<Stored>,
+    /// The stamp of that record; none if there was none.
+    pub(crate) before_stamp: Option<Stamp>,
     /// The record as the claim wrote it.
-    pub(crate) claimed: Stored,
+    pub(crate) claimed: Arc<Stored>,
     /// The stamp that gave it.
     pub(crate) claimed_stamp: Option<Stamp>,
     /// What became of other fires with this claim.
@@ -74,12 +76,18 @@ pub(crate) struct LocalRun {
     pub(crate) cancelled: Option<CancelReason>,
     pub(crate) outcome: Option<Outcome>,
     /// The record as its end is to write it.
-    pub(crate) ended: Option<Stored>,
+    pub(crate) ended: Option<Arc<Stored>>,
 }
 
 impl LocalRun {
     pub(crate) fn claim(&self) -> &Claim {
         self.claimed.record.claim.as_ref().expect("a claim's record holds the claim")
+    }
+
+    /// The stamp that a commit gives to the record, written over the one with stamp `old`.
+    pub(crate) fn stamp(old: Option<Stamp>, index: Index) -> Stamp {
+        let fresh = Stamp { created: index, modified: index, version: 0 };
+        old.map_or(fresh, |old| Stamp { modified: index, version: old.version + 1, ..old })
     }
 }
 
@@ -90,14 +98,14 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         shard: ShardIndex,
-        before: Stored,
+        before: Arc<Stored>,
         (fire, mut notes): (Fire, Vec<Note>),
     ) {
         let Some(owner) = self.job(ix).shards[shard as usize].owner.held().map(|held| held.stamp)
         else {
             return;
         };
-        let mut claimed = before.clone();
+        let mut claimed = Stored::clone(&before);
         if fire.source == Source::Trigger {
             claimed.record.counts.ran += 1;
             claimed.record.counts.triggered += 1;
@@ -152,7 +160,7 @@ impl Node {
         &mut self,
         ix: JobIx,
         shard: ShardIndex,
-        before: Stored,
+        before: Arc<Stored>,
         claimed: Stored,
         ops: Vec<Op>,
     ) {
@@ -163,6 +171,7 @@ impl Node {
         let on_session_loss =
             job.config.as_ref().map_or(OnSessionLoss::Finish, |config| config.on_session_loss);
         let state = &mut job.shards[shard as usize];
+        let before_stamp = state.record.held().map(|held| held.stamp);
         state.run = Some(id);
         self.runs.insert(
             id,
@@ -173,7 +182,8 @@ impl Node {
                 session,
                 owner: None,
                 before,
-                claimed,
+                before_stamp,
+                claimed: Arc::new(claimed),
                 claimed_stamp: None,
                 notes: Vec::new(),
                 is_taken_over: false,
@@ -276,7 +286,7 @@ impl Node {
         let run = self.runs.remove(&id)?;
         let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
         state.run = None;
-        self.untended.insert(run.ix);
+        self.tend_if_leaving(run.ix);
         Some((run.ix, run.shard))
     }
 
@@ -298,7 +308,7 @@ impl Node {
         if self.trust.session().is_none() {
             return;
         }
-        let Some(ended) = self.ended_record(turn, id) else { return };
+        let Some(ended) = self.ended_record(turn, id).map(Arc::new) else { return };
         let session = self.trust.session();
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.stage = Stage::Ending;
@@ -342,7 +352,14 @@ impl Node {
             turn.report(Report::Ended { run: told, outcome, took, retry });
         }
         self.consider(turn, ix, shard);
-        self.untended.insert(ix);
+        self.tend_if_leaving(ix);
+    }
+
+    /// A job that is being left may be left once its last run has ended.
+    fn tend_if_leaving(&mut self, ix: JobIx) {
+        if self.job(ix).leaving.is_some() {
+            self.untended.insert(ix);
+        }
     }
 
     /// The shard was taken by another before a run's end was known: the outcome counts for nothing.
@@ -354,7 +371,7 @@ impl Node {
             turn.report(Report::Superseded { run: told, outcome });
         }
         self.look(run.ix, Facet::Record(run.shard));
-        self.untended.insert(run.ix);
+        self.tend_if_leaving(run.ix);
     }
 
     pub(crate) fn run_timed_out(&mut self, turn: &mut Turn<'_>, id: RunId) {

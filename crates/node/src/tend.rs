@@ -142,6 +142,10 @@ impl Node {
             );
             return self.refuse(turn, ix, read, "IMPLEMENTATION_CONFLICT", text);
         }
+        if document::encode(&job.offered).as_bytes() == read.as_ref() {
+            let offered = job.offered.clone();
+            return self.adopt_decoded(turn, ix, read, offered);
+        }
         let reading = document::Reading {
             name: &job.name,
             implementation: &implementation,
@@ -150,7 +154,7 @@ impl Node {
         };
         let checked = document::decode(&read, reading);
         if let Some(decoded) = checked.config {
-            return self.adopt_decoded(turn, ix, read, decoded);
+            return self.adopt_decoded(turn, ix, read, Arc::new(decoded));
         }
         let errors = || checked.problems.iter().filter(|problem| problem.is_error());
         let text: Vec<String> = errors().map(ToString::to_string).collect();
@@ -163,10 +167,11 @@ impl Node {
         turn: &mut Turn<'_>,
         ix: JobIx,
         read: Bytes,
-        decoded: JobConfig,
+        decoded: Arc<JobConfig>,
     ) -> bool {
         let job = self.job(ix);
-        let differences = differences(&decoded, &job.offered);
+        let is_own = Arc::ptr_eq(&decoded, &job.offered);
+        let differences = if is_own { Vec::new() } else { differences(&decoded, &job.offered) };
         if !differences.is_empty() && job.applies && !job.under_way.config {
             let stamp = job.view.config.held().map(|held| held.stamp);
             let document = Bytes::from(document::encode(&job.offered));
@@ -180,7 +185,7 @@ impl Node {
         job.schedule = decoded.schedule_fingerprint();
         job.next = None;
         let shards = decoded.shards;
-        job.config = Some(Arc::new(decoded));
+        job.config = Some(decoded);
         if job.phase == Phase::Refused {
             job.phase = Phase::Joining;
         }
@@ -371,9 +376,13 @@ impl Node {
     }
 
     /// What a shard's record holds now; a new one, if there is none yet.
-    pub(crate) fn record_of(&mut self, ix: JobIx, shard: ShardIndex) -> Option<record::Stored> {
+    pub(crate) fn record_of(
+        &mut self,
+        ix: JobIx,
+        shard: ShardIndex,
+    ) -> Option<Arc<record::Stored>> {
         let job = self.job(ix);
         let known = job.shards.get(shard as usize)?.record.known()?;
-        Some(known.map_or_else(record::Stored::default, |held| held.value.clone()))
+        Some(known.map_or_else(Arc::default, |held| held.value.clone()))
     }
 }
