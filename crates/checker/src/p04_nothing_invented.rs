@@ -118,17 +118,36 @@ fn follows(story: &Story<'_>, at: usize, allowed: Allowed) -> Result<(), String>
     if succeeded {
         return Err(format!("attempt {attempts} after attempt {} succeeded", attempts - 1));
     }
-    let takeovers = if allowed.failover { MOST_TAKEOVERS } else { 0 };
-    let most = 1 + allowed.retries + takeovers;
-    let crashed = before.closed.is_some_and(|closing| closing.how == How::Taken);
-    let may = match crashed {
-        true => allowed.failover || allowed.retries > 0,
-        false => allowed.retries > 0,
-    };
-    let kept_open = story.before(claimed.change).claim.is_some();
-    match may && attempts <= most && kept_open {
+    is_allowed(story, before, claimed, allowed)
+}
+
+/// Of the runs before this one, those that crashed may be made up for by failover, all others by
+/// retries alone. A run counts as crashed if its instance was gone, or cut it off itself.
+fn is_allowed(
+    story: &Story<'_>,
+    before: &Claimed<'_>,
+    claimed: &Claimed<'_>,
+    allowed: Allowed,
+) -> Result<(), String> {
+    let (attempts, crashes) = (claimed.claim.attempt, claimed.claim.crashes);
+    let closing = before.closed.ok_or("tried again while it runs")?;
+    let closed = story.changes[closing.change].change.new.as_ref();
+    let code = closed.and_then(|new| Some(new.last.as_ref()?.code.as_str()));
+    let was_cut = matches!(code, Some("SESSION_LOST" | "SHUTDOWN" | "CRASHED"));
+    let may_count = allowed.failover && (closing.how == How::Taken || was_cut);
+    let crashes_rose = crashes - before.claim.crashes.min(crashes);
+    let failures = attempts.saturating_sub(1 + crashes);
+    let most = if allowed.failover { MOST_TAKEOVERS } else { 0 };
+    let is_open = story.before(claimed.change).claim.is_some();
+    let fits = crashes_rose <= u32::from(may_count)
+        && crashes <= most
+        && failures <= allowed.retries
+        && is_open;
+    match fits {
         true => Ok(()),
-        false => Err(format!("attempt {attempts} is not allowed ({allowed:?})")),
+        false => Err(format!(
+            "attempt {attempts} with {crashes} crashes is not allowed ({allowed:?}, {code:?})"
+        )),
     }
 }
 

@@ -1,1 +1,37 @@
 //! Many nodes, one memory registry, one seed.
+//!
+//! Nothing here reads a clock or draws a number that the seed does not say: the same seed gives the
+//! same trace, byte for byte, in every process. What happens is judged by `flockwork-checker` from
+//! that trace alone.
+//!
+//! In reading order: randomness ([`dice`]), what a seed holds ([`scenario`]), the events (`queue`),
+//! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`), what goes
+//! wrong (`trouble`), the world that turns it all ([`world`]), what it leaves ([`recorder`]) and what
+//! is told of it ([`outcome`], [`reached`], [`timeline`]).
+
+mod code;
+pub mod dice;
+mod host;
+mod link;
+pub mod outcome;
+mod queue;
+pub mod reached;
+pub mod recorder;
+mod registry_side;
+pub mod scenario;
+pub mod timeline;
+mod trouble;
+pub mod world;
+
+pub use outcome::{Counts, Outcome, replay, run};
+
+use flockwork_checker::trace::{self, Line};
+
+/// A hash of a trace as it is written: FNV-1a, which is the same in every process.
+#[must_use]
+pub fn trace_hash(lines: &[Line]) -> u64 {
+    let text = trace::write(lines);
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    })
+}

@@ -1,0 +1,136 @@
+//! `flockwork-sim [--seeds N] [--seed S [--job NAME]] [--from S]`: simulates clusters and judges them.
+
+use flockwork_sim::reached::STATES;
+use flockwork_sim::{Counts, Outcome, replay, run, timeline};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many seeds must reach every named state.
+const ENOUGH: u64 = 300;
+/// How many failing seeds are told in full.
+const TOLD: usize = 5;
+
+const USAGE: &str =
+    "usage: flockwork-sim [--seeds N] [--from S] | --seed S [--job NAME] | --hash S";
+
+enum Wish {
+    Many { from: u64, seeds: u64 },
+    One { seed: u64, job: Option<String> },
+    Hash(u64),
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some(wish) = wish(&args) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let (text, is_well) = match wish {
+        Wish::Many { from, seeds } => many(from, seeds),
+        Wish::One { seed, job } => one(seed, job.as_deref()),
+        Wish::Hash(seed) => (format!("{:016x}\n", run(seed).hash), true),
+    };
+    // A closed pipe ends the telling, and changes nothing of what was found.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn wish(args: &[String]) -> Option<Wish> {
+    let value = |name: &str| {
+        let at = args.iter().position(|arg| arg == name)?;
+        args.get(at + 1)
+    };
+    let known = ["--seeds", "--from", "--seed", "--job", "--hash"];
+    let names = args.iter().step_by(2);
+    if args.len() % 2 == 1 || names.into_iter().any(|name| !known.contains(&name.as_str())) {
+        return None;
+    }
+    if let Some(seed) = value("--hash") {
+        return Some(Wish::Hash(seed.parse().ok()?));
+    }
+    if let Some(seed) = value("--seed") {
+        return Some(Wish::One { seed: seed.parse().ok()?, job: value("--job").cloned() });
+    }
+    let number = |name, otherwise| value(name).map_or(Some(otherwise), |text| text.parse().ok());
+    Some(Wish::Many { from: number("--from", 0)?, seeds: number("--seeds", ENOUGH)? })
+}
+
+fn one(seed: u64, job: Option<&str>) -> (String, bool) {
+    let outcome = replay(seed);
+    let mut text = String::new();
+    let _ = timeline::write(&outcome, job, &mut text);
+    text.push_str(&verdicts(&outcome));
+    (text, outcome.is_valid())
+}
+
+fn verdicts(outcome: &Outcome) -> String {
+    let lines = outcome.verdicts.iter().map(|(name, verdict)| format!("{name}: {verdict}\n"));
+    lines.collect()
+}
+
+/// Simulates seeds on all cores; what is told does not depend on how many there are.
+fn many(from: u64, seeds: u64) -> (String, bool) {
+    let next = AtomicU64::new(from);
+    let total = Mutex::new((Counts::default(), Vec::new()));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + seeds {
+                        return;
+                    }
+                    let outcome = run(seed);
+                    let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    total.0.add(&outcome.counts);
+                    if !outcome.is_valid() {
+                        total.1.push((seed, verdicts(&outcome)));
+                    }
+                }
+            });
+        }
+    });
+    let (counts, mut failing) = total.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    failing.sort();
+    told(seeds, &counts, &failing)
+}
+
+fn told(seeds: u64, counts: &Counts, failing: &[(u64, String)]) -> (String, bool) {
+    let mut lines = Vec::new();
+    for (seed, verdicts) in failing.iter().take(TOLD) {
+        lines.push(format!(
+            "seed {seed} fails; replay it: cargo xtask sim --seed {seed}\n{verdicts}"
+        ));
+    }
+    for (seed, _) in failing.iter().skip(TOLD) {
+        lines.push(format!("seed {seed} fails; replay it: cargo xtask sim --seed {seed}"));
+    }
+    let mut unreached = 0;
+    for state in STATES {
+        let times = counts.reached.get(state).copied().unwrap_or(0);
+        unreached += u64::from(times == 0);
+        lines.push(format!("reached {times:>8}  {state}"));
+    }
+    let others = counts.reached.iter().filter(|(state, _)| !STATES.contains(state));
+    lines.extend(others.map(|(state, times)| format!("also    {times:>8}  {state}")));
+    let figures = [
+        format!("figure sim_seeds {seeds} seeds goal >= {ENOUGH}"),
+        format!("figure sim_violations {} seeds goal <= 0", failing.len()),
+        format!("figure sim_runs {} runs goal >= 1", counts.runs),
+        format!("figure sim_claims {} claims goal >= 1", counts.claims),
+        format!("figure sim_faults {} faults goal >= 1", counts.faults),
+        format!("figure sim_takeovers {} claims goal >= 1", counts.takeovers),
+        format!("figure sim_lost_and_claimed {} answers goal >= 1", counts.lost_and_claimed),
+        format!(
+            "figure sim_lost_and_not_claimed {} answers goal >= 1",
+            counts.lost_and_not_claimed
+        ),
+        format!("figure sim_states_never_reached {unreached} states goal <= 0"),
+    ];
+    lines.extend(figures);
+    let all_reached = unreached == 0 || seeds < ENOUGH;
+    (lines.join("\n") + "\n", failing.is_empty() && all_reached)
+}

@@ -1,0 +1,140 @@
+//! What is told of a seed: the verdicts, a hash of the trace, and what was reached.
+
+use crate::queue::HostAt;
+use crate::scenario::Scenario;
+use crate::world::{Ended, Runaway, World};
+use crate::{reached, trace_hash};
+use flockwork_checker::trace::Line;
+use flockwork_checker::{Verdict, judge};
+use flockwork_node::Report;
+use std::collections::BTreeMap;
+
+/// A report of a node: when, which host, and what.
+pub type Said = (u64, usize, String);
+
+/// What happened how often.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// User code started.
+    pub runs: u64,
+    /// Faults that took effect.
+    pub faults: u64,
+    /// Lost answers to claims that were committed.
+    pub lost_and_claimed: u64,
+    /// Lost answers to claims that were not.
+    pub lost_and_not_claimed: u64,
+    /// Claims committed.
+    pub claims: u64,
+    /// Claims taken from an instance that was gone.
+    pub takeovers: u64,
+    /// Named states, and how often each was reached.
+    pub reached: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    /// A named state was reached.
+    pub(crate) fn reach(&mut self, state: &'static str) {
+        *self.reached.entry(state).or_default() += 1;
+    }
+
+    pub(crate) fn reach_if(&mut self, state: &'static str, is_so: bool) {
+        if is_so {
+            self.reach(state);
+        }
+    }
+
+    pub(crate) fn lost_answer(&mut self, is_claim: bool, happened: bool) {
+        if is_claim {
+            self.lost_and_claimed += u64::from(happened);
+            self.lost_and_not_claimed += u64::from(!happened);
+        }
+    }
+
+    /// Counts what nodes say of states that leave no trace, and keeps it for people if asked to.
+    pub(crate) fn report(
+        &mut self,
+        report: &Report,
+        said: &mut Option<Vec<Said>>,
+        (now, at): (u64, HostAt),
+    ) {
+        match report {
+            Report::Superseded { .. } => self.reach("an end was superseded"),
+            Report::Leading(_) => self.reach("a leader was elected"),
+            Report::Overdue(_) => self.reach("a run did not stop when told to"),
+            Report::Triggered { refused: Some(_), .. } => self.reach("a request was refused"),
+            Report::SessionSuspended(_) => self.reach("a node was suspended"),
+            Report::Serving { applied: true, .. } => self.reach("a definition was replaced"),
+            _ => {}
+        }
+        if let Some(said) = said {
+            said.push((now, at, format!("{report:?}")));
+        }
+    }
+
+    /// Adds another seed's.
+    pub fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.faults += other.faults;
+        self.lost_and_claimed += other.lost_and_claimed;
+        self.lost_and_not_claimed += other.lost_and_not_claimed;
+        self.claims += other.claims;
+        self.takeovers += other.takeovers;
+        for (state, times) in &other.reached {
+            *self.reached.entry(state).or_default() += times;
+        }
+    }
+}
+
+/// What became of a seed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Each invariant's verdict.
+    pub verdicts: Vec<(&'static str, Verdict)>,
+    /// A hash of the whole trace.
+    pub hash: u64,
+    /// What happened how often.
+    pub counts: Counts,
+    /// The trace.
+    pub trace: Vec<Line>,
+    /// What nodes reported, if that was asked for.
+    pub said: Vec<Said>,
+}
+
+impl Outcome {
+    /// Whether every invariant holds.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.verdicts.iter().all(|(_, verdict)| verdict.is_valid())
+    }
+}
+
+/// Simulates one seed and judges it.
+#[must_use]
+pub fn run(seed: u64) -> Outcome {
+    simulate(seed, false)
+}
+
+/// Simulates one seed, and keeps what nodes reported for people.
+#[must_use]
+pub fn replay(seed: u64) -> Outcome {
+    simulate(seed, true)
+}
+
+fn simulate(seed: u64, keep_reports: bool) -> Outcome {
+    let world = World::new(seed, Scenario::draw(seed), keep_reports);
+    match world.run() {
+        Ok(Ended { trace, mut counts, said }) => {
+            reached::count(&trace, &mut counts);
+            let hash = trace_hash(&trace);
+            Outcome { seed, verdicts: judge(&trace), hash, counts, trace, said }
+        }
+        Err(Runaway { at }) => {
+            let why = Verdict::Unknown(format!("no end in sight at {at} ms: a node is spinning"));
+            let verdicts = vec![("an end", why)];
+            let counts = Counts::default();
+            Outcome { seed, verdicts, hash: 0, counts, trace: Vec::new(), said: Vec::new() }
+        }
+    }
+}

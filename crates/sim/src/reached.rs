@@ -1,0 +1,143 @@
+//! States worth reaching: a simulation in which they never come up proves little.
+
+use crate::outcome::Counts;
+use flockwork_checker::story::{Claimed, How, Stories, Story};
+use flockwork_checker::trace::{About, Fact, Line};
+
+/// States that 300 seeds must reach.
+pub const STATES: [&str; 30] = [
+    "a claim was taken over",
+    "a claim was taken over on another node",
+    "a claim was closed as crashed",
+    "a claim was taken back",
+    "a run was tried again on another node",
+    "a run was tried again on the same node",
+    "a run ended after its claim was taken",
+    "a run under a new session ended its old claim",
+    "fires were misfired",
+    "one run made up for fires held up",
+    "fires were skipped",
+    "fires were missed",
+    "a missed fire was caught up on",
+    "a run was asked for",
+    "a shard moved to another node",
+    "the schedule changed",
+    "the number of shards changed",
+    "a commit arrived after its connection broke",
+    "a commit took effect after its answer was lost",
+    "a session outlived its connection",
+    "a session ended under living runs",
+    "a session ended during a pause",
+    "a node learned that its session was over",
+    "a crash kills runs",
+    "no node lived",
+    "a node drained and left",
+    "a run was cancelled by its time-out",
+    "a run was stopped as its session was lost",
+    "a claim whose answer was lost was committed and run",
+    "a claim whose answer was lost was never made",
+];
+
+/// Counts the states that the trace tells of.
+pub(crate) fn count(trace: &[Line], counts: &mut Counts) {
+    let stories = Stories::read(trace);
+    for story in stories.shards.values() {
+        for at in 0..story.claims.len() {
+            claim(trace, story, at, counts);
+        }
+        for change in &story.changes {
+            let Some(new) = &change.change.new else { continue };
+            let old = &change.base.counts;
+            counts.reach_if("fires were misfired", new.counts.misfired > old.misfired);
+            counts.reach_if("fires were skipped", new.counts.skipped > old.skipped);
+            counts.reach_if("fires were missed", new.counts.missed > old.missed);
+        }
+    }
+    plans(trace, counts);
+    lost_claims(trace, &stories, counts);
+}
+
+fn claim(trace: &[Line], story: &Story<'_>, at: usize, counts: &mut Counts) {
+    let claimed = &story.claims[at];
+    counts.claims += 1;
+    match claimed.claim.fire.source.as_str() {
+        "misfire" => counts.reach("one run made up for fires held up"),
+        "catch-up" => counts.reach("a missed fire was caught up on"),
+        "trigger" => counts.reach("a run was asked for"),
+        _ => {}
+    }
+    let next = story.claims.get(at + 1);
+    let goes_on =
+        next.filter(|next| next.claim.fire == claimed.claim.fire && next.claim.attempt > 1);
+    let elsewhere = goes_on.is_some_and(|next| next.claim.instance != claimed.claim.instance);
+    match claimed.closed.map(|closing| closing.how) {
+        Some(How::Taken) => {
+            counts.takeovers += u64::from(goes_on.is_some());
+            counts.reach_if("a claim was taken over", goes_on.is_some());
+            counts.reach_if("a claim was taken over on another node", elsewhere);
+            counts.reach_if("a claim was closed as crashed", goes_on.is_none());
+        }
+        Some(How::Undone) => counts.reach("a claim was taken back"),
+        Some(How::Ended) if goes_on.is_some() => {
+            counts.reach_if("a run was tried again on another node", elsewhere);
+            counts.reach_if("a run was tried again on the same node", !elsewhere);
+        }
+        Some(How::Ended) | None => {}
+    }
+    sessions(trace, story, claimed, counts);
+}
+
+fn sessions(_: &[Line], story: &Story<'_>, claimed: &Claimed<'_>, counts: &mut Counts) {
+    let Some(closing) = claimed.closed else { return };
+    let after = claimed.ended.is_some_and(|(line, _)| line > closing.line);
+    counts.reach_if("a run ended after its claim was taken", after && closing.how == How::Taken);
+    let session = |change: usize| story.changes[change].change.session;
+    let moved_on = session(claimed.change) != session(closing.change);
+    counts.reach_if(
+        "a run under a new session ended its old claim",
+        moved_on && closing.how == How::Ended,
+    );
+}
+
+fn plans(trace: &[Line], counts: &mut Counts) {
+    let mut last = std::collections::BTreeMap::new();
+    let mut owners = std::collections::BTreeMap::new();
+    for line in trace {
+        match &line.fact {
+            Fact::Plan(plan) => {
+                if let Some((schedule, shards)) =
+                    last.insert(&plan.job, (&plan.schedule, plan.shards))
+                {
+                    counts.reach_if("the schedule changed", *schedule != plan.schedule);
+                    counts.reach_if("the number of shards changed", shards != plan.shards);
+                }
+            }
+            Fact::Mark(mark) => {
+                let About::Owner(shard) = mark.about else { continue };
+                let before = owners.insert((&mark.job, shard), mark.value.as_ref());
+                let moved =
+                    before.flatten().is_some_and(|owner| Some(owner) != mark.value.as_ref());
+                counts.reach_if("a shard moved to another node", moved);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn lost_claims(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) {
+    let lost: std::collections::BTreeSet<u64> = trace
+        .iter()
+        .filter_map(|line| match &line.fact {
+            Fact::Fault(flockwork_checker::trace::Fault::LostAnswer { index, .. }) => *index,
+            _ => None,
+        })
+        .collect();
+    let claims = stories.shards.values().flat_map(|story| &story.claims);
+    let run = claims.filter(|c| lost.contains(&c.epoch) && !c.starts.is_empty()).count();
+    for _ in 0..run {
+        counts.reach("a claim whose answer was lost was committed and run");
+    }
+    for _ in 0..counts.lost_and_not_claimed {
+        counts.reach("a claim whose answer was lost was never made");
+    }
+}

@@ -1,0 +1,398 @@
+//! The world: hosts, links, the registry, and what happens to them, one event after another.
+
+use crate::dice::Dice;
+use crate::host::{Host, Pause, Running};
+use crate::link::{Link, State, Up};
+use crate::outcome::{Counts, Said};
+use crate::queue::{Happens, HostAt, Kind, Queue, Within};
+use crate::recorder::Recorder;
+use crate::scenario::{Scenario, Workload};
+use flockwork_checker::trace::{Fact, Fault, Job, Line, When};
+use flockwork_core::config::JobConfig;
+use flockwork_core::id::InstanceId;
+use flockwork_core::schedule::Schedule;
+use flockwork_layout::keys::Namespace;
+use flockwork_node::{Define, Effect, Event, Node, Settings};
+use flockwork_registry::memory::Store;
+use flockwork_registry::{Request, SessionId, Ticket};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// More events than any seed should have: beyond it a node is spinning.
+const MOST_EVENTS: u64 = 20_000_000;
+
+/// One world under one seed.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) now: u64,
+    pub(crate) scenario: Scenario,
+    pub(crate) queue: Queue,
+    pub(crate) store: Store,
+    pub(crate) recorder: Recorder,
+    pub(crate) namespace: Namespace,
+    pub(crate) hosts: Vec<Host>,
+    /// Who has which session.
+    pub(crate) holders: BTreeMap<SessionId, HostAt>,
+    /// An outside client, whose session never ends.
+    pub(crate) client: SessionId,
+    /// The definitions as they stand now.
+    pub(crate) jobs: Vec<Workload>,
+    /// Jobs whose definition changed: the next start of a process makes it count.
+    pub(crate) to_apply: Vec<bool>,
+    pub(crate) root: Dice,
+    pub(crate) faults: Dice,
+    pub(crate) is_healed: bool,
+    pub(crate) counts: Counts,
+    /// What nodes reported, for people; kept only on request.
+    pub(crate) said: Option<Vec<Said>>,
+    starts: u64,
+}
+
+/// Why a world came to no end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runaway {
+    /// When it was given up.
+    pub at: u64,
+}
+
+impl World {
+    /// The world of a scenario.
+    #[must_use]
+    pub fn new(seed: u64, scenario: Scenario, keep_reports: bool) -> Self {
+        let root = Dice::new(seed);
+        let namespace = Namespace::new("sim").expect("letters");
+        let mut store = Store::default();
+        let client = store.open(0, Duration::MAX);
+        let mut world = Self {
+            now: 0,
+            queue: Queue::new(root.split("ties", 0)),
+            store,
+            recorder: Recorder::new(namespace.clone()),
+            namespace,
+            hosts: Vec::new(),
+            holders: BTreeMap::new(),
+            client,
+            jobs: scenario.jobs.clone(),
+            to_apply: vec![false; scenario.jobs.len()],
+            faults: root.split("faults", 0),
+            root,
+            is_healed: false,
+            counts: Counts::default(),
+            said: keep_reports.then(Vec::new),
+            starts: 0,
+            scenario,
+        };
+        world.populate();
+        world
+    }
+
+    fn populate(&mut self) {
+        for at in 0..self.scenario.nodes {
+            let number = u32::try_from(at).expect("few hosts");
+            let dice = self.root.split("host", u64::from(number));
+            let latency = self.scenario.latency;
+            self.hosts.push(Host {
+                number,
+                start: 0,
+                instance: instance(number, 0),
+                node: None,
+                link: Link::new(latency, dice.split("link", 0)),
+                runs: BTreeMap::new(),
+                pause: None,
+                deferred: Vec::new(),
+                origin: 0,
+                skew: self.scenario.skew[at],
+                wake_at: None,
+                is_flush_due: false,
+                is_draining: false,
+                dice,
+            });
+            let begin = self.faults.below(5_000);
+            self.queue.push(begin, Happens::Start(at));
+        }
+        for kind in [Kind::Crash, Kind::Restart, Kind::Pause, Kind::Cut, Kind::Slow, Kind::Operator]
+        {
+            self.strike_later(kind);
+        }
+        self.queue.push(self.scenario.heal_at, Happens::Heal);
+        self.queue.push(self.scenario.over_at, Happens::Over);
+    }
+
+    /// Lets everything happen, in order; the trace is what is left of it.
+    ///
+    /// # Errors
+    /// [`Runaway`], if there is no end to it.
+    pub fn run(mut self) -> Result<Ended, Runaway> {
+        for _ in 0..MOST_EVENTS {
+            let Some((at, happens)) = self.queue.pop() else { break };
+            self.now = at;
+            if matches!(happens, Happens::Over) {
+                let wall = self.scenario.wall + i64::try_from(at).unwrap_or(i64::MAX);
+                self.recorder.write(at, Fact::Over { wall });
+                let trace = self.recorder.into_lines();
+                return Ok(Ended {
+                    trace,
+                    counts: self.counts,
+                    said: self.said.unwrap_or_default(),
+                });
+            }
+            self.happen(happens);
+        }
+        Err(Runaway { at: self.now })
+    }
+
+    fn happen(&mut self, happens: Happens) {
+        match happens {
+            Happens::Start(at) => self.start(at),
+            Happens::Host(at, start, within) => self.within(at, start, within),
+            Happens::Arrives(at) => self.arrives(at),
+            Happens::Resume(at) => self.resume(at),
+            Happens::Expire => self.expire(),
+            Happens::Strike(kind) => self.strike(kind),
+            Happens::Heal => self.heal(),
+            Happens::Over => {}
+        }
+    }
+
+    fn within(&mut self, at: HostAt, start: u64, within: Within) {
+        let host = &mut self.hosts[at];
+        if host.start != start || !host.is_up() {
+            return;
+        }
+        if let Some(pause) = host.pause {
+            let goes_on = matches!(within, Within::RunEnds(..)) && !pause.runs_too;
+            if !goes_on {
+                return host.deferred.push(Happens::Host(at, start, within));
+            }
+        }
+        match within {
+            Within::Told(event) => self.step(at, event),
+            Within::Heard => self.heard(at),
+            Within::Wake(asked) => self.wake(at, asked),
+            Within::Flush => self.flush(at),
+            Within::Beat(connection) => self.beat(at, connection),
+            Within::Connect(connection) => self.connect(at, connection),
+            Within::Noticed(connection) => self.noticed(at, connection),
+            Within::RunEnds(run, end) => self.run_ends(at, run, end),
+            Within::DrainOver => self.step(at, Event::DrainOver),
+        }
+    }
+
+    pub(crate) fn push_within(&mut self, at: HostAt, when: u64, within: Within) {
+        let start = self.hosts[at].start;
+        self.queue.push(when, Happens::Host(at, start, within));
+    }
+
+    /// A process starts under a new id, with no memory.
+    fn start(&mut self, at: HostAt) {
+        if self.hosts[at].is_up() {
+            return;
+        }
+        self.starts += 1;
+        let start = self.starts;
+        let settings = Settings {
+            instance: instance(self.hosts[at].number, start),
+            namespace: self.namespace.clone(),
+            limits: self.store.limits(),
+            max_running: self.scenario.max_running,
+            reconcile_interval: Duration::from_secs(10),
+        };
+        let host = &mut self.hosts[at];
+        host.start = start;
+        host.instance = settings.instance.clone();
+        host.node = Some(Node::new(settings));
+        host.origin = host.dice.below(1 << 40);
+        (host.wake_at, host.is_flush_due, host.is_draining) = (None, false, false);
+        host.pause = None;
+        host.deferred.clear();
+        let fact = Fact::Node { node: host.number, instance: host.instance.to_string() };
+        let connection = host.link.connection;
+        self.recorder.write(self.now, fact);
+        self.define_all(at);
+        self.push_within(at, self.now, Within::Connect(connection));
+    }
+
+    fn define_all(&mut self, at: HostAt) {
+        for job in 0..self.jobs.len() {
+            let config = self.jobs[job].config.clone();
+            let apply = std::mem::take(&mut self.to_apply[job]);
+            self.recorder.write(self.now, Fact::Job(defined(&config)));
+            self.push_within(at, self.now, Within::Told(Event::Define(Define { config, apply })));
+        }
+    }
+
+    /// Gives a node an event, and does what it asks for.
+    pub(crate) fn step(&mut self, at: HostAt, event: Event) {
+        let host = &mut self.hosts[at];
+        let clocks = host.clocks(self.now, self.scenario.wall);
+        let Some(node) = &mut host.node else { return };
+        let mut effects = Vec::new();
+        node.step(clocks, event, &mut effects);
+        self.carry_out(at, effects);
+        let host = &mut self.hosts[at];
+        if !std::mem::replace(&mut host.is_flush_due, true) {
+            let later = host.dice.below(2);
+            self.push_within(at, self.now + later, Within::Flush);
+        }
+        self.arm(at);
+    }
+
+    fn flush(&mut self, at: HostAt) {
+        let host = &mut self.hosts[at];
+        host.is_flush_due = false;
+        let clocks = host.clocks(self.now, self.scenario.wall);
+        let Some(node) = &mut host.node else { return };
+        let mut effects = Vec::new();
+        node.flush(clocks, &mut effects);
+        self.carry_out(at, effects);
+        self.arm(at);
+    }
+
+    /// Sets the timer. A timer is never early, and may be late.
+    fn arm(&mut self, at: HostAt) {
+        let host = &mut self.hosts[at];
+        let wanted = host.wants_to_wake(self.scenario.wall);
+        if wanted == host.wake_at || host.node.is_none() {
+            return;
+        }
+        host.wake_at = wanted;
+        let Some(wanted) = wanted else { return };
+        let late = if host.dice.chance(100) { host.dice.below(20) } else { 0 };
+        self.push_within(at, wanted.max(self.now + 1) + late, Within::Wake(wanted));
+    }
+
+    fn wake(&mut self, at: HostAt, asked: u64) {
+        if self.hosts[at].wake_at == Some(asked) {
+            self.hosts[at].wake_at = None;
+            self.step(at, Event::Wake);
+        }
+    }
+
+    fn carry_out(&mut self, at: HostAt, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Submit(ticket, request) => self.submit(at, ticket, request),
+                Effect::Start(run) => self.run_starts(at, &run),
+                Effect::Cancel(run, reason) => self.cancel(at, run, reason),
+                Effect::Report(report) => {
+                    self.counts.report(&report, &mut self.said, (self.now, at))
+                }
+                Effect::Drained => self.drained(at),
+            }
+            if !self.hosts[at].is_up() {
+                return;
+            }
+        }
+    }
+
+    fn submit(&mut self, at: HostAt, ticket: Ticket, request: Request) {
+        let lost_answer = if self.is_healed { 0 } else { self.scenario.rates.lost_answer };
+        let limit = self.store.limits().max_in_flight;
+        let host = &mut self.hosts[at];
+        let loss = crate::registry_side::draw_loss(&mut host.dice, lost_answer);
+        match &request {
+            Request::Watch(key, scope) => {
+                host.link.watches.insert((key.clone(), *scope));
+            }
+            Request::Unwatch(key, scope) => {
+                host.link.watches.remove(&(key.clone(), *scope));
+            }
+            _ => {}
+        }
+        let session = host.link.session.filter(|_| host.link.state == State::Made);
+        let Some(session) = session.filter(|_| host.link.in_flight.len() < limit) else {
+            let told = host.link.tell(self.now, crate::registry_side::not_sent(ticket));
+            return self.push_within(at, told, Within::Heard);
+        };
+        host.link.in_flight.push_back(ticket);
+        let arrives = host.link.send(self.now, Up::Request { ticket, request, session, loss });
+        if let Some(arrives) = arrives {
+            self.queue.push(arrives, Happens::Arrives(at));
+        }
+    }
+
+    /// The process dies, and all its runs with it.
+    pub(crate) fn crash(&mut self, at: HostAt) {
+        let host = &mut self.hosts[at];
+        let runs: Vec<Running> = std::mem::take(&mut host.runs).into_values().collect();
+        (host.node, host.pause) = (None, None);
+        host.deferred.clear();
+        host.link.die();
+        let fault = Fault::Crash {
+            node: host.number,
+            instance: host.instance.to_string(),
+            runs: u32::try_from(runs.len()).unwrap_or(u32::MAX),
+        };
+        self.counts.faults += 1;
+        self.counts.reach_if("a crash kills runs", !runs.is_empty());
+        self.recorder.write(self.now, Fact::Fault(fault));
+    }
+
+    fn resume(&mut self, at: HostAt) {
+        let host = &mut self.hosts[at];
+        let Some(Pause { since, runs_too }) = host.pause.take() else { return };
+        let stood = self.now - since;
+        let deferred = std::mem::take(&mut host.deferred);
+        for happens in deferred {
+            let is_run = matches!(happens, Happens::Host(_, _, Within::RunEnds(..)));
+            let later = if is_run && runs_too { self.faults.below(stood.min(500) + 1) } else { 0 };
+            self.queue.push(self.now + later, happens);
+        }
+    }
+
+    /// Nothing goes wrong from here on: everyone goes on, and what was switched off is on.
+    fn heal(&mut self) {
+        self.is_healed = true;
+        for at in 0..self.hosts.len() {
+            self.resume(at);
+            let link = &mut self.hosts[at].link;
+            (link.cut_until, link.slow_until) = (self.now, self.now);
+            if !self.hosts[at].is_up() {
+                let later = self.faults.below(3_000);
+                self.queue.push(self.now + later, Happens::Start(at));
+            }
+            self.end_runs_soon(at);
+        }
+        self.switch_everything_on();
+        self.recorder.write(self.now, Fact::Healed);
+    }
+}
+
+/// What is left of a world.
+#[derive(Debug)]
+pub struct Ended {
+    /// The trace.
+    pub trace: Vec<Line>,
+    /// What happened how often.
+    pub counts: Counts,
+    /// What nodes reported, if that was asked for.
+    pub said: Vec<Said>,
+}
+
+fn instance(host: u32, start: u64) -> InstanceId {
+    let text = format!("10.0.0.{host}@-@{}-{start:04x}", 1_000 + start);
+    InstanceId::new(&text).expect("an address and a suffix")
+}
+
+/// A definition in the trace's form.
+fn defined(config: &Arc<JobConfig>) -> Job {
+    let when = match &config.schedule {
+        Schedule::Every(every) => {
+            When::Every { period: every.period_ms, anchor: every.anchor.as_millis() }
+        }
+        Schedule::Cron(cron) => When::Cron {
+            expression: cron.expression().to_owned(),
+            zone: cron.zone().name().to_owned(),
+        },
+        Schedule::Once(_) | Schedule::OnTrigger => When::OnTrigger,
+    };
+    Job {
+        job: config.name.to_string(),
+        when,
+        schedule: config.schedule_fingerprint(),
+        shards: config.shards,
+        failover: config.failover,
+        retries: config.retry.times,
+    }
+}
