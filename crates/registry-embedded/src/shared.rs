@@ -29,8 +29,7 @@ pub(crate) struct Shared {
     phase: Mutex<Phase>,
     /// Wakes the thread that watches over the writing one, when that has ended.
     ended: Condvar,
-    /// Taken when the registry is closed, which ends the inbox.
-    sender: Mutex<Option<Sender>>,
+    sender: Sender,
     /// Why the session is not proven at the moment, as last told.
     suspended: Mutex<Option<String>>,
     closed: watch::Sender<bool>,
@@ -59,7 +58,7 @@ impl Shared {
             waker: Waker::new()?,
             phase: Mutex::new(Phase::Idle),
             ended: Condvar::new(),
-            sender: Mutex::new(Some(sender)),
+            sender,
             suspended: Mutex::default(),
             closed: watch::Sender::new(false),
             session_lock: Mutex::default(),
@@ -79,13 +78,7 @@ impl Shared {
         if let Event::Session(SessionState::Live { .. }) = &event {
             *lock(&self.suspended) = None;
         }
-        self.hand_out(event);
-    }
-
-    fn hand_out(&self, event: Event) {
-        if let Some(sender) = &*lock(&self.sender) {
-            sender.push(event);
-        }
+        self.sender.push(event);
     }
 
     pub(crate) fn answer(&self, ticket: Ticket, answer: Answer) {
@@ -99,13 +92,19 @@ impl Shared {
             return self.answer(ticket, Answer::Failed(failure));
         }
         // What a node submits is meant for the session it last read to be alive.
-        let heard = lock(&self.sender).as_ref().and_then(Sender::heard);
+        let heard = self.sender.heard();
         let most = self.limits.max_in_flight;
-        match self.queue().push(ticket, request, heard.map(|session| session.0), most) {
-            Ok(true) => self.waker.wake(),
-            Ok(false) => {}
-            Err(why) => self.answer(ticket, Answer::Failed(Failure::NotSent(why))),
-        }
+        let mut queue = self.queue();
+        let failure = match heard {
+            Some(session) if queue.closing().is_some() => Failure::SessionEnded(session),
+            _ => match queue.push(ticket, request, heard.map(|session| session.0), most) {
+                Ok(true) => return self.waker.wake(),
+                Ok(false) => return,
+                Err(why) => Failure::NotSent(why),
+            },
+        };
+        drop(queue);
+        self.answer(ticket, Answer::Failed(failure));
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -129,7 +128,7 @@ impl Shared {
         }
         tracing::warn!(dir = %self.place.dir().display(), "the registry is away: {why}");
         *told = Some(why.to_owned());
-        self.hand_out(Event::Session(SessionState::Suspended { why: why.to_owned() }));
+        self.sender.push(Event::Session(SessionState::Suspended { why: why.to_owned() }));
     }
 
     /// Whether the last thing told was that the session is not proven.
@@ -161,10 +160,9 @@ impl Shared {
         *lock(&self.session_lock) = session_lock;
     }
 
-    /// The session is over: the inbox ends.
+    /// The session is over. The inbox ends when the node lets go of its end too.
     pub(crate) fn finish(&self) {
         self.keep(None);
-        lock(&self.sender).take();
         self.closed.send_replace(true);
         self.ended.notify_all();
     }

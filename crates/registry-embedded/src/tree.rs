@@ -2,12 +2,12 @@
 //! writes each changed entry once. So a refused commit needs no savepoint, and commits that meet in
 //! one transaction share their reads and writes.
 
-use crate::changes::{Changes, What, split};
+use crate::changes::{Changes, What};
 use crate::store::{Store, Stored};
 use bytes::Bytes;
 use flockwork_registry::limits::SEQUENCE_DIGITS;
 use flockwork_registry::{Entry, Index, Key, Lifetime, Op, Refusal, SessionId, Stamp, Why};
-use std::collections::BTreeMap;
+use std::collections::btree_map::{self, BTreeMap};
 use std::ops::Bound;
 
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Tree {
         store: &mut Store<'_>,
         key: &Key,
     ) -> rusqlite::Result<Option<Entry>> {
-        let row = &self.slot(store, key.as_str())?.now;
+        let row = &self.slot(store, key)?.now;
         Ok(row.as_ref().map(|row| Entry {
             value: row.value.clone(),
             stamp: stamp(row),
@@ -99,7 +99,7 @@ impl Tree {
         store: &mut Store<'_>,
         key: &Key,
     ) -> rusqlite::Result<Option<Vec<String>>> {
-        if self.slot(store, key.as_str())?.now.is_none() {
+        if self.slot(store, key)?.now.is_none() {
             return Ok(None);
         }
         self.flush(store)?;
@@ -135,7 +135,7 @@ impl Tree {
     ) -> Result<(), Stop> {
         match op {
             Op::Check(key, expected) => self.expect(store, key, *expected).map(|_| ()),
-            Op::CheckAbsent(key) => match self.slot(store, key.as_str())?.now {
+            Op::CheckAbsent(key) => match self.slot(store, key)?.now {
                 None => Ok(()),
                 Some(_) => Err(Why::Exists.into()),
             },
@@ -176,7 +176,7 @@ impl Tree {
         key: &Key,
         expected: Option<Stamp>,
     ) -> Result<Stored, Stop> {
-        let row = self.slot(store, key.as_str())?.now.as_ref().ok_or(Why::Absent)?;
+        let row = self.slot(store, key)?.now.as_ref().ok_or(Why::Absent)?;
         match expected {
             Some(expected) if expected != stamp(row) => Err(Why::Changed.into()),
             _ => Ok(row.clone()),
@@ -185,16 +185,13 @@ impl Tree {
 
     /// The free key at which an entry may be made.
     fn place_for(&mut self, store: &mut Store<'_>, key: &Key, sequence: bool) -> Result<Key, Stop> {
-        let above = match split(key.as_str()) {
-            ("", _) => return Err(Why::Exists.into()),
-            (above, _) => above,
-        };
-        let Some(parent) = &self.slot(store, above)?.now else { return Err(Why::NoParent.into()) };
+        let above = key.parent().ok_or(Why::Exists)?;
+        let Some(parent) = &self.slot(store, &above)?.now else { return Err(Why::NoParent.into()) };
         if parent.session.is_some() {
             return Err(Why::SessionParent.into());
         }
         if !sequence {
-            return match self.slot(store, key.as_str())?.now {
+            return match self.slot(store, key)?.now {
                 None => Ok(key.clone()),
                 Some(_) => Err(Why::Exists.into()),
             };
@@ -205,8 +202,7 @@ impl Tree {
             let name = format!("{key}{:0width$}", parent.made, width = SEQUENCE_DIGITS);
             let numbered = Key::new(&name).expect("the limits left room for the digits of a key");
             parent.made += 1;
-            if self.slot(store, numbered.as_str())?.now.is_none() {
-                let above = numbered.parent().expect("only the root has no parent");
+            if self.slot(store, &numbered)?.now.is_none() {
                 self.replace(store, &above, Some(parent))?;
                 return Ok(numbered);
             }
@@ -231,13 +227,14 @@ impl Tree {
         Ok(found)
     }
 
-    fn slot(&mut self, store: &mut Store<'_>, key: &str) -> rusqlite::Result<&mut Slot> {
-        if !self.slots.contains_key(key) {
-            let now = store.get(key)?;
-            let known = Key::new(key).expect("a key's parent is a key");
-            self.slots.insert(known, Slot { stored: now.is_some(), now, changed: false });
+    fn slot(&mut self, store: &mut Store<'_>, key: &Key) -> rusqlite::Result<&mut Slot> {
+        match self.slots.entry(key.clone()) {
+            btree_map::Entry::Occupied(known) => Ok(known.into_mut()),
+            btree_map::Entry::Vacant(unknown) => {
+                let now = store.get(key.as_str())?;
+                Ok(unknown.insert(Slot { stored: now.is_some(), now, changed: false }))
+            }
         }
-        Ok(self.slots.get_mut(key).expect("it was put there if it was not"))
     }
 
     fn replace(
@@ -246,7 +243,7 @@ impl Tree {
         key: &Key,
         now: Option<Stored>,
     ) -> Result<(), Stop> {
-        let slot = self.slot(store, key.as_str())?;
+        let slot = self.slot(store, key)?;
         let before = std::mem::replace(&mut slot.now, now);
         slot.changed = true;
         self.undo.push((key.clone(), before));

@@ -72,8 +72,9 @@ async fn after_closing_nothing_is_taken_and_the_files_are_gone() {
     registry.close().await;
     let left = std::fs::read_dir(dir.path().join("sessions")).unwrap().count();
     assert_eq!(left, 0);
-    while inbox.recv().await.is_some() {}
     registry.close().await;
+    drop(registry);
+    while inbox.recv().await.is_some() {}
 }
 
 #[tokio::test]

@@ -1,0 +1,264 @@
+//! How fast the registry is on this disk, with two processes, beside a bare SQLite loop:
+//! `cargo run --release -p flockwork-registry-embedded --example speed [DIR]`.
+//!
+//! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
+
+use flockwork_registry::client::Client;
+use flockwork_registry::{Answer, Event, Key, Op, Request, Scope, Ticket};
+use flockwork_registry_embedded::{Embedded, Options};
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+type Done<T = ()> = Result<T, Box<dyn Error>>;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Shards of the burst, in commits of a hundred, by two processes.
+const CLAIMS: usize = 5_000;
+const SHARDS_A_COMMIT: usize = 100;
+
+fn main() -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [dir, "load", name] => runtime.block_on(load(Path::new(dir), name)),
+        [dir, "claim", first] => runtime.block_on(claim(Path::new(dir), first.parse()?)),
+        [dir, "stamp"] => runtime.block_on(stamp(Path::new(dir))),
+        [dir] => runtime.block_on(measure(Path::new(dir))),
+        _ => runtime.block_on(measure(&std::env::temp_dir())),
+    }
+}
+
+fn figure(name: &str, value: f64, unit: &str, goal: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "figure {name} {value:.1} {unit} goal {goal}")
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("keys of this program read /part/part")
+}
+
+async fn join(dir: &Path) -> Done<Client> {
+    let (registry, inbox) = Embedded::open(dir, &Options::default())?;
+    let mut client = Client::new(registry, inbox, PATIENCE);
+    client.session().await?;
+    Ok(client)
+}
+
+async fn measure(parent: &Path) -> Done {
+    let dir = parent.join(format!("flockwork-speed-{}", std::process::id()));
+    let mut client = join(&dir).await?;
+    let measured = measure_in(&dir, &mut client).await;
+    client.close().await;
+    std::fs::remove_dir_all(&dir)?;
+    measured
+}
+
+async fn measure_in(dir: &Path, client: &mut Client) -> Done {
+    for above in ["/load", "/job", "/fire"] {
+        client.commit(vec![Op::create(key(above), "")]).await?;
+    }
+    let bare = bare_loop(dir)?;
+    figure("embedded.bare-sqlite", bare, "commits/s", ">= 0")?;
+    let loads = [Peer::start(dir, &["load", "a"])?, Peer::start(dir, &["load", "b"])?];
+    let mut rate = 0.0;
+    for mut load in loads {
+        rate += load.line()?.parse::<f64>()?;
+    }
+    let goal = format!(">= {:.0}", (bare * 0.8).min(3_000.0));
+    figure("embedded.commits.two-processes", rate, "commits/s", &goal)?;
+    let told = latencies(dir, client).await?;
+    figure("embedded.watch.p50", percentile(&told, 50), "ms", "<= 10")?;
+    figure("embedded.watch.p99", percentile(&told, 99), "ms", "<= 10")?;
+    burst(dir, client).await
+}
+
+/// What SQLite does with an entry and a row of a log, synced, without any of ours.
+fn bare_loop(dir: &Path) -> Done<f64> {
+    let path = dir.join("bare.db");
+    let bare = rusqlite::Connection::open(&path)?;
+    bare.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         CREATE TABLE e (k TEXT PRIMARY KEY, v BLOB) WITHOUT ROWID;
+         CREATE TABLE l (n INTEGER PRIMARY KEY, k TEXT);",
+    )?;
+    let began = Instant::now();
+    let mut done = 0_u32;
+    while began.elapsed() < Duration::from_secs(2) {
+        bare.execute_batch("BEGIN IMMEDIATE")?;
+        bare.execute("INSERT INTO e VALUES (?1, ?2)", (format!("/k/{done}"), "x".repeat(100)))?;
+        bare.execute("INSERT INTO l (k) VALUES (?1)", [format!("/k/{done}")])?;
+        bare.execute_batch("COMMIT")?;
+        done += 1;
+    }
+    Ok(f64::from(done) / began.elapsed().as_secs_f64())
+}
+
+/// Commits one claim each, 32 under way, for three seconds.
+async fn load(dir: &Path, name: &str) -> Done {
+    let mut client = join(dir).await?;
+    let mut sent = 0_u64;
+    let mut send = |client: &mut Client| {
+        sent += 1;
+        let made = key(&format!("/load/{name}-{sent}"));
+        client.send(Request::Commit(vec![Op::create(made, "x".repeat(100))]))
+    };
+    let mut under_way: std::collections::VecDeque<Ticket> =
+        (0..32).map(|_| send(&mut client)).collect();
+    let began = Instant::now();
+    let mut done = 0_u32;
+    while let Some(first) = under_way.pop_front() {
+        match client.answer(first).await {
+            Answer::Committed(_) => done += 1,
+            other => return Err(format!("{other:?}").into()),
+        }
+        if began.elapsed() < Duration::from_secs(3) {
+            under_way.push_back(send(&mut client));
+        }
+    }
+    writeln!(io::stdout(), "{}", f64::from(done) / began.elapsed().as_secs_f64())?;
+    client.close().await;
+    Ok(())
+}
+
+/// Every 10 ms sets an entry to the time just before the commit was sent.
+async fn stamp(dir: &Path) -> Done {
+    let mut client = join(dir).await?;
+    for _ in 0..500 {
+        client.commit(vec![Op::Set(key("/job"), now().to_string().into(), None)]).await?;
+        // The moment its answer came: the other process shall know by then, or soon.
+        tokio::time::sleep(Duration::from_millis(7)).await;
+    }
+    client.close().await;
+    Ok(())
+}
+
+/// Microseconds of a clock all processes share.
+fn now() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// From before the other process sends the commit until this one is told, in milliseconds.
+async fn latencies(dir: &Path, client: &mut Client) -> Done<Vec<f64>> {
+    client.watch(&key("/job"), Scope::Value).await?;
+    client.kept();
+    let mut peer = Peer::start(dir, &["stamp"])?;
+    let mut told = Vec::new();
+    while told.len() < 490 {
+        match client.next_event().await {
+            Some(Event::Changed(..)) => {}
+            Some(_) => continue,
+            None => return Err("no change was told".into()),
+        }
+        let at = now();
+        let entry = client.get(&key("/job")).await?.ok_or("/job is gone")?;
+        let sent: u64 = String::from_utf8(entry.value.to_vec())?.parse()?;
+        #[expect(clippy::cast_precision_loss, reason = "some milliseconds")]
+        told.push(at.saturating_sub(sent) as f64 / 1_000.0);
+    }
+    peer.child.wait()?;
+    client.unwatch(&key("/job"), Scope::Value).await?;
+    Ok(told)
+}
+
+fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+/// Two processes claim all shards of 5,000 jobs at the same moment, each half.
+async fn burst(dir: &Path, client: &mut Client) -> Done {
+    let jobs: Vec<usize> = (0..CLAIMS).collect();
+    for some in jobs.chunks(300) {
+        let ops = some
+            .iter()
+            .flat_map(|job| [key(&format!("/job/j{job}")), key(&format!("/fire/j{job}"))]);
+        client.commit(ops.map(|key| Op::create(key, "")).collect()).await?;
+    }
+    let mut peers = [
+        Peer::start(dir, &["claim", "0"])?,
+        Peer::start(dir, &["claim", &(CLAIMS / 2).to_string()])?,
+    ];
+    for peer in &mut peers {
+        peer.line()?;
+    }
+    for peer in &mut peers {
+        peer.child.stdin.take().map_or(Ok(()), |mut go| go.write_all(b"go\n"))?;
+    }
+    let mut slowest = 0.0_f64;
+    for peer in &mut peers {
+        slowest = slowest.max(peer.line()?.parse()?);
+    }
+    figure("embedded.burst.5000-claims", slowest, "ms", "<= 100")?;
+    Ok(())
+}
+
+/// Claims its half when told to: for each shard a check, the fire's record and the running mark.
+async fn claim(dir: &Path, first: usize) -> Done {
+    let mut client = join(dir).await?;
+    let mut checked = Vec::new();
+    for job in first..first + CLAIMS / 2 {
+        let entry = client.get(&key(&format!("/job/j{job}"))).await?.ok_or("a job is gone")?;
+        checked.push((job, entry.stamp));
+    }
+    writeln!(io::stdout(), "ready")?;
+    io::stdin().lines().next();
+    let began = Instant::now();
+    let sent: Vec<Ticket> = checked
+        .chunks(SHARDS_A_COMMIT)
+        .map(|some| {
+            let ops = some.iter().flat_map(|(job, stamp)| {
+                [
+                    Op::Check(key(&format!("/job/j{job}")), Some(*stamp)),
+                    Op::create(key(&format!("/fire/j{job}/2026-11-22T02:00:00Z")), "x".repeat(60)),
+                    Op::create_for_session(key(&format!("/job/j{job}/running")), "x".repeat(20)),
+                ]
+            });
+            client.send(Request::Commit(ops.collect()))
+        })
+        .collect();
+    for ticket in sent {
+        match client.answer(ticket).await {
+            Answer::Committed(_) => {}
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    writeln!(io::stdout(), "{}", began.elapsed().as_secs_f64() * 1_000.0)?;
+    io::stdin().lines().next();
+    client.close().await;
+    Ok(())
+}
+
+/// This program again, as another process.
+struct Peer {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    fn start(dir: &Path, arguments: &[&str]) -> Done<Self> {
+        let program: PathBuf = std::env::current_exe()?;
+        let mut command = Command::new(program);
+        command.arg(dir).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let output = child.stdout.take().ok_or("its output is piped")?;
+        Ok(Self { child, output: BufReader::new(output) })
+    }
+
+    fn line(&mut self) -> Done<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
