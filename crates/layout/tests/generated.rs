@@ -1,5 +1,7 @@
 //! What is generated from tables is committed as it is generated. `FLOCKWORK_BLESS=1` writes it anew.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use flockwork_layout::settings::{reference_markdown, schema::job_file_schema};
 use std::path::Path;
 

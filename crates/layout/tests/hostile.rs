@@ -1,5 +1,7 @@
 //! Whatever the bytes are, reading them ends with a job or with a reason, never with a panic.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use flockwork_core::id::JobName;
 use flockwork_core::time::Timestamp;
 use flockwork_layout::{document, file};
@@ -70,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn yaml_like_texts_are_read(text in "(jobs|node|jobName|props|a|\\$\\{A\\}|[-:?&*!|>%@`'\"{}\\[\\], \n#~<0-9x.=])*{0,60}") {
+    fn yaml_like_texts_are_read(text in "(jobs|node|jobName|props|a|\\$\\{A\\}|[-:?&*!|>%@`'\"{}\\[\\], \n#~<0-9x.=]){0,60}") {
         read_both(text.as_bytes())?;
     }
 

@@ -37,15 +37,11 @@ fn magnitude(digits: &str) -> Option<i64> {
     if let Some(hexadecimal) = digits.strip_prefix("0x") {
         return unsigned(hexadecimal, 16);
     }
-    if digits.contains(':') {
-        return digits
-            .split(':')
-            .try_fold(0_i64, |sum, part| sum.checked_mul(60)?.checked_add(unsigned(part, 10)?));
+    if let Some(octal) = digits.strip_prefix('0') {
+        return unsigned(octal, 8);
     }
-    match digits.strip_prefix('0') {
-        Some(octal) => unsigned(octal, 8),
-        None => unsigned(digits, 10),
-    }
+    let sixtieths = |sum: i64, part| sum.checked_mul(60)?.checked_add(unsigned(part, 10)?);
+    digits.split(':').try_fold(0, sixtieths)
 }
 
 fn unsigned(digits: &str, radix: u32) -> Option<i64> {
@@ -64,11 +60,23 @@ pub(super) fn property(scalar: &Scalar) -> String {
     if let Some(truth) = truth(text).filter(|_| is_truth_spelling(text)) {
         return truth.to_string();
     }
-    let starts_as_number =
-        text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit());
-    match int(text).filter(|_| starts_as_number) {
+    match int(text).filter(|_| is_number_spelling(text)) {
         Some(number) => number.to_string(),
         None => text.to_owned(),
+    }
+}
+
+/// The spellings that the library takes for a whole number where any type may stand.
+fn is_number_spelling(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let inner = |c: char| c.is_ascii_hexdigit() || matches!(c, '_' | 'x' | 'b');
+    match digits.split_once(':') {
+        None => digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(inner),
+        Some((first, rest)) => {
+            let sixtieth =
+                |part: &str| matches!(part.len(), 1 | 2) && part < "6" || part.len() == 1;
+            first.starts_with(|c: char| matches!(c, '1'..='9')) && rest.split(':').all(sixtieth)
+        }
     }
 }
 
@@ -100,6 +108,7 @@ mod tests {
             ("1.5", None),
             ("--1", None),
             ("08", None),
+            ("08:30", None),
             ("", None),
             ("NaN", None),
         ] {
@@ -113,6 +122,11 @@ mod tests {
         for (text, expected) in [
             ("010", "8"),
             ("12:30:45", "45045"),
+            ("08:30", "08:30"),
+            ("1:75", "1:75"),
+            ("08", "08"),
+            ("1_000", "1000"),
+            ("_1", "_1"),
             ("yes", "true"),
             ("Off", "false"),
             ("yEs", "yEs"),
