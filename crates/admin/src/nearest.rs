@@ -3,10 +3,10 @@
 /// How many names are offered.
 const OFFERED: usize = 3;
 
-/// The names that differ from `name` in at most a third of its letters, nearest first.
+/// The names that differ from `name` in at most a third of its letters, rounded up, nearest first.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let letters: Vec<char> = name.chars().flat_map(char::to_lowercase).collect();
-    let most = (letters.len() / 3).max(1);
+    let most = letters.len().div_ceil(3);
     let mut near: Vec<(usize, &str)> = known
         .into_iter()
         .filter_map(|candidate| {
@@ -45,6 +45,7 @@ mod tests {
         assert_eq!(nearest("setle-daily", known), ["settle-daily", "settle-dayly2"]);
         assert_eq!(nearest("settle", known).len(), 3);
         assert_eq!(nearest("REPORT", known), ["report"]);
+        assert_eq!(nearest("reprot", known), ["report"]);
         assert!(nearest("zzz", known).is_empty());
         assert!(nearest("", known).is_empty());
     }

@@ -110,7 +110,7 @@ impl Operator {
         Ok(Some(JobRow {
             name: name.clone(),
             health: health(config.is_some(), &people, &owners),
-            schedule: config.as_ref().map(|config| config.schedule.to_string()),
+            schedule: config.as_ref().map(|config| config.schedule.clone()),
             description: config.as_ref().map(|c| c.description.clone()).unwrap_or_default(),
             shards: config.as_ref().map(|config| config.shards),
             instances: people.instances.len(),

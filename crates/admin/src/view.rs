@@ -4,6 +4,7 @@
 use flockwork_core::account::{Claim, Counts, Last, Note};
 use flockwork_core::config::Checked;
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
+use flockwork_core::schedule::Schedule;
 use flockwork_core::time::Timestamp;
 
 /// How a job is, as ElasticJob's statistics call it.
@@ -80,8 +81,8 @@ pub struct JobRow {
     pub name: JobName,
     /// How it is.
     pub health: Health,
-    /// Its schedule as text; none if the definition cannot be read.
-    pub schedule: Option<String>,
+    /// Its schedule; none if the definition cannot be read.
+    pub schedule: Option<Schedule>,
     /// For people.
     pub description: String,
     /// How many shards it has; none if the definition cannot be read.

@@ -40,10 +40,23 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// Print the next due instants of Quartz cron expressions, one RFC 3339 instant a line
     Next(NextArgs),
-    /// Print the reference of all settings: keys, environment variables, flags, defaults
-    Settings,
+    /// Show the settings in force and where each came from
+    Settings(SettingsArgs),
     /// Print the JSON Schema of job files
     Schema,
+}
+
+impl Command {
+    /// Whether a program reads the answer, and so the complaint as well.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        let output = match self {
+            Self::Ps(args) => args.output.output,
+            Self::Describe(args) => args.output.output,
+            Self::Settings(args) => args.output.output,
+            _ => Format::Text,
+        };
+        output == Format::Json
+    }
 }
 
 /// How lists are printed.
@@ -141,10 +154,10 @@ pub(crate) struct NodeFlags {
     log_format: Option<String>,
 }
 
-impl RunArgs {
-    /// What a flag says, by its name in the table of settings.
-    pub(crate) fn flag(&self, name: &str) -> Option<String> {
-        let node = &self.node;
+impl NodeFlags {
+    /// What a flag says, by its name in the table of settings; `place` knows the others.
+    pub(crate) fn flag(&self, place: &Place, name: &str) -> Option<String> {
+        let node = self;
         let said = match name {
             "listen" => &node.listen,
             "name" => &node.name,
@@ -157,7 +170,7 @@ impl RunArgs {
             "time-zone" => &node.time_zone,
             "log" => &node.log,
             "log-format" => &node.log_format,
-            _ => return self.place.flag(name),
+            _ => return place.flag(name),
         };
         said.clone()
     }
@@ -219,6 +232,22 @@ pub(crate) struct RemoveArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// Job files whose node part counts
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print the reference of all settings and job fields instead
+    #[arg(long)]
+    pub(crate) reference: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ValidateArgs {
     /// Job files (YAML)
     #[arg(required = true, value_name = "FILE")]
@@ -230,10 +259,10 @@ pub(crate) struct ValidateArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NextArgs {
-    /// Quartz cron expressions, quoted; - reads them from standard input, one a line, and answers
+    /// A Quartz cron expression, quoted; - reads them from standard input, one a line, and answers
     /// each with a block that an empty line ends
-    #[arg(required = true, value_name = "EXPR", allow_hyphen_values = true)]
-    pub(crate) expressions: Vec<String>,
+    #[arg(value_name = "EXPR")]
+    pub(crate) expression: String,
     /// The zone that the expression means, an IANA name
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(crate) tz: String,
@@ -266,7 +295,7 @@ mod tests {
             let Command::Run(args) = Cli::try_parse_from(line).expect(flag).command else {
                 panic!("{flag}")
             };
-            assert_eq!(args.flag(flag).as_deref(), Some("a value"), "{flag}");
+            assert_eq!(args.node.flag(&args.place, flag).as_deref(), Some("a value"), "{flag}");
         }
     }
 }

@@ -3,4 +3,5 @@
 pub(crate) mod jobs;
 pub(crate) mod next;
 pub(crate) mod run;
+pub(crate) mod settings;
 pub(crate) mod validate;

@@ -23,7 +23,10 @@ fn main() -> ExitCode {
     // A process that was started to watch over a script does that, and nothing below.
     flockwork_worker::runner::run_if_asked();
     match read_arguments(std::env::args_os().collect()) {
-        Ok(cli) => answer(run(cli.command)),
+        Ok(cli) => {
+            let is_for_programs = cli.command.is_for_programs();
+            answer(run(cli.command), is_for_programs)
+        }
         Err(Parsed::Help(text)) => {
             let _ = output::write(&text);
             ExitCode::SUCCESS
@@ -66,11 +69,11 @@ fn usage(text: &str) -> String {
     }
 }
 
-fn answer(done: Result<(), Fault>) -> ExitCode {
+fn answer(done: Result<(), Fault>, is_for_programs: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            output::complain(&fault.text());
+            output::complain(&if is_for_programs { fault.json() } else { fault.text() });
             ExitCode::from(fault.exit as u8)
         }
     }
@@ -87,12 +90,10 @@ fn run(command: Command) -> Result<(), Fault> {
         Command::Remove(args) => commands::jobs::remove(&args),
         Command::Validate(args) => commands::validate::run(&args),
         Command::Next(args) => commands::next::run(&args),
-        Command::Settings => print(&flockwork_layout::settings::reference_markdown()),
-        Command::Schema => print(&flockwork_layout::settings::schema::job_file_schema()),
+        Command::Settings(args) => commands::settings::run(&args),
+        Command::Schema => {
+            let _ = output::write(&flockwork_layout::settings::schema::job_file_schema());
+            Ok(())
+        }
     }
-}
-
-fn print(text: &str) -> Result<(), Fault> {
-    let _ = output::write(text);
-    Ok(())
 }

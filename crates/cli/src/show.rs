@@ -5,9 +5,25 @@ use crate::live::duration;
 use crate::output::{escaped, table};
 use flockwork_admin::{JobDetail, JobRow, ShardRow};
 use flockwork_core::account::{Claim, ClaimState, Last};
+use flockwork_core::config::duration as period;
+use flockwork_core::schedule::{Once, Schedule};
 use flockwork_core::time::Timestamp;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A schedule as people write it.
+pub(crate) fn schedule(schedule: &Schedule) -> String {
+    match schedule {
+        Schedule::Cron(cron) => format!("{} ({})", cron.expression(), cron.zone()),
+        Schedule::Every(every) => {
+            format!("every {}", period::format(Duration::from_millis(every.period_ms)))
+        }
+        Schedule::Once(Once::Now) => "once, as soon as it exists".to_owned(),
+        Schedule::Once(Once::At(instant)) => format!("once, at {instant}"),
+        Schedule::OnTrigger => "when triggered".to_owned(),
+    }
+}
 
 /// One job of a list.
 pub(crate) fn cells(row: &JobRow, now: Timestamp) -> Vec<String> {
@@ -16,7 +32,7 @@ pub(crate) fn cells(row: &JobRow, now: Timestamp) -> Vec<String> {
     vec![
         row.name.to_string(),
         row.health.code().to_owned(),
-        escaped(row.schedule.as_deref().unwrap_or("?")),
+        row.schedule.as_ref().map_or("?".to_owned(), |when| escaped(&schedule(when))),
         count(row.shards),
         row.instances.to_string(),
         next.unwrap_or_else(|| "-".to_owned()),
@@ -31,7 +47,7 @@ pub(crate) fn json_list(rows: &[JobRow]) -> String {
             json!({
                 "name": row.name.as_str(),
                 "status": row.health.code(),
-                "schedule": row.schedule,
+                "schedule": row.schedule.as_ref().map(schedule),
                 "description": row.description,
                 "shards": row.shards,
                 "instances": row.instances,
@@ -54,7 +70,7 @@ pub(crate) fn json_detail(job: &JobDetail) -> String {
     let value = json!({
         "name": job.name.as_str(),
         "status": job.health.code(),
-        "schedule": config.map(|config| config.schedule.to_string()),
+        "schedule": config.map(|config| schedule(&config.schedule)),
         "description": config.map(|config| config.description.as_str()),
         "problems": job.definition.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "next": text(&job.next),
@@ -123,7 +139,7 @@ pub(crate) fn detail(job: &JobDetail, now: Timestamp, is_raw: bool) -> String {
         let _ = writeln!(text, "{name:<12}{}", escaped(value));
     };
     if let Some(config) = &job.definition.config {
-        line("schedule", &config.schedule.to_string());
+        line("schedule", &schedule(&config.schedule));
         if !config.description.is_empty() {
             line("description", &config.description);
         }

@@ -33,15 +33,12 @@ struct Answer {
 
 pub(crate) fn run(args: &NextArgs) -> Result<(), Fault> {
     let question = question(args)?;
-    match args.expressions.as_slice() {
-        [one] if one == "-" => from_stdin(&question),
-        [one] => {
-            let answer = ask(&question, one);
-            let _ = output::write(&answer.instants);
-            refuse(answer.faults)
-        }
-        many => blocks(&question, many.iter().map(|text| Ok(text.clone()))),
+    if args.expression == "-" {
+        return from_stdin(&question);
     }
+    let answer = ask(&question, &args.expression);
+    let _ = output::write(&answer.instants);
+    refuse(answer.faults)
 }
 
 fn question(args: &NextArgs) -> Result<Question, Fault> {

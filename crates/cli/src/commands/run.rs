@@ -6,7 +6,7 @@ use crate::files::{self, Loaded};
 use crate::output::{self, Colour, escaped};
 use crate::page::{self, About};
 use crate::place::{self, Address, Found};
-use crate::{args, clock, live, logs};
+use crate::{args, clock, live, logs, show};
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::Work;
 use flockwork_core::id::InstanceId;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Fault> {
 }
 
 fn plan(args: &RunArgs) -> Result<Plan, Fault> {
-    let flag = |name: &str| args.flag(name);
+    let flag = |name: &str| args.node.flag(&args.place, name);
     let now = clock::now();
     let zone = flag("time-zone").or_else(|| place::environment("FLOCKWORK_TIME_ZONE"));
     let mut loaded = files::load(&args.files, zone.as_deref(), now)?;
@@ -189,7 +189,8 @@ fn banner(plan: &Plan, listener: &TcpListener) -> String {
         let _ = writeln!(text, "status     http://{address}/");
     }
     for job in &plan.loaded.jobs {
-        let _ = writeln!(text, "job        {}: {} shards, {}", job.name, job.shards, job.schedule);
+        let schedule = show::schedule(&job.schedule);
+        let _ = writeln!(text, "job        {}: {} shards, {schedule}", job.name, job.shards);
     }
     if plan.loaded.jobs.is_empty() {
         text.push_str("job        none in these files\n");

@@ -2,14 +2,20 @@
 
 use crate::args::ValidateArgs;
 use crate::fault::Fault;
-use crate::{clock, files, output};
+use crate::{clock, files, output, show};
 use std::fmt::Write as _;
 
 pub(crate) fn run(args: &ValidateArgs) -> Result<(), Fault> {
     let loaded = files::load(&args.files, args.time_zone.as_deref(), clock::now())?;
     let mut text = String::new();
     for job in &loaded.jobs {
-        let _ = writeln!(text, "{}: {} shards, {}", job.name, job.shards, job.schedule);
+        let _ = writeln!(
+            text,
+            "{}: {} shards, {}",
+            job.name,
+            job.shards,
+            show::schedule(&job.schedule)
+        );
     }
     let _ = writeln!(text, "{} jobs, nothing wrong", loaded.jobs.len());
     let _ = output::write(&text);

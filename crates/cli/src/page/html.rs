@@ -126,7 +126,7 @@ fn due(next: Option<Timestamp>, now: Timestamp) -> Markup {
 
 /// `2026-11-22 12:03:07` in UTC, which the page's foot says.
 fn instant(instant: Timestamp) -> String {
-    let text = instant.to_string();
+    let text = Timestamp::from_millis(instant.as_millis().div_euclid(1_000) * 1_000).to_string();
     text.replacen('T', " ", 1).trim_end_matches('Z').to_owned()
 }
 
@@ -334,7 +334,7 @@ fn page(about: &About, me: &InstanceId, view: View, title: &str, body: &Markup) 
                 header.top {
                     a.brand href="/" { img src="/icon.svg" alt=""; "flockwork" }
                     span.where { (escaped(&about.registry)) " / " (escaped(&about.namespace)) }
-                    span.asof { "as of " (instant(Timestamp::from_millis(now.as_millis() / 1000 * 1000))) " · "
+                    span.asof { "as of " (instant(now)) " · "
                         a href=(view.toggled()) { @if view.refresh { "stop refreshing" } @else { "refresh every 5 s" } } }
                 }
                 main { (body) }
