@@ -131,8 +131,8 @@ fn contents(document: &Document, mut root: Node, reading: Reading<'_>, file: &mu
     let replaced = substitute::substitute(&mut root, reading.environment, &mut file.problems);
     native(document, &root, reading, file);
     for problem in &mut file.problems {
-        if let Some(written) = problem.position.and_then(|position| replaced.get(&position)) {
-            problem.value = problem.value.is_some().then(|| shown(written).into());
+        if let Some(replaced) = problem.position.and_then(|position| replaced.get(&position)) {
+            replaced.hide(problem);
         }
     }
 }

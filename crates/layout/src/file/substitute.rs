@@ -1,7 +1,7 @@
 //! Puts environment variables in their places.
 
 use crate::yaml::{Content, Node, Scalar};
-use flockwork_core::config::{Code, Position, Problem};
+use flockwork_core::config::{Code, Position, Problem, shown};
 use std::collections::BTreeMap;
 
 /// Replaces `${NAME}` in every value below `root`, ElasticJob's documents aside, and reports what is
@@ -11,16 +11,32 @@ pub(super) fn substitute(
     root: &mut Node,
     environment: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<Position, String> {
+) -> BTreeMap<Position, Replaced> {
     let mut walk = Walk { environment, problems, replaced: BTreeMap::new() };
     walk.node(root, "");
     walk.replaced
 }
 
+/// A value that held variables.
+pub(super) struct Replaced {
+    written: String,
+    by: String,
+}
+
+impl Replaced {
+    /// `problem` with the value as it was written.
+    pub(super) fn hide(&self, problem: &mut Problem) {
+        problem.value = problem.value.is_some().then(|| shown(&self.written).into());
+        if !self.by.is_empty() {
+            problem.message = problem.message.replace(&self.by, &self.written);
+        }
+    }
+}
+
 struct Walk<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     problems: &'a mut Vec<Problem>,
-    replaced: BTreeMap<Position, String>,
+    replaced: BTreeMap<Position, Replaced>,
 }
 
 impl Walk<'_> {
@@ -49,7 +65,8 @@ impl Walk<'_> {
         }
         match expand(&scalar.text, self.environment) {
             Ok(text) => {
-                self.replaced.insert(position, std::mem::replace(&mut scalar.text, text));
+                let written = std::mem::replace(&mut scalar.text, text.clone());
+                self.replaced.insert(position, Replaced { written, by: text });
                 scalar.plain &= !scalar.is_null();
             }
             Err(problem) => self

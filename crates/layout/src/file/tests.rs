@@ -113,9 +113,13 @@ fn variables_are_replaced_and_their_values_not_told() {
     assert_eq!(read_text(&job("parameter: $${SHARDS}")).jobs[0].job_parameter, "${SHARDS}");
     assert_eq!(told(&job("parameter: ${NOBODY}"))[0].0, "ENV_MISSING");
     let secret = Reading { environment: &|_| Some("hunter2".to_owned()), ..reading() };
-    let file = read(job("timeout: ${SECRET}").as_bytes(), secret);
-    assert!(file.is_refused());
-    assert!(!file.report().contains("hunter2"), "{}", file.report());
+    for field in
+        ["timeout", "cron", "time_zone: ${SECRET}\n    cron", "strategy", "overlap", "parameters"]
+    {
+        let file = read(job(&format!("{field}: ${{SECRET}}")).as_bytes(), secret);
+        assert!(file.is_refused());
+        assert!(!file.report().contains("hunter2"), "{}", file.report());
+    }
 }
 
 #[test]
