@@ -5,7 +5,8 @@
 //! * every change of the record demands the commit of the change before it, so a write made under
 //!   an earlier claim is refused, never silently obeyed;
 //! * a held claim is ended or replaced by its holder alone, or by others once the holder's instance
-//!   is no longer registered; a claim is made in the name of the instance that writes it;
+//!   is no longer registered; a claim is made in the name of the instance that writes it, while it
+//!   is registered for the job under the session that writes (else others believe it gone);
 //! * the holder ends a claim only after the code that ran under it has ended, and says of it what
 //!   the code said;
 //! * code starts while its claim stands in the registry, in the process of the claim's instance.
@@ -70,10 +71,17 @@ fn not_the_holders(story: &Story<'_>) -> Breach {
         // What a claim taken back leaves behind is not made by who takes it back.
         let restored = held_claim(&change.base);
         let made = new.filter(|new| old != Some(*new) && restored != Some(*new))?;
-        let is_own = change.writer == Some(&*made.instance);
+        let is_own = change.writer == Some(&*made.instance) && change.writer_is_registered;
         (!is_own).then(|| {
             let writer = change.writer.unwrap_or("an unknown session");
-            (change.line, format!("{writer} made a claim in the name of {}", made.instance))
+            let session = change.change.session;
+            (
+                change.line,
+                format!(
+                    "{writer} claimed as {}, not registered by session {session}",
+                    made.instance
+                ),
+            )
         })
     })
 }

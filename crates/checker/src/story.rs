@@ -2,7 +2,7 @@
 
 use crate::due::Schedules;
 use crate::trace::{About, Claim, Fact, Fault, Job, Line, Plan, Probe, Record, RecordChange};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// All that a trace tells, by shard.
 #[derive(Debug, Default)]
@@ -52,6 +52,8 @@ pub struct Change<'a> {
     pub change: &'a RecordChange,
     /// The instance in whose session it was made, if it serves the job or did.
     pub writer: Option<&'a str>,
+    /// Whether that instance was registered for the job under that very session.
+    pub writer_is_registered: bool,
     /// Whether the instance of the claim that was held before was registered.
     pub holder_lives: bool,
     /// The plan in force.
@@ -146,8 +148,10 @@ impl<'a> Story<'a> {
 #[derive(Debug, Default)]
 struct Held<'a> {
     /// Registered instances by job, with the session they live with.
-    instances: BTreeSet<(&'a str, &'a str)>,
-    /// Which instance a session belongs to.
+    instances: BTreeMap<(&'a str, &'a str), Option<u64>>,
+    /// Which instance runs on a node.
+    nodes: BTreeMap<u32, &'a str>,
+    /// Which instance a session belongs to: who was told of it, or registered under it.
     sessions: BTreeMap<u64, &'a str>,
 }
 
@@ -175,7 +179,7 @@ impl<'a> Stories<'a> {
             Fact::Mark(mark) => {
                 let About::Instance(instance) = &mark.about else { return };
                 if mark.value.is_some() {
-                    held.instances.insert((&mark.job, instance));
+                    held.instances.insert((&mark.job, instance), mark.lives_with);
                     held.sessions.extend(mark.lives_with.map(|session| (session, &**instance)));
                 } else {
                     held.instances.remove(&(&*mark.job, &**instance));
@@ -193,11 +197,14 @@ impl<'a> Stories<'a> {
                 self.dead.insert(instance, at);
             }
             Fact::Over { wall } => self.over = (line.at, *wall),
-            Fact::Node { .. }
-            | Fact::Trust { .. }
-            | Fact::Distrust { .. }
-            | Fact::Fault(_)
-            | Fact::Healed => {}
+            Fact::Node { node, instance } => {
+                held.nodes.insert(*node, instance);
+            }
+            Fact::Trust { node, session, .. } => {
+                let instance = held.nodes.get(node).copied();
+                held.sessions.extend(instance.map(|instance| (*session, instance)));
+            }
+            Fact::Distrust { .. } | Fact::Fault(_) | Fact::Healed => {}
         }
     }
 
@@ -214,12 +221,14 @@ impl<'a> Stories<'a> {
         let writer = held.sessions.get(&change.session).copied();
         let old = change.old.as_ref().and_then(held_claim);
         let holder_lives =
-            old.is_some_and(|claim| held.instances.contains(&(&*change.job, &*claim.instance)));
+            old.is_some_and(|claim| held.instances.contains_key(&(&*change.job, &*claim.instance)));
+        let registered = writer.and_then(|of| held.instances.get(&(&*change.job, of)));
+        let writer_is_registered = registered == Some(&Some(change.session));
         let place = story.changes.len();
         let undone = close(story, line, change, writer);
         let restored = undone.as_ref().and_then(|before| held_claim(before).cloned());
         let base = undone.unwrap_or_else(|| change.old.clone().unwrap_or_default());
-        let entry = Change { line, change, writer, holder_lives, plan, base };
+        let entry = Change { line, change, writer, writer_is_registered, holder_lives, plan, base };
         story.changes.push(entry);
         let made = change.new.as_ref().and_then(held_claim).filter(|new| old != Some(*new));
         if let Some(restored) = made.and(restored.filter(|restored| Some(restored) == made)) {

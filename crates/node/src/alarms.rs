@@ -26,6 +26,8 @@ pub(crate) enum Alarm {
     Reread(JobIx),
     /// All that is believed about a job is read again, from time to time, whatever watches tell.
     Reconcile(JobIx),
+    /// Watches that were not confirmed are set again.
+    Watch,
     /// What was held back may be sent.
     Send,
 }

@@ -330,11 +330,15 @@ impl Node {
     }
 
     fn undo_failed(&mut self, id: RunId, member: Member, failure: &Failure) {
-        let Some(run) = self.runs.get(&id) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
         let (ix, shard) = (run.ix, run.shard);
         match failure {
-            Failure::Unknown(_) => self.look(ix, Facet::Record(shard)),
-            Failure::SessionEnded(_) => {}
+            Failure::Unknown(_) => {
+                run.is_undo_sent = false;
+                self.look(ix, Facet::Record(shard));
+            }
+            // Undone under the next session.
+            Failure::SessionEnded(_) => run.is_undo_sent = false,
             _ => self.link.gather(member),
         }
     }

@@ -28,12 +28,17 @@ impl Node {
         let (ix, shard) = (run.ix, run.shard);
         let claim = run.claim().clone();
         let mut stored = Stored::clone(&run.claimed);
-        let next = self.next(turn, ix, shard, &claim, &outcome.ending);
+        let is_success = outcome.ending.is_success();
+        let next = if is_success {
+            Next::Over(None)
+        } else {
+            self.next(turn, ix, shard, &claim, &outcome.ending)
+        };
         let record = &mut stored.record;
         record.claim = None;
         let mut code = outcome.ending.code();
         match next {
-            _ if outcome.ending.is_success() => record.counts.succeeded += 1,
+            _ if is_success => record.counts.succeeded += 1,
             Next::Over(instead) => {
                 record.counts.failed += 1;
                 code = instead.unwrap_or(code);
@@ -47,8 +52,7 @@ impl Node {
                 record.claim = Some(released);
             }
         }
-        let text =
-            if outcome.ending.is_success() { String::new() } else { outcome.ending.to_string() };
+        let text = if is_success { String::new() } else { outcome.ending.to_string() };
         record.last = Some(Last {
             fire: claim.fire,
             attempt: claim.attempt,

@@ -42,7 +42,10 @@ impl Node {
 
     /// Looks at one shard and does what is to be done now.
     pub(crate) fn consider(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
-        if !self.may_start(turn.now) || !self.serves(ix) {
+        // Whoever is not registered under this session looks dead to the others.
+        let session = self.trust.session();
+        let is_registered = self.job(ix).registered == session;
+        if !self.may_start(turn.now) || !self.serves(ix) || !is_registered {
             return;
         }
         let Some(state) = self.job(ix).shard(shard) else { return };

@@ -78,7 +78,7 @@ impl Member {
 #[derive(Debug)]
 enum Sent {
     Read(JobIx, Facet),
-    Watch,
+    Watch(Request),
     Commit(Vec<Member>),
 }
 
@@ -89,6 +89,8 @@ pub(crate) enum Heard {
     Nothing,
     /// A key of a job was read.
     Read(JobIx, Facet, Answer),
+    /// A watch may not be set.
+    Unwatched(Request),
     /// A commit happened.
     Committed(Vec<Member>, Receipt),
     /// One member was at fault; the others go out again.
@@ -141,7 +143,7 @@ impl Link {
     }
 
     pub(crate) fn watch(&mut self, request: Request) {
-        self.ask(Sent::Watch, request);
+        self.ask(Sent::Watch(request.clone()), request);
     }
 
     fn ask(&mut self, what: Sent, request: Request) {
@@ -219,7 +221,10 @@ impl Link {
     /// Says what an answer means, and sends again what was not at fault.
     pub(crate) fn answered(&mut self, ticket: Ticket, answer: Answer) -> Heard {
         match self.sent.remove(&ticket) {
-            None | Some(Sent::Watch) => Heard::Nothing,
+            Some(Sent::Watch(request)) if matches!(answer, Answer::Failed(_)) => {
+                Heard::Unwatched(request)
+            }
+            None | Some(Sent::Watch(_)) => Heard::Nothing,
             Some(Sent::Read(job, facet)) => Heard::Read(job, facet, answer),
             Some(Sent::Commit(members)) => {
                 self.commits -= 1;

@@ -33,6 +33,8 @@ pub struct Node {
     pub(crate) alarms: Alarms,
     /// Jobs about which something was learned since they were last tended.
     pub(crate) untended: BTreeSet<JobIx>,
+    /// Watches whose setting was not confirmed.
+    pub(crate) unwatched: Vec<registry::Request>,
     pub(crate) is_draining: bool,
     pub(crate) is_drained: bool,
 }
@@ -69,6 +71,7 @@ impl Node {
             waiting: BTreeSet::new(),
             alarms: Alarms::default(),
             untended: BTreeSet::new(),
+            unwatched: Vec::new(),
             is_draining: false,
             is_drained: false,
         }
@@ -158,6 +161,10 @@ impl Node {
             }
             registry::Event::Answer(ticket, answer) => match self.link.answered(ticket, answer) {
                 Heard::Nothing => {}
+                Heard::Unwatched(request) => {
+                    self.unwatched.push(request);
+                    self.alarms.add(turn.now.mono.plus(REREAD_AFTER), Alarm::Watch);
+                }
                 Heard::Read(ix, facet, answer) => self.heard_read(turn, ix, &facet, answer),
                 Heard::Committed(members, receipt) => {
                     for member in members {
@@ -230,6 +237,7 @@ impl Node {
                     self.reread(ix);
                 }
                 Alarm::Reconcile(ix) => self.reconcile(turn, ix),
+                Alarm::Watch => self.watch_again(),
                 Alarm::Send => {}
             }
         }

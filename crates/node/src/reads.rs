@@ -43,6 +43,19 @@ impl Node {
         self.look(ix, facet);
     }
 
+    /// Sets watches again that may not be set. What they watch may have changed unseen.
+    pub(crate) fn watch_again(&mut self) {
+        for request in std::mem::take(&mut self.unwatched) {
+            if let Request::Watch(key, _) = &request
+                && let Some((name, facet)) = self.settings.namespace.parse(key)
+                && let Some(ix) = self.names.get(&name).copied()
+            {
+                self.link.watch(request);
+                self.look(ix, facet);
+            }
+        }
+    }
+
     /// Watches a key no more.
     pub(crate) fn unfollow(&mut self, ix: JobIx, facet: &Facet) {
         let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, facet);

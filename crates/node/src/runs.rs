@@ -67,6 +67,8 @@ pub(crate) struct LocalRun {
     pub(crate) claimed_stamp: Option<Stamp>,
     /// What became of other fires with this claim.
     pub(crate) notes: Vec<Note>,
+    /// Whether its undoing was sent, and what became of that is not known.
+    pub(crate) is_undo_sent: bool,
     /// Whether a mark of take-over was made.
     pub(crate) is_taken_over: bool,
     pub(crate) on_session_loss: OnSessionLoss,
@@ -186,6 +188,7 @@ impl Node {
                 claimed: Arc::new(claimed),
                 claimed_stamp: None,
                 notes: Vec::new(),
+                is_undo_sent: false,
                 is_taken_over: false,
                 on_session_loss,
                 run: None,
@@ -270,7 +273,7 @@ impl Node {
         let (ix, shard) = (run.ix, run.shard);
         let (before, stamp) = (run.before.clone(), run.claimed_stamp);
         let mark_stands = run.claim().mark_lasts || run.session == self.trust.session();
-        if self.trust.session().is_none() {
+        if self.trust.session().is_none() || std::mem::replace(&mut run.is_undo_sent, true) {
             return;
         }
         let mut ops =

@@ -297,6 +297,11 @@ impl Node {
         for facet in [Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())] {
             self.look(ix, facet);
         }
+        // Attempts released for this instance waited for this.
+        for shard in 0..self.job(ix).count() {
+            let shard = ShardIndex::try_from(shard).expect("shards are counted in 32 bits");
+            self.consider(turn, ix, shard);
+        }
     }
 
     /// This instance's own node was read.

@@ -223,6 +223,9 @@ impl World {
     }
 
     fn hear(&mut self, at: HostAt, event: Event) {
+        if let Some(said) = &mut self.said {
+            said.push((self.now, at, format!("  hears {event:?}")));
+        }
         let host = &mut self.hosts[at];
         match &event {
             Event::Answer(ticket, _) => host.link.in_flight.retain(|sent| sent != ticket),

@@ -305,6 +305,9 @@ impl World {
             let told = host.link.tell(self.now, crate::registry_side::not_sent(ticket));
             return self.push_within(at, told, Within::Heard);
         };
+        if let Some(said) = &mut self.said {
+            said.push((self.now, at, format!("  asks {ticket:?} {request:?} {loss:?}")));
+        }
         host.link.in_flight.push_back(ticket);
         let arrives = host.link.send(self.now, Up::Request { ticket, request, session, loss });
         if let Some(arrives) = arrives {
