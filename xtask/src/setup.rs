@@ -1,7 +1,8 @@
 //! `cargo xtask setup`: what the tests need and a Rust toolchain does not bring.
 //!
-//! The cron engine is compared with the real Quartz, so a JDK, Maven and Quartz are needed. All is
-//! said before it is done; a second run finds everything in place and touches neither disk nor net.
+//! The cron engine is compared with the real Quartz, and the reading of YAML with the real SnakeYAML,
+//! so a JDK, Maven and both are needed. All is said before it is done; a second run finds everything
+//! in place and touches neither disk nor net.
 
 use crate::step;
 use std::io::{IsTerminal, Write};
@@ -31,8 +32,12 @@ struct Program {
 }
 
 const PROGRAMS: [Program; 3] = [
-    Program { name: "javac", package: "default-jdk-headless", what_for: "runs Quartz beside us" },
-    Program { name: "mvn", package: "maven", what_for: "fetches Quartz" },
+    Program {
+        name: "javac",
+        package: "default-jdk-headless",
+        what_for: "runs Quartz and SnakeYAML beside us",
+    },
+    Program { name: "mvn", package: "maven", what_for: "fetches them" },
     Program { name: "cc", package: "gcc", what_for: "builds the bundled SQLite" },
 ];
 
@@ -43,7 +48,7 @@ struct Artifact {
     jar: &'static str,
 }
 
-const ARTIFACTS: [Artifact; 2] = [
+const ARTIFACTS: [Artifact; 3] = [
     Artifact {
         coordinates: "org.quartz-scheduler:quartz:2.3.2",
         folder: "quartz",
@@ -53,6 +58,12 @@ const ARTIFACTS: [Artifact; 2] = [
         coordinates: "org.slf4j:slf4j-api:1.7.36",
         folder: "quartz",
         jar: "slf4j-api-1.7.36.jar",
+    },
+    // What ElasticJob reads its job documents with.
+    Artifact {
+        coordinates: "org.yaml:snakeyaml:2.2",
+        folder: "snakeyaml",
+        jar: "snakeyaml-2.2.jar",
     },
 ];
 

@@ -38,7 +38,7 @@ pub(crate) fn load(paths: &[PathBuf], zone: Option<&str>, now: Timestamp) -> Res
     let loaded = join(files, &mut problems);
     problem::warn(&problems);
     match problems.iter().any(|(_, problem)| problem.is_error()) {
-        true => Err(problem::refused(problems)),
+        true => Err(problem::refused(&problems)),
         false => Ok(loaded),
     }
 }

@@ -29,28 +29,28 @@ fn line(reported: &Reported, colour: Colour) -> Option<String> {
     match &reported.report {
         Report::Started { run, late } => {
             let detail = format!("{} late", duration(*late));
-            Some(of_run(run, colour.paint(Tone::Busy, &pad("started")), &detail, colour))
+            Some(of_run(run, &colour.paint(Tone::Busy, &pad("started")), &detail, colour))
         }
         Report::Ended { run, outcome, took, retry } => {
             let mut detail = ended(outcome, *took);
             if let Some((instance, at)) = retry {
                 let _ = write!(detail, "; again on {instance} at {at}");
             }
-            Some(of_run(run, word(outcome, colour), &detail, colour))
+            Some(of_run(run, &word(outcome, colour), &detail, colour))
         }
         Report::Superseded { run, outcome } => {
             let detail = format!("{}; its shard was taken elsewhere", outcome.ending);
-            Some(of_run(run, colour.paint(Tone::Late, &pad("superseded")), &detail, colour))
+            Some(of_run(run, &colour.paint(Tone::Late, &pad("superseded")), &detail, colour))
         }
         Report::Overdue(run) => {
             let detail = "was told to stop and does not";
-            Some(of_run(run, colour.paint(Tone::Bad, &pad("overdue")), detail, colour))
+            Some(of_run(run, &colour.paint(Tone::Bad, &pad("overdue")), detail, colour))
         }
         other => of_job(other, colour).map(|line| format!("{} {line}\n", reported.at)),
     }
 }
 
-fn of_run(run: &Run, word: String, detail: &str, colour: Colour) -> String {
+fn of_run(run: &Run, word: &str, detail: &str, colour: Colour) -> String {
     let attempt = match run.attempt {
         1 => String::new(),
         n => format!(" attempt {n}"),

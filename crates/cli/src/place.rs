@@ -123,7 +123,7 @@ pub(crate) fn accepted(resolved: Resolved) -> Result<(NodeSettings, Vec<Origin>)
     let Resolved { settings, origins, problems } = resolved;
     let problems: Vec<_> = problems.into_iter().map(|problem| (None, problem)).collect();
     problem::warn(&problems);
-    let Some(mut settings) = settings else { return Err(problem::refused(problems)) };
+    let Some(mut settings) = settings else { return Err(problem::refused(&problems)) };
     let is_default = |name: &str| {
         origins.iter().any(|origin| origin.name == name && origin.source == Source::Default)
     };

@@ -16,7 +16,7 @@ pub(crate) fn warn(problems: &[Placed]) {
 }
 
 /// Tells of all that is refused but the last, and makes a fault of that.
-pub(crate) fn refused(problems: Vec<Placed>) -> Fault {
+pub(crate) fn refused(problems: &[Placed]) -> Fault {
     let mut faults: Vec<Fault> = problems
         .iter()
         .filter(|(_, problem)| problem.is_error())
@@ -69,7 +69,7 @@ mod tests {
             .with_hint("write shards: 1")
             .at(Some(Position { line: 3, column: 11 }));
         assert_eq!(
-            refused(vec![(Some("a.yaml".into()), problem)]).text(),
+            refused(&[(Some("a.yaml".into()), problem)]).text(),
             "error[SHARDS_RANGE]: a.yaml:3:11: jobs.a.shards: not a number of shards: \"0\" \
              (limit 1 to 100000)\nhint: write shards: 1\n"
         );
