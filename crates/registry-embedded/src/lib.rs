@@ -1,10 +1,10 @@
 //! A registry for one host: several processes over one directory, no server.
 //!
 //! The tree is a SQLite database in WAL mode. One thread in each process groups the requests that
-//! wait into one transaction ([`writer`]), which it begins by reading what others changed from a
-//! log ([`round`]), so that the order of answers and changes holds. Whoever writes holds a lock of
-//! the kernel ([`lock`]); a byte written to a file wakes the others ([`bell`]); a lock on a file
-//! and a heartbeat keep a session alive ([`session`]).
+//! wait into one transaction (`writer`), which it begins by reading what others changed from a
+//! log (`round`), so that the order of answers and changes holds. Whoever writes holds a lock of
+//! the kernel (`lock`); a byte written to a file wakes the others (`bell`); a lock on a file
+//! and a heartbeat keep a session alive (`session`).
 //!
 //! # What it promises, beyond the contract
 //! * An acknowledged commit is on the disk (`synchronous=FULL`).
@@ -14,7 +14,9 @@
 //!   dies.
 //!
 //! # What it does not
-//! It is not for directories that other hosts can reach ([`OpenError::NetworkFileSystem`]).
+//! * It is not for directories that other hosts can reach ([`OpenError::NetworkFileSystem`]).
+//! * A process stopped in the midst of a read keeps the write-ahead log from being used anew, so the
+//!   log grows until that process goes on or dies.
 
 mod bell;
 mod changes;

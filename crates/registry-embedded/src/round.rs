@@ -155,3 +155,83 @@ fn in_whose_name(meant: Option<u64>, session: Option<u64>) -> Result<u64, Failur
         (None, None) => Err(Failure::NotSent("no session is open yet".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::What;
+    use crate::place::Place;
+    use crate::schema;
+    use crate::store::Durable;
+    use flockwork_registry::{Key, Scope};
+    use rusqlite::Connection;
+
+    fn database(dir: &std::path::Path) -> Connection {
+        let place = Place::prepare(dir).unwrap();
+        schema::create(&place).unwrap();
+        schema::open_existing(&place).unwrap().unwrap()
+    }
+
+    fn unsigned(number: i64) -> rusqlite::Result<u64> {
+        Ok(number.cast_unsigned())
+    }
+
+    /// Commits as many changes of one key, in transactions of a thousand.
+    fn change(store: &mut Store<'_>, watches: &mut Watches, times: u64) {
+        let mut changes = Changes::default();
+        changes.add(What::Value, "/a");
+        for _ in 0..times / 1_000 {
+            store.begin_write(Durable::No).unwrap();
+            let mut round = Round::begin(store, watches, None).unwrap();
+            (0..1_000).for_each(|_| assert_ne!(round.record(&changes).unwrap(), Index(0)));
+            round.write().unwrap();
+            store.commit().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_log_is_bounded_and_who_fell_behind_it_reads_everything_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = database(dir.path());
+        let mut store = Store::prepare(&connection).unwrap();
+        let mut watches = Watches::default();
+        change(&mut store, &mut watches, LOG_ROWS + 5_000);
+        let rows =
+            |of: &str| connection.query_row(of, [], |row| unsigned(row.get::<_, i64>(0)?)).unwrap();
+        assert_eq!(rows("SELECT count(*) FROM log"), LOG_ROWS);
+        assert_eq!(rows("SELECT sum(length(changes)) = (SELECT log_bytes FROM state) FROM log"), 1);
+
+        let key = Key::new("/a").unwrap();
+        watches.set(&key, Scope::Value);
+        let mut told_since = |seen| {
+            store.begin_read().unwrap();
+            let events = Round::begin(&mut store, &mut watches, Some(seen)).unwrap().events;
+            store.commit().unwrap();
+            events
+        };
+        assert_eq!(told_since(4_999), [Event::Resync]);
+        assert_eq!(told_since(24_999), [Event::Changed(key, Scope::Value)]);
+        assert_eq!(told_since(25_000), []);
+    }
+
+    #[test]
+    fn large_rows_are_pruned_by_their_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = database(dir.path());
+        let mut store = Store::prepare(&connection).unwrap();
+        let mut watches = Watches::default();
+        let mut changes = Changes::default();
+        let key = format!("/{}", "x".repeat(1_000));
+        (0..1_000).for_each(|_| changes.add(What::Value, &key));
+        for _ in 0..40 {
+            store.begin_write(Durable::No).unwrap();
+            let mut round = Round::begin(&mut store, &mut watches, None).unwrap();
+            round.record(&changes).unwrap();
+            round.write().unwrap();
+            store.commit().unwrap();
+        }
+        let bytes = "SELECT sum(length(changes)) FROM log";
+        let bytes = connection.query_row(bytes, [], |row| unsigned(row.get::<_, i64>(0)?)).unwrap();
+        assert!(bytes <= LOG_BYTES && bytes > LOG_BYTES / 2, "{bytes}");
+    }
+}

@@ -26,7 +26,7 @@ const LOOK_AGAIN: u64 = 50;
 /// at the clock and acting on it.
 const MARGIN_DIVISOR: u64 = 20;
 
-/// Changes after which an idle process moves the write-ahead log into the database.
+/// Commits and heartbeats after which an idle process moves the write-ahead log into the database.
 const CHECKPOINT_AFTER: u64 = 500;
 
 /// What the thread is given.
@@ -66,7 +66,7 @@ struct Writer<'c> {
     look_again: Option<u64>,
     /// The last write failed.
     failing: bool,
-    /// Changes committed here since the last checkpoint.
+    /// Commits and heartbeats since the last checkpoint.
     unmoved: u64,
 }
 
@@ -265,8 +265,8 @@ impl<'c> Writer<'c> {
         let before = self.seen.replace(outcome.last_index);
         if outcome.has_changes {
             self.tools.bell.ring();
-            self.unmoved += outcome.last_index - before.unwrap_or(outcome.last_index);
         }
+        self.unmoved += 1.max(outcome.last_index - before.unwrap_or(outcome.last_index));
         self.failing = false;
         match outcome.fate {
             Fate::Kept => {}

@@ -88,3 +88,16 @@ async fn what_was_committed_is_there_at_the_next_opening_and_numbers_go_on() {
     let next = second.commit(vec![Op::Delete(key("/a"), None)]).await.unwrap();
     assert!(next.index > made.index);
 }
+
+#[tokio::test]
+async fn children_inherit_no_file_of_the_registry() {
+    let dir = tempdir().unwrap();
+    let mut client = join(dir.path());
+    client.session().await.unwrap();
+    let listing = "ls -l /proc/$$/fd";
+    let listed = std::process::Command::new("sh").args(["-c", listing]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains(" 2 -> "), "{listed}");
+    let inherited = listed.contains(dir.path().to_str().unwrap());
+    assert!(!inherited, "{listed}");
+}

@@ -117,18 +117,19 @@ impl Peer {
         self.signal(Signal::CONT);
     }
 
-    /// Stops it at a moment in which the kernel's lock table shows it as the holder of this file.
-    pub(crate) fn stop_holding(&self, lock: &Path) {
+    /// Stops it at a moment in which the kernel's lock table shows it as the holder of this file,
+    /// or as one that does not hold it.
+    pub(crate) fn stop_while(&self, holding: bool, lock: &Path) {
         let inode = lock.metadata().expect("the lock is there").ino();
         for _ in 0..20_000 {
             self.stop();
-            if holders(inode).contains(&self.id()) {
+            if holders(inode).contains(&self.id()) == holding {
                 return;
             }
             self.go_on();
             thread::sleep(Duration::from_micros(300));
         }
-        panic!("it was never stopped while it held the lock");
+        panic!("it was never stopped while holding the lock was {holding}");
     }
 
     /// Processor time used so far, in ticks of 10 ms.

@@ -1,8 +1,9 @@
 //! Processes that stand still: with the lock, without it, and those that only wait.
 
 use crate::kill::gone;
-use crate::peer::{Peer, TIMEOUT};
+use crate::peer::{PATIENCE, Peer, TIMEOUT};
 use crate::{acknowledged, join, key, prepare};
+use flockwork_registry::Op;
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
@@ -18,17 +19,25 @@ async fn one_stopped_with_the_lock(dir: &std::path::Path) -> (Peer, Peer, [Strin
     stopped.expect("ack ");
     other.tell("load other 4");
     other.expect("ack ");
-    stopped.stop_holding(&dir.join("registry.lock"));
+    stopped.stop_while(true, &dir.join("registry.lock"));
     (stopped, other, sessions)
+}
+
+/// Waits until it says who holds the lock; on a loaded host it may have said something before.
+fn names_holder(other: &Peer, stopped: &Peer) -> String {
+    let named = format!("held by pid {} (stopped)", stopped.id());
+    let deadline = Instant::now() + PATIENCE;
+    while !other.expect("suspended ").contains(&named) {
+        assert!(Instant::now() < deadline, "it does not say {named:?}");
+    }
+    named
 }
 
 #[tokio::test]
 async fn while_a_stopped_process_holds_the_lock_others_say_so_and_nobodys_session_ends() {
     let dir = tempdir().unwrap();
     let (stopped, other, sessions) = one_stopped_with_the_lock(dir.path()).await;
-    let why = other.expect("suspended ");
-    let named = format!("held by pid {} (stopped)", stopped.id());
-    assert!(why.contains(&named), "{why}");
+    let named = names_holder(&other, &stopped);
     // Far beyond the time-out: it counts for nobody.
     let meanwhile = other.listen(TIMEOUT * 3);
     assert_eq!(acknowledged(&meanwhile), Vec::<u64>::new());
@@ -53,7 +62,7 @@ async fn while_a_stopped_process_holds_the_lock_others_say_so_and_nobodys_sessio
 async fn the_death_of_a_stopped_holder_frees_the_lock() {
     let dir = tempdir().unwrap();
     let (stopped, other, _) = one_stopped_with_the_lock(dir.path()).await;
-    other.expect("suspended ");
+    names_holder(&other, &stopped);
     let killed = Instant::now();
     stopped.kill();
     other.expect("ack ");
@@ -61,32 +70,59 @@ async fn the_death_of_a_stopped_holder_frees_the_lock() {
 }
 
 #[tokio::test]
+async fn closing_is_bounded_even_behind_a_stopped_holder() {
+    let dir = tempdir().unwrap();
+    let mut client = join(dir.path());
+    client.commit(vec![Op::create_for_session(key("/mine"), "")]).await.unwrap();
+    let (stopped, mut other, _) = one_stopped_with_the_lock(dir.path()).await;
+    let began = Instant::now();
+    client.close().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(5_500), "closing took {took:?}");
+    // What it could not write, its freed lock says.
+    drop(stopped);
+    other.tell("quiet");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        other.tell("get /mine");
+        if other.expect("answer ") == "answer Entry(None)" {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it stays");
+    }
+}
+
+#[tokio::test]
 async fn a_stopped_process_loses_its_session_and_its_late_commits_are_refused() {
     let dir = tempdir().unwrap();
     let mut client = join(dir.path());
-    client.session().await.unwrap();
+    prepare(&mut client, &["late"]).await;
     let mut peer = Peer::start(dir.path());
-    let first = peer.expect("live ");
+    let session = peer.expect("live ").replace("live ", "");
     peer.tell("session /s 1");
     peer.expect("answer Committed");
-    peer.stop();
+    peer.tell("load late 4");
+    peer.expect("ack ");
+    // With commits under way, which it will send on as if nothing had happened.
+    peer.stop_while(false, &dir.path().join("registry.lock"));
     let stopped = Instant::now();
     gone(&mut client, &key("/s")).await;
     let lasted = stopped.elapsed();
     // The heartbeat before the stop may be a quarter of the time-out old.
     assert!(lasted >= TIMEOUT * 7 / 10, "gone after {lasted:?}");
 
-    // Sent while it stands still, so in the name of the session it believes in.
-    peer.tell("create /late 1");
-    thread::sleep(Duration::from_millis(50));
     peer.go_on();
-    let answer = peer.expect("answer ");
-    let (ended, session) = (answer.contains("SessionEnded"), first.replace("live ", ""));
-    assert!(ended, "{answer}, session {session}");
-    peer.tell("get /late");
-    assert_eq!(peer.expect("answer "), "answer Entry(None)");
-    peer.tell("create /later 1");
-    peer.expect("answer Committed");
+    let refused = peer.expect("failed ");
+    assert!(refused.contains(&format!("SessionEnded(SessionId({}))", decimal(&session))));
+    let number = refused.split(' ').nth(1).expect("its number");
+    assert_eq!(client.get(&key(&format!("/load/late-{number}"))).await.unwrap(), None);
+    // In its new session it goes on.
+    peer.expect("ack ");
+}
+
+/// Sessions are shown as `0x1f`, and in `Debug` as a decimal number.
+fn decimal(session: &str) -> u64 {
+    u64::from_str_radix(session.trim_start_matches("0x"), 16).expect("a session is a number")
 }
 
 #[tokio::test]
