@@ -124,18 +124,12 @@ fn average(total: usize, order: &[&InstanceId]) -> Vec<Option<InstanceId>> {
 }
 
 /// Static sharding: a shard that someone has stays on that server; if nobody lives there it waits.
-fn keep_by_server(
-    deal: &Deal<'_>,
-    dealt: &[Option<InstanceId>],
-) -> Vec<Option<InstanceId>> {
+fn keep_by_server(deal: &Deal<'_>, dealt: &[Option<InstanceId>]) -> Vec<Option<InstanceId>> {
     let stay = |held: &InstanceId| match deal.live.contains(held) {
         true => held.clone(),
-        false => deal
-            .live
-            .iter()
-            .find(|live| live.server() == held.server())
-            .unwrap_or(held)
-            .clone(),
+        false => {
+            deal.live.iter().find(|live| live.server() == held.server()).unwrap_or(held).clone()
+        }
     };
     deal.held
         .iter()
@@ -214,7 +208,7 @@ mod tests {
             (Parity, "job2", 2, 3, vec![vec![0, 2], vec![1]]),
             (RoundRobin, "1", 3, 2, vec![none.clone(), vec![0], vec![1]]),
             (RoundRobin, "2", 3, 2, vec![vec![1], none.clone(), vec![0]]),
-            (RoundRobin, "3", 3, 2, vec![vec![0], vec![1], none.clone()]),
+            (RoundRobin, "3", 3, 2, vec![vec![0], vec![1], none]),
             (RoundRobin, "job2", 3, 8, vec![vec![2, 3, 7], vec![4, 5], vec![0, 1, 6]]),
             (RoundRobin, "job1", 2, 3, vec![vec![0, 2], vec![1]]),
         ];

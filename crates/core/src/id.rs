@@ -153,7 +153,8 @@ mod tests {
         assert_eq!(JobName::new("  "), Err(BadName::Empty));
         assert_eq!(JobName::new(&"x".repeat(129)), Err(BadName::TooLong(129)));
         assert_eq!(JobName::new(".."), Err(BadName::Reserved("..".to_owned())));
-        for (name, found, at) in [("a/b", '/', 1), ("ab\u{202e}", '\u{202e}', 2), ("😀", '😀', 0)] {
+        for (name, found, at) in [("a/b", '/', 1), ("ab\u{202e}", '\u{202e}', 2), ("😀", '😀', 0)]
+        {
             assert_eq!(JobName::new(name), Err(BadName::Character { found, at }));
         }
     }

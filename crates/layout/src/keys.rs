@@ -290,7 +290,8 @@ mod tests {
     #[test]
     fn keys_of_others_are_no_facets() {
         let namespace = Namespace::new("ns").unwrap();
-        for other in ["/", "/ns", "/ns2/j/config", "/ns/j/sharding/01/instance", "/ns/j/sharding/x"] {
+        for other in ["/", "/ns", "/ns2/j/config", "/ns/j/sharding/01/instance", "/ns/j/sharding/x"]
+        {
             assert_eq!(namespace.parse(&Key::new(other).unwrap()), None, "{other}");
         }
     }

@@ -194,11 +194,7 @@ fn due(policy: &Policy<'_>, after: Timestamp, until: Timestamp, most: usize) -> 
 }
 
 /// Fires that nobody was there for.
-fn settle_missed(
-    policy: &Policy<'_>,
-    due: &[Timestamp],
-    settled: &mut Settled,
-) -> Option<Fire> {
+fn settle_missed(policy: &Policy<'_>, due: &[Timestamp], settled: &mut Settled) -> Option<Fire> {
     let caught_up = |due: Timestamp| Fire { due, source: Source::CatchUp };
     let (missed, run) = match policy.catch_up {
         CatchUp::None => (due, None),
@@ -210,12 +206,7 @@ fn settle_missed(
 }
 
 /// Fires that someone was there for.
-fn settle_late(
-    policy: &Policy<'_>,
-    due: &[Timestamp],
-    hold: Option<Hold>,
-    settled: &mut Settled,
-) {
+fn settle_late(policy: &Policy<'_>, due: &[Timestamp], hold: Option<Hold>, settled: &mut Settled) {
     let held_up = hold.map_or(0, |hold| due.partition_point(|due| *due < hold.until));
     let reason = hold.map_or(Reason::Late, |hold| hold.reason);
     if reason == Reason::Disabled {
@@ -395,12 +386,17 @@ mod tests {
                 let mut record = Record { through: at(10), ..Record::default() };
                 for step in 0..60 {
                     let now = at(30 + step);
-                    let hold = (step % 3 > 0).then_some(Hold { until: now, reason: Reason::Overlap });
+                    let hold =
+                        (step % 3 > 0).then_some(Hold { until: now, reason: Reason::Overlap });
                     let settled = settle(&policy, record.through, at(20), hold, now);
                     record.account(&settled.notes);
                     if let Some(fire) = settled.run {
                         assert!(fire.due > record.through, "{fire:?} after {}", record.through);
-                        record.account(&note(Fate::Ran, Reason::Due, &[fire.due]).into_iter().collect::<Vec<_>>());
+                        record.account(
+                            &note(Fate::Ran, Reason::Due, &[fire.due])
+                                .into_iter()
+                                .collect::<Vec<_>>(),
+                        );
                     }
                     let counts = record.counts;
                     let sum = counts.ran + counts.misfired + counts.skipped + counts.missed;
