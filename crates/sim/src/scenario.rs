@@ -166,6 +166,13 @@ fn config(
     overlap: Overlap,
     timeout: Option<Duration>,
 ) -> JobConfig {
+    let misfire = dice.chance(600);
+    // What is caught up comes due at once; who skips what overlaps cannot ask for all of it.
+    let skips = overlap == Overlap::Skip || !misfire;
+    let catch_up = match *dice.pick(&[CatchUp::None, CatchUp::Latest, CatchUp::All]) {
+        CatchUp::All if skips => CatchUp::Latest,
+        catch_up => catch_up,
+    };
     let failover = dice.chance(500);
     let times = *dice.pick(&[0, 0, 1, 3]);
     let backoff = Duration::from_millis(*dice.pick(&[10, 500, 3_000]));
@@ -182,9 +189,9 @@ fn config(
         shards: u32::try_from(dice.between(1, 6)).unwrap_or(1),
         shard_parameters: BTreeMap::new(),
         job_parameter: String::new(),
-        misfire: dice.chance(600),
+        misfire,
         overlap,
-        catch_up: *dice.pick(&[CatchUp::None, CatchUp::Latest, CatchUp::All]),
+        catch_up,
         failover,
         retry: Retry { times, backoff, on },
         timeout,
