@@ -41,12 +41,16 @@ impl Civil {
     }
 
     /// The same moment with every field in its range.
-    pub(super) fn settled(self) -> Self {
-        let in_range = (1..=12).contains(&self.month)
-            && (1..=28).contains(&self.day)
-            && (0..24).contains(&self.hour)
+    pub(super) fn settled(mut self) -> Self {
+        if self.month == 13 {
+            (self.year, self.month) = (self.year + 1, 1);
+        }
+        let in_range = (0..24).contains(&self.hour)
             && (0..60).contains(&self.minute)
-            && (0..60).contains(&self.second);
+            && (0..60).contains(&self.second)
+            && (1..=12).contains(&self.month)
+            && self.day >= 1
+            && (self.day <= 28 || self.day <= days_of_month(self.year, self.month));
         if in_range { self } else { Self::from_wall(self.wall()) }
     }
 

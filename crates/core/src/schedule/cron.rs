@@ -26,7 +26,9 @@ use std::fmt;
 /// [`Cron::strict_objections`] tells what of all this a careful reader would refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
-    pub(super) fields: Fields,
+    fields: Fields,
+    /// Whether the strict level has anything to say about how it is written.
+    pub(super) objected: bool,
     expression: Box<str>,
     zone: Zone,
     dst: DstPolicy,
@@ -137,32 +139,31 @@ impl Cron {
     /// # Errors
     /// What is wrong with it, where, and what to write instead.
     pub fn parse(expression: &str, zone: &Zone, dst: DstPolicy) -> Result<Self, CronError> {
-        let fields = parse::fields(expression, None)?;
-        Ok(Self { fields, expression: expression.into(), zone: zone.clone(), dst })
+        let parse::Parsed { fields, objected } = parse::fields(expression, None)?;
+        let expression = expression.into();
+        Ok(Self { fields, objected, expression, zone: zone.clone(), dst })
     }
 
     /// The first instant strictly after `after` at which it fires: a whole second. None if there
     /// is none within the hundred years after `after`.
     #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let second = after.as_millis().div_euclid(1000).checked_add(1)?;
-        let search = Search::new(&self.fields, self.zone.offsets());
-        let last_year = search.year_of(second)?.saturating_add(100);
-        self.find(&search, second, last_year)
+        self.find(after, None)
     }
 
     /// As [`Cron::next_after`], up to the end of `last_year` (in the zone of the expression; at
     /// most [`Cron::LAST_YEAR`]).
     #[must_use]
     pub fn next_within(&self, after: Timestamp, last_year: i32) -> Option<Timestamp> {
-        let second = after.as_millis().div_euclid(1000).checked_add(1)?;
-        self.find(&Search::new(&self.fields, self.zone.offsets()), second, last_year)
+        self.find(after, Some(last_year))
     }
 
-    fn find(&self, search: &Search<'_>, second: i64, last_year: i32) -> Option<Timestamp> {
+    fn find(&self, after: Timestamp, last_year: Option<i32>) -> Option<Timestamp> {
+        let second = after.as_millis().div_euclid(1000).checked_add(1)?;
+        let search = Search::new(&self.fields, self.zone.offsets(), last_year);
         let found = match self.dst {
-            DstPolicy::Quartz => search.quartz(second, last_year),
-            DstPolicy::Sane => search.sane(second, last_year),
+            DstPolicy::Quartz => search.quartz(second),
+            DstPolicy::Sane => search.sane(second),
         };
         found.map(|second| Timestamp::from_millis(second * 1000))
     }

@@ -3,6 +3,7 @@
 
 use super::civil::Civil;
 use jiff::tz::TimeZone;
+use std::ops::Range;
 
 /// The offsets of one zone, from the first instants a fire can have to the last.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +21,14 @@ struct Period {
     wall: i64,
     /// Clocks show this many seconds more than UTC.
     offset: i64,
+}
+
+/// A period as far as walls tell it from its neighbours: at each wall second of `walls` clocks show
+/// it, for the last time, at that second less the offset.
+#[derive(Clone, Debug)]
+pub(super) struct Stretch {
+    pub(super) offset: i64,
+    pub(super) walls: Range<i64>,
 }
 
 /// Fires before 1970 or after [`super::Cron::LAST_YEAR`] do not exist; a day more on either side
@@ -77,6 +86,24 @@ impl Offsets {
     /// This is how `java.util.GregorianCalendar` reads a wall time.
     pub(super) fn later_instant(&self, wall: i64) -> i64 {
         wall - self.periods[self.index_showing(wall)].offset
+    }
+
+    /// As [`Offsets::later_instant`], without a look-up where `stretch` tells it.
+    pub(super) fn later_instant_near(&self, stretch: &Stretch, wall: i64) -> i64 {
+        if stretch.walls.contains(&wall) { wall - stretch.offset } else { self.later_instant(wall) }
+    }
+
+    /// The stretch of the period that holds `instant`.
+    pub(super) fn stretch_at(&self, instant: i64) -> Stretch {
+        let index = self.index_at(instant);
+        let period = self.periods[index];
+        let end = match self.periods.get(index + 1) {
+            // Where clocks go forward the gap starts at the first, where they go back the part
+            // that is shown again starts at the second.
+            Some(next) => next.wall.min(next.start + period.offset),
+            None => i64::MAX,
+        };
+        Stretch { offset: period.offset, walls: period.wall..end }
     }
 
     /// The instant at which clocks show `wall`: the earlier one where they show it twice. Where

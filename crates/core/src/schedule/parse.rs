@@ -11,11 +11,18 @@ use draft::Draft;
 /// What the strict level refuses although Quartz accepts it, collected on the way.
 pub(super) type Objections = Vec<CronError>;
 
+/// What an expression means.
+pub(super) struct Parsed {
+    pub(super) fields: Fields,
+    /// Whether there are any [`Objections`] to it.
+    pub(super) objected: bool,
+}
+
 /// Reads an expression. With `objections`, also collects what is accepted and should not be.
 pub(super) fn fields(
     expression: &str,
     objections: Option<&mut Objections>,
-) -> Result<Fields, CronError> {
+) -> Result<Parsed, CronError> {
     if expression.len() > Cron::MAX_BYTES {
         return Err(CronError::TooLong { bytes: expression.len() });
     }
@@ -62,7 +69,7 @@ fn unfold(expression: &str, offset: usize) -> usize {
     expression.len()
 }
 
-fn folded_fields(text: &[u8], objections: Option<&mut Objections>) -> Result<Fields, CronError> {
+fn folded_fields(text: &[u8], objections: Option<&mut Objections>) -> Result<Parsed, CronError> {
     let got = tokens(text).count();
     if got < Field::DayOfWeek as usize + 1 {
         let blank = text.iter().all(u8::is_ascii_whitespace);

@@ -2,16 +2,17 @@
 //!
 //! The search walks from second to year. In each field it goes to the next allowed value; where
 //! that moves the clock, all lesser fields start over. It walks the civil calendar and asks the
-//! zone once, for the result. Only in zones whose clocks change it also asks at each move whether
+//! zone once, for the result. Only where it comes past a change of clocks it also asks whether
 //! clocks show such a time, because that is what decides which fires Quartz leaves out near a gap.
 
 use super::civil::{Civil, days_of_month};
 use super::cron::{Days, Fields};
-use super::offsets::Offsets;
+use super::offsets::{Offsets, Stretch};
 
 pub(super) struct Search<'a> {
     fields: &'a Fields,
     offsets: &'a Offsets,
+    last_year: Option<i32>,
 }
 
 /// What a look at one field came to.
@@ -22,11 +23,13 @@ enum Step {
     Moved,
 }
 
-/// How instants follow from walls, and gaps from zones, during one search.
+/// One search on the clock of a zone, or on one that is never changed.
 struct Walk<'a> {
     fields: &'a Fields,
     /// The zone, if its clocks change and that matters.
     gaps: Option<&'a Offsets>,
+    /// Where the clock stood when the zone was last asked.
+    stretch: Stretch,
     /// The first second that may be the result: an instant with `gaps`, else a wall second.
     first: i64,
     at: Civil,
@@ -35,47 +38,52 @@ struct Walk<'a> {
     tried: Option<(i32, i32, i32)>,
 }
 
-impl<'a> Search<'a> {
-    pub(super) fn new(fields: &'a Fields, offsets: &'a Offsets) -> Self {
-        Self { fields, offsets }
-    }
+/// How many years a search goes on when nobody says until when. Quartz adds as many to the year in
+/// which its process started.
+const YEARS_AHEAD: i32 = 100;
 
-    /// The year that clocks show at `second`; none if no fire can be that late.
-    pub(super) fn year_of(&self, second: i64) -> Option<i32> {
-        (second < LATEST).then(|| Civil::from_wall(self.offsets.wall_at(second.max(EARLIEST))).year)
+impl<'a> Search<'a> {
+    /// A search up to `last_year`, or [`YEARS_AHEAD`].
+    pub(super) fn new(fields: &'a Fields, offsets: &'a Offsets, last_year: Option<i32>) -> Self {
+        Self { fields, offsets, last_year }
     }
 
     /// The first fire at or after `second`, by the rule [`super::DstPolicy::Quartz`].
-    pub(super) fn quartz(&self, second: i64, last_year: i32) -> Option<i64> {
+    pub(super) fn quartz(&self, second: i64) -> Option<i64> {
         let first = bounded(second)?;
+        let stretch = self.offsets.stretch_at(first);
         let gaps = (!self.offsets.never_change()).then_some(self.offsets);
-        let wall = self.walk(gaps, first, self.offsets.wall_at(first), last_year)?;
-        Some(self.offsets.later_instant(wall))
+        let mut walk = self.walk(first, first + stretch.offset);
+        walk = Walk { gaps, stretch, ..walk };
+        let wall = walk.find(self.last_year(&walk.at))?;
+        Some(self.offsets.later_instant_near(&walk.stretch, wall))
     }
 
     /// The first fire at or after `second`, by the rule [`super::DstPolicy::Sane`].
-    pub(super) fn sane(&self, second: i64, last_year: i32) -> Option<i64> {
+    pub(super) fn sane(&self, second: i64) -> Option<i64> {
         let first = bounded(second)?;
         if self.offsets.never_change() {
-            return self.quartz(second, last_year);
+            return self.quartz(second);
         }
         const EVERY_HOUR: u32 = (1 << 24) - 1;
         if self.fields.hours == EVERY_HOUR {
-            return self.by_elapsed_time(first, last_year);
+            return self.by_elapsed_time(first);
         }
         // Wall times shown for the second time had their turn.
         let shown = self.offsets.wall_at(first);
         let from = self.offsets.end_of_repeat(first).unwrap_or(shown);
-        let wall = self.walk(None, from, from, last_year)?;
+        let mut walk = self.walk(from, from);
+        let wall = walk.find(self.last_year(&walk.at))?;
         Some(self.offsets.earlier_instant(wall))
     }
 
     /// Goes from one stretch of unchanged clocks to the next.
-    fn by_elapsed_time(&self, first: i64, last_year: i32) -> Option<i64> {
+    fn by_elapsed_time(&self, first: i64) -> Option<i64> {
         let mut from = first;
+        let last_year = self.last_year(&Civil::from_wall(self.offsets.wall_at(first)));
         loop {
             let (offset, end) = self.offsets.period_at(from);
-            let wall = self.walk(None, from + offset, from + offset, last_year)?;
+            let wall = self.walk(from + offset, from + offset).find(last_year)?;
             if wall - offset < end {
                 return Some(wall - offset);
             }
@@ -87,16 +95,15 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn walk(
-        &self,
-        gaps: Option<&'a Offsets>,
-        first: i64,
-        wall: i64,
-        last_year: i32,
-    ) -> Option<i64> {
+    /// A walk from `wall` on a clock that is never changed.
+    fn walk(&self, first: i64, wall: i64) -> Walk<'a> {
         let at = Civil::from_wall(wall);
-        let last_year = last_year.min(super::Cron::LAST_YEAR);
-        Walk { fields: self.fields, gaps, first, at, tried: None }.find(last_year)
+        let stretch = Stretch { offset: 0, walls: 0..0 };
+        Walk { fields: self.fields, gaps: None, stretch, first, at, tried: None }
+    }
+
+    fn last_year(&self, start: &Civil) -> i32 {
+        self.last_year.unwrap_or(start.year + YEARS_AHEAD).min(super::Cron::LAST_YEAR)
     }
 }
 
@@ -112,7 +119,7 @@ fn bounded(second: i64) -> Option<i64> {
 impl Walk<'_> {
     /// Ends: months never go back, within a month only a `W` rule does so, once, and years are
     /// bounded.
-    fn find(mut self, last_year: i32) -> Option<i64> {
+    fn find(&mut self, last_year: i32) -> Option<i64> {
         if self.fields.days == Days::Never {
             return None;
         }
@@ -123,7 +130,7 @@ impl Walk<'_> {
             }
             self.second();
             let looks = [Self::minute, Self::hour, Self::day, Self::month];
-            if looks.iter().any(|look| matches!(look(&mut self), Step::Moved)) {
+            if looks.iter().any(|look| matches!(look(self), Step::Moved)) {
                 continue;
             }
             match self.fields.years.first_from(self.at.year) {
@@ -139,7 +146,11 @@ impl Walk<'_> {
         self.at = self.at.settled();
         let Some(zone) = self.gaps else { return };
         let wall = self.at.wall();
+        if self.stretch.walls.contains(&wall) {
+            return;
+        }
         let shown = zone.shown(wall);
+        self.stretch = zone.stretch_at(zone.later_instant(shown));
         if shown != wall {
             self.at = Civil::from_wall(shown);
         }
@@ -243,7 +254,7 @@ impl Walk<'_> {
             _ => 0,
         };
         let wall = fire.wall();
-        let second = self.gaps.map_or(wall, |zone| zone.later_instant(wall));
+        let second = self.gaps.map_or(wall, |zone| zone.later_instant_near(&self.stretch, wall));
         if fire.day == self.at.day && second >= self.first {
             return Step::Stays;
         }

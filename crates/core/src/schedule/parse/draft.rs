@@ -1,7 +1,7 @@
 //! What has been read of an expression so far.
 
 use super::item::{range, step_error};
-use super::{Objections, Token};
+use super::{Objections, Parsed, Token};
 use crate::schedule::cron::{Days, Fields, Years};
 use crate::schedule::error::CronError;
 use crate::schedule::field::Field;
@@ -20,6 +20,7 @@ const UNSPECIFIED: i32 = 98;
 
 pub(super) struct Draft<'o> {
     objections: Option<&'o mut Objections>,
+    objected: bool,
     /// Bit `n` stands for the value `n`; years are apart.
     sets: [u64; 6],
     years: [u64; Years::WORDS],
@@ -37,6 +38,7 @@ impl<'o> Draft<'o> {
     pub(super) fn new(objections: Option<&'o mut Objections>) -> Self {
         Self {
             objections,
+            objected: false,
             sets: [0; 6],
             years: [0; Years::WORDS],
             offsets: [0; 7],
@@ -54,6 +56,7 @@ impl<'o> Draft<'o> {
     }
 
     pub(super) fn object(&mut self, objection: impl FnOnce() -> CronError) {
+        self.objected = true;
         if let Some(objections) = &mut self.objections {
             objections.push(objection());
         }
@@ -180,7 +183,7 @@ impl<'o> Draft<'o> {
         *set |= 1 << value;
     }
 
-    pub(super) fn finish(mut self) -> Result<Fields, CronError> {
+    pub(super) fn finish(mut self) -> Result<Parsed, CronError> {
         let days = self.days()?;
         for field in [Field::Second, Field::Minute, Field::Hour, Field::Month] {
             if self.set(field) == 0 {
@@ -188,14 +191,15 @@ impl<'o> Draft<'o> {
             }
         }
         let narrow = |set: u64| u32::try_from(set).unwrap_or(u32::MAX);
-        Ok(Fields {
+        let fields = Fields {
             seconds: self.set(Field::Second),
             minutes: self.set(Field::Minute),
             hours: narrow(self.set(Field::Hour)),
             days,
             months: u16::try_from(self.set(Field::Month)).unwrap_or(u16::MAX),
             years: Years::of(self.years),
-        })
+        };
+        Ok(Parsed { fields, objected: self.objected })
     }
 
     fn set(&self, field: Field) -> u64 {
