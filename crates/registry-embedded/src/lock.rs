@@ -5,12 +5,12 @@
 
 use crate::place::{Place, open_private};
 use crate::{OpenError, clock};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, major, minor};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a releaser stays away when others wait: enough for the kernel to wake one.
@@ -76,7 +76,7 @@ impl WriterLock {
         }
     }
 
-    /// For people only: a holder is told by the kernel's lock, never by this.
+    /// For people only, and only where the kernel's table does not tell them.
     fn sign(&self) {
         let text = format!("{:<width$}", std::process::id(), width = HOLDER_BYTES);
         if let Err(error) = self.file.write_all_at(text.as_bytes(), 0) {
@@ -86,9 +86,8 @@ impl WriterLock {
 }
 
 /// Who holds the lock, as far as can be seen from here.
-pub(crate) fn holder(path: &PathBuf) -> String {
-    let signed = fs::read_to_string(path).unwrap_or_default();
-    let Ok(pid) = signed.trim().parse::<u32>() else {
+pub(crate) fn holder(path: &Path) -> String {
+    let Some(pid) = holding_pid(path) else {
         return "held by another process".to_owned();
     };
     match state_of(pid) {
@@ -97,6 +96,30 @@ pub(crate) fn holder(path: &PathBuf) -> String {
         Some(_) => format!("held by pid {pid}"),
         None => format!("held by a process not seen from here, last pid {pid}"),
     }
+}
+
+/// From the kernel's table; else, as that is silent about processes of other containers and names
+/// some file systems otherwise, from what the holder wrote, unless that is still our own name.
+fn holding_pid(path: &Path) -> Option<u32> {
+    let file = path.metadata().ok()?;
+    let table = fs::read_to_string("/proc/locks").unwrap_or_default();
+    if let Some(pid) = pid_in_table(&table, file.dev(), file.ino()) {
+        return Some(pid);
+    }
+    let signed = fs::read_to_string(path).ok()?;
+    signed.trim().parse().ok().filter(|pid| *pid != std::process::id())
+}
+
+/// A line reads `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`; before those that wait is an
+/// arrow instead of `FLOCK`.
+fn pid_in_table(table: &str, device: u64, inode: u64) -> Option<u32> {
+    let file = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
+    table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (kind, _, mode) = (fields.next()?, fields.next()?, fields.next()?);
+        let (pid, of) = (fields.next()?, fields.next()?);
+        ((kind, mode) == ("FLOCK", "WRITE") && of == file).then(|| pid.parse().ok())?
+    })
 }
 
 /// The state letter in `/proc/PID/stat`, which follows the name in parentheses.
@@ -137,6 +160,20 @@ mod tests {
         assert_eq!(holder(&place.lock()), format!("held by pid {}", std::process::id()));
         one.release();
         assert!(other.take_within(Duration::from_secs(5)).unwrap());
+    }
+
+    #[test]
+    fn the_kernels_table_tells_the_holder_from_those_who_wait() {
+        let table = "1: POSIX  ADVISORY  WRITE 11 fe:00:7 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 12 fe:00:7 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 13 fe:00:7 0 EOF\n\
+                     3: FLOCK  ADVISORY  READ 14 fe:00:8 0 EOF\n\
+                     4: -> FLOCK  ADVISORY  WRITE 15 fe:00:9 0 EOF\n";
+        let device = rustix::fs::makedev(0xfe, 0);
+        assert_eq!(pid_in_table(table, device, 7), Some(12));
+        for inode in [8, 9, 10] {
+            assert_eq!(pid_in_table(table, device, inode), None, "{inode}");
+        }
     }
 
     #[test]

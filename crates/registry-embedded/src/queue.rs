@@ -95,7 +95,7 @@ impl Queue {
         batch
     }
 
-    /// What was taken is answered.
+    /// What was taken is answered. Said just before, as who reads an answer may ask at once.
     pub(crate) fn answered(&mut self) {
         self.taken = 0;
     }

@@ -160,13 +160,13 @@ impl<'c> Writer<'c> {
     fn read(&mut self) {
         let batch = self.shared.queue().take(true);
         self.answer_by_reading(&batch, None);
-        self.shared.queue().answered();
     }
 
     /// Answers in order: what reads is read, what writes is answered with this.
     fn answer_by_reading(&mut self, batch: &[Submitted], unwritten: Option<&Failure>) {
         if let Err(error) = self.read_in_transaction(batch, unwritten) {
             self.store.roll_back();
+            self.shared.queue().answered();
             let why = format!("{}: cannot read: {error}", self.shared.place.dir().display());
             let unread = Failure::NotSent(why);
             for submitted in batch {
@@ -195,6 +195,7 @@ impl<'c> Writer<'c> {
         let (events, last_index) = (round.events, round.state.last_index);
         self.store.commit()?;
         self.seen = Some(last_index);
+        self.shared.queue().answered();
         events.into_iter().for_each(|event| self.shared.push(event));
         Ok(())
     }
@@ -216,7 +217,6 @@ impl<'c> Writer<'c> {
             Ok(outcome) => self.conclude(outcome),
             Err(trouble) => self.suffer(&batch, &trouble),
         }
-        self.shared.queue().answered();
         self.tools.lock.give_way();
     }
 
@@ -285,6 +285,7 @@ impl<'c> Writer<'c> {
         if let Some(due) = outcome.beat_due {
             self.beat_due = self.look_again.take().map_or(due, |again| due.min(again));
         }
+        self.shared.queue().answered();
         outcome.events.into_iter().for_each(|event| self.shared.push(event));
         outcome.ended.iter().for_each(|id| session::forget(&self.shared.place, *id));
     }

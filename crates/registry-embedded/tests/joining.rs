@@ -101,3 +101,16 @@ async fn children_inherit_no_file_of_the_registry() {
     let inherited = listed.contains(dir.path().to_str().unwrap());
     assert!(!inherited, "{listed}");
 }
+
+#[tokio::test]
+async fn whoever_reads_an_answer_may_ask_again_at_once() {
+    let dir = tempdir().unwrap();
+    let mut options = Options::default();
+    options.limits.max_in_flight = 1;
+    let (registry, inbox) = Embedded::open(dir.path(), &options).unwrap();
+    let mut client = Client::new(registry, inbox, PATIENCE);
+    for _ in 0..500 {
+        client.get(&Key::root()).await.unwrap();
+        client.commit(vec![Op::Set(Key::root(), "".into(), None)]).await.unwrap();
+    }
+}
