@@ -27,7 +27,11 @@ pub struct Deal<'a> {
 /// Who is to have each shard. With nobody live, everything stays as it is.
 #[must_use]
 pub fn deal(deal: &Deal<'_>) -> Vec<Option<InstanceId>> {
-    if deal.live.is_empty() {
+    // What turns with the clock is dealt when someone comes or goes, not whenever it is looked at.
+    let turns = deal.strategy == Strategy::SingleBalance;
+    let is_dealt =
+        deal.held.iter().all(|held| held.as_ref().is_some_and(|h| deal.live.contains(h)));
+    if deal.live.is_empty() || (turns && is_dealt) {
         return deal.held.to_vec();
     }
     let owners = match deal.strategy {
@@ -221,6 +225,26 @@ mod tests {
     fn a_hash_that_java_cannot_turn_by_is_turned_by() {
         let shares = dealt(Strategy::RoundRobin, "polygenelubricants", 3, 3);
         assert!(shares.iter().all(|share| share.len() == 1));
+    }
+
+    #[test]
+    fn what_turns_with_the_clock_is_not_dealt_anew_while_its_owner_lives() {
+        let live = instances(3);
+        let job = JobName::new("j").unwrap();
+        let single = |held: &[Option<InstanceId>], now_ms| {
+            deal(&Deal {
+                job: &job,
+                strategy: Strategy::SingleBalance,
+                is_static: false,
+                live: &live,
+                held,
+                now_ms,
+            })
+        };
+        let first = single(&[None], 1);
+        assert_eq!(single(&first, 2), first);
+        let gone = Some(InstanceId::new("10.9.9.9@-@1").unwrap());
+        assert_ne!(single(std::slice::from_ref(&gone), 1), single(&[gone], 2));
     }
 
     #[test]
