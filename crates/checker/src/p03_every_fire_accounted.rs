@@ -1,7 +1,8 @@
 //! P3: every due fire is accounted once.
 //!
 //! * A change of a record that moves its watermark from `a` to `b` accounts exactly the fires that
-//!   the schedule in force makes due in `(a, b]`, each under one fate. Only what is more than
+//!   the schedule in force makes due in `(a, b]`, each under one fate. What an earlier schedule
+//!   made due before the one in force began may be accounted, or dropped with it. Only what is more than
 //!   [`MOST_PENDING`] may be left out of the counts, as is said of jobs nobody served for long.
 //! * The watermark goes back only where a claim is taken back, and then the counts go back as far.
 //! * Closing a claim counts exactly one run as ended well, failed or crashed (a crash that nobody
@@ -26,9 +27,9 @@ pub const TOLERANCE: i64 = 10_000;
 /// Judges a trace.
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
-    for ((job, _), story) in &stories.shards {
+    for story in stories.shards.values() {
         for change in &story.changes {
-            if let Err(what) = accounts_what_was_due(job, stories, change) {
+            if let Err(what) = accounts_what_was_due(stories, change) {
                 return Verdict::breach(trace, change.line, what);
             }
         }
@@ -43,26 +44,21 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 }
 
 /// Compares the counts with the schedule.
-fn accounts_what_was_due(
-    job: &str,
-    stories: &Stories<'_>,
-    change: &Change<'_>,
-) -> Result<(), String> {
+fn accounts_what_was_due(stories: &Stories<'_>, change: &Change<'_>) -> Result<(), String> {
     let Some(new) = &change.change.new else { return Err("the record was deleted".to_owned()) };
     let counted = new.counts.accounted() - change.base.counts.accounted();
     if new.through < change.base.through {
         let from = change.base.through;
         return Err(format!("the watermark went back from {from} to {}", new.through));
     }
-    let plan = change.plan.ok_or("no plan is in force")?;
-    let schedule = stories.schedules.named(job, &plan.schedule);
-    let schedule = schedule.ok_or_else(|| format!("nobody defined {:?}", plan.schedule))?;
-    let after = change.base.through.max(plan.from(change.change.shard));
-    let due = if new.through > after { schedule.count(after, new.through) } else { 0 };
+    let (due, earlier) = stories.due(change, change.base.through, new.through)?;
     let least = i128::from(due.min(MOST_PENDING));
-    if counted < least || counted > i128::from(due) {
-        let through = new.through;
-        return Err(format!("{due} were due in ({after}, {through}], {counted} were accounted"));
+    if counted < least || counted > i128::from(due + earlier) {
+        let (after, through) = (change.base.through, new.through);
+        return Err(format!(
+            "{due} were due in ({after}, {through}] ({earlier} more by a schedule before), \
+             {counted} were accounted"
+        ));
     }
     Ok(())
 }
@@ -108,7 +104,8 @@ fn counts_as_run(story: &Story<'_>, closing: &Closing) -> bool {
 fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
     let last = trace.len() - 1;
     let (_, over) = stories.over;
-    for (job, plan) in &stories.plans {
+    for (job, plans) in &stories.plans {
+        let Some(plan) = plans.last() else { continue };
         let Some(schedule) = stories.schedules.named(job, &plan.schedule) else { continue };
         for shard in 0..plan.shards {
             let story = stories.shards.get(&(*job, shard));

@@ -21,7 +21,7 @@ pub const MOST_TAKEOVERS: u32 = 8;
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     let asked = asked_for(trace);
-    for ((job, shard), story) in &stories.shards {
+    for ((job, _), story) in &stories.shards {
         let allowed = stories.allowed.get(job).copied().unwrap_or_default();
         let mut run_on_request = BTreeMap::new();
         for at in 0..story.claims.len() {
@@ -32,7 +32,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                     let asked = asked.get(&(*job, &*claimed.claim.instance)).map(Vec::as_slice);
                     was_asked_for(asked.unwrap_or_default(), story, at, &mut run_on_request)
                 }
-                1 => was_due(stories, job, *shard, story, claimed),
+                1 => was_due(stories, story, claimed),
                 _ => follows(story, at, allowed),
             };
             if let Err(what) = fits.and_then(|()| ran_as_claimed(trace, claimed)) {
@@ -73,18 +73,11 @@ fn was_asked_for<'a>(
     Ok(())
 }
 
-fn was_due(
-    stories: &Stories<'_>,
-    job: &str,
-    shard: u32,
-    story: &Story<'_>,
-    claimed: &Claimed<'_>,
-) -> Result<(), String> {
+fn was_due(stories: &Stories<'_>, story: &Story<'_>, claimed: &Claimed<'_>) -> Result<(), String> {
     let change = &story.changes[claimed.change];
     let due = claimed.claim.fire.due;
-    let plan = change.plan.ok_or("claimed without a plan")?;
-    let schedule = stories.schedules.named(job, &plan.schedule).ok_or("an unknown schedule")?;
-    if due <= plan.from(shard) || !schedule.is_due(due) {
+    let (now, earlier) = stories.due(change, due - 1, due)?;
+    if now + earlier == 0 {
         return Err(format!("claimed a fire at {due}, which is not due"));
     }
     let before = story.before(claimed.change).through;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 pub struct Stories<'a> {
     /// Each shard's story, by job and shard.
     pub shards: BTreeMap<(&'a str, u32), Story<'a>>,
-    /// The newest plan of each job.
-    pub plans: BTreeMap<&'a str, &'a Plan>,
+    /// The plans of each job, in commit order.
+    pub plans: BTreeMap<&'a str, Vec<&'a Plan>>,
     /// Schedules by job and canonical text.
     pub schedules: Schedules,
     /// What a job's definitions allowed, over all of them.
@@ -56,8 +56,8 @@ pub struct Change<'a> {
     pub writer_is_registered: bool,
     /// Whether the instance of the claim that was held before was registered.
     pub holder_lives: bool,
-    /// The plan in force.
-    pub plan: Option<&'a Plan>,
+    /// How many plans its job had had; the last of them was in force.
+    pub plans: usize,
     /// What it must be compared with: the record as it was, or, if this change takes a claim back,
     /// as it was before that claim.
     pub base: Record,
@@ -174,7 +174,7 @@ impl<'a> Stories<'a> {
         match &line.fact {
             Fact::Job(job) => self.define(job),
             Fact::Plan(plan) => {
-                self.plans.insert(&plan.job, plan);
+                self.plans.entry(&plan.job).or_default().push(plan);
             }
             Fact::Mark(mark) => {
                 let About::Instance(instance) = &mark.about else { return };
@@ -208,6 +208,38 @@ impl<'a> Stories<'a> {
         }
     }
 
+    /// How many fires of a shard its job's schedules made due in `(after, through]`, at a change of
+    /// its record: those of the plan in force, and those of earlier ones, each up to the instant at
+    /// which the next plan was in force.
+    ///
+    /// # Errors
+    /// A plan that is missing, or whose schedule nobody defined.
+    pub fn due(&self, change: &Change<'_>, after: i64, through: i64) -> Result<(u64, u64), String> {
+        let (job, shard) = (&*change.change.job, change.change.shard);
+        let (mut now, mut earlier) = (0, 0);
+        let mut until = through;
+        for (back, plan) in self.plans_before(change).rev().enumerate() {
+            let named = self.schedules.named(job, &plan.schedule);
+            let schedule = named.ok_or_else(|| format!("nobody defined {:?}", plan.schedule))?;
+            let since = after.max(plan.from(shard));
+            let due = if until > since { schedule.count(since, until) } else { 0 };
+            *(if back == 0 { &mut now } else { &mut earlier }) += due;
+            until = until.min(plan.from(shard));
+            if until <= after {
+                break;
+            }
+        }
+        match change.plans {
+            0 => Err("no plan is in force".to_owned()),
+            _ => Ok((now, earlier)),
+        }
+    }
+
+    fn plans_before(&self, change: &Change<'_>) -> impl DoubleEndedIterator<Item = &'a Plan> {
+        let all = self.plans.get(&*change.change.job).map_or(&[][..], Vec::as_slice);
+        all[..change.plans].iter().copied()
+    }
+
     fn define(&mut self, job: &'a Job) {
         self.schedules.learn(job);
         let allowed = self.allowed.entry(&job.job).or_default();
@@ -216,7 +248,7 @@ impl<'a> Stories<'a> {
     }
 
     fn change(&mut self, line: usize, change: &'a RecordChange, held: &Held<'a>) {
-        let plan = self.plans.get(&*change.job).copied();
+        let plans = self.plans.get(&*change.job).map_or(0, Vec::len);
         let story = self.shards.entry((&change.job, change.shard)).or_default();
         let writer = held.sessions.get(&change.session).copied();
         let old = change.old.as_ref().and_then(held_claim);
@@ -228,7 +260,8 @@ impl<'a> Stories<'a> {
         let undone = close(story, line, change, writer);
         let restored = undone.as_ref().and_then(|before| held_claim(before).cloned());
         let base = undone.unwrap_or_else(|| change.old.clone().unwrap_or_default());
-        let entry = Change { line, change, writer, writer_is_registered, holder_lives, plan, base };
+        let entry =
+            Change { line, change, writer, writer_is_registered, holder_lives, plans, base };
         story.changes.push(entry);
         let made = change.new.as_ref().and_then(held_claim).filter(|new| old != Some(*new));
         if let Some(restored) = made.and(restored.filter(|restored| Some(restored) == made)) {
