@@ -58,6 +58,9 @@ pub struct Runaway {
 
 impl World {
     /// The world of a scenario.
+    ///
+    /// # Panics
+    /// Never: the names it makes are valid.
     #[must_use]
     pub fn new(seed: u64, scenario: Scenario, keep_reports: bool) -> Self {
         let root = Dice::new(seed);

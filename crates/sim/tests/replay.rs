@@ -1,0 +1,62 @@
+//! A seed is replayed exactly, in another process too.
+
+use flockwork_sim::run;
+use std::process::Command;
+
+/// The seeds that are run again elsewhere.
+const SEEDS: [u64; 5] = [1, 2, 3, 5, 8];
+
+fn hash_elsewhere(seed: u64) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_flockwork-sim"))
+        .args(["--hash", &seed.to_string()])
+        .output()
+        .expect("the simulation starts");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("digits").trim().to_owned()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_in_another_process() {
+    let mut hashes = Vec::new();
+    for seed in SEEDS {
+        let here = format!("{:016x}", run(seed).hash);
+        assert_eq!(here, hash_elsewhere(seed), "seed {seed}");
+        hashes.push(here);
+    }
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), SEEDS.len(), "seeds differ");
+}
+
+#[test]
+fn a_seed_keeps_every_invariant_and_runs_something() {
+    for seed in 100..108 {
+        let outcome = run(seed);
+        for (name, verdict) in &outcome.verdicts {
+            assert!(verdict.is_valid(), "seed {seed}, {name}: {verdict}");
+        }
+        assert!(outcome.counts.claims >= outcome.counts.runs, "seed {seed}: a run has its claim");
+        assert!(!outcome.trace.is_empty());
+    }
+}
+
+#[test]
+fn what_is_told_for_people_does_not_change_what_happens() {
+    let quiet = run(4);
+    let told = flockwork_sim::replay(4);
+    assert_eq!(quiet.hash, told.hash);
+    assert!(!told.said.is_empty());
+    let mut text = String::new();
+    flockwork_sim::timeline::write(&told, None, &mut text).expect("a String takes all");
+    assert!(text.contains("START") && text.contains("HEALED"));
+}
+
+#[test]
+fn what_is_not_understood_is_refused() {
+    for args in [&["--seed"][..], &["--seeds", "x"], &["--nonsense", "1"], &["7"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_flockwork-sim")).args(args).output();
+        let output = output.expect("the simulation starts");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("usage"));
+    }
+}
