@@ -269,9 +269,11 @@ impl NodeBuilder {
             false => None,
         };
         let pulse = Pulse::default();
-        let mut settings = flockwork_worker::Settings::default();
-        settings.max_threads = self.max_running;
-        settings.scripts = self.scripts;
+        let mut settings = flockwork_worker::Settings {
+            max_threads: self.max_running,
+            scripts: self.scripts,
+            ..flockwork_worker::Settings::default()
+        };
         settings.scripts.trust = pulse.trust();
         if let Some(lease) = self.registry.lease() {
             settings.scripts.lease = lease;
