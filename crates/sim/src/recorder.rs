@@ -8,7 +8,7 @@ use flockwork_core::account;
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::{plan, record};
 use flockwork_registry::memory::Store;
-use flockwork_registry::{Answer, Entry, Key, Lifetime, Op, Request, SessionId};
+use flockwork_registry::{Answer, Entry, Index, Key, Lifetime, Op, Request, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The trace so far, and what lives with which session.
@@ -17,13 +17,15 @@ pub struct Recorder {
     namespace: Namespace,
     lines: Vec<Line>,
     mortal: BTreeMap<SessionId, BTreeSet<Key>>,
+    /// Records as last read: what is new now is what is old next time.
+    records: BTreeMap<Key, (Index, Record)>,
 }
 
 impl Recorder {
     /// A trace without lines.
     #[must_use]
     pub fn new(namespace: Namespace) -> Self {
-        Self { namespace, lines: Vec::new(), mortal: BTreeMap::new() }
+        Self { namespace, lines: Vec::new(), mortal: BTreeMap::new(), records: BTreeMap::new() }
     }
 
     /// The whole trace.
@@ -93,8 +95,19 @@ impl Recorder {
         }
     }
 
+    /// Reads a record, once for each state of it.
+    fn record(&mut self, key: &Key, entry: &Entry) -> Option<Record> {
+        let at = entry.stamp.modified;
+        if let Some((_, known)) = self.records.get(key).filter(|(read, _)| *read == at) {
+            return Some(known.clone());
+        }
+        let record = plain_record(entry)?;
+        self.records.insert(key.clone(), (at, record.clone()));
+        Some(record)
+    }
+
     fn fact(
-        &self,
+        &mut self,
         key: &Key,
         change: Change,
         old: Option<&Entry>,
@@ -110,8 +123,8 @@ impl Recorder {
                     index: change.index,
                     session: change.session,
                     guard: change.guard,
-                    old: old.and_then(plain_record),
-                    new: new.and_then(plain_record),
+                    old: old.and_then(|entry| self.record(key, entry)),
+                    new: new.and_then(|entry| self.record(key, entry)),
                 })));
             }
             Facet::Plan => return plain_plan(job, change.index, new?),

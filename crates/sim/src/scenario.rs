@@ -91,7 +91,7 @@ impl Scenario {
         let mut dice = root.split("scenario", 0);
         let nodes = 3;
         let jobs = dice.between(1, 8);
-        let heal_at = dice.between(240, 900) * 1_000;
+        let heal_at = dice.between(180, 600) * 1_000;
         let skewed = dice.chance(300);
         let wall = EARLIEST + i64::try_from(dice.below(TWO_MONTHS)).unwrap_or(0);
         Self {
