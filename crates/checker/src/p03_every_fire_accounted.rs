@@ -65,8 +65,9 @@ fn accounts_what_was_due(stories: &Stories<'_>, change: &Change<'_>) -> Result<(
 
 fn miscounted(story: &Story<'_>) -> Option<(usize, String)> {
     let closings = story.claims.iter().filter_map(|claimed| claimed.closed);
-    let counted: BTreeSet<usize> =
+    let mut counted: BTreeSet<usize> =
         closings.filter(|c| c.how != How::Undone).map(|closing| closing.line).collect();
+    counted.extend(&story.given_back);
     for change in &story.changes {
         let Some(new) = &change.change.new else { continue };
         let closes = counted.contains(&change.line);

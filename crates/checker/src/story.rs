@@ -37,6 +37,8 @@ pub struct Story<'a> {
     pub changes: Vec<Change<'a>>,
     /// Every claim, in commit order.
     pub claims: Vec<Claimed<'a>>,
+    /// Where claims were taken whose takers gave them back, by line.
+    pub given_back: Vec<usize>,
     /// Starts without a claim of their epoch, by line.
     pub stray_starts: Vec<usize>,
     started: Vec<(usize, &'a Probe)>,
@@ -139,7 +141,7 @@ impl<'a> Story<'a> {
             claimed.claim == restored && claimed.closed.is_some_and(|c| c.how == How::Taken)
         };
         if let Some(claimed) = self.claims.iter_mut().rev().find(taken) {
-            claimed.closed = None;
+            self.given_back.extend(claimed.closed.take().map(|closing| closing.line));
         }
     }
 }

@@ -104,6 +104,8 @@ impl Node {
         let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
         match member.aim {
             Aim::Parent => {}
+            // Nothing was left to delete: it had happened, and its answer was lost.
+            Aim::Leave(ix) if refusal.why == Why::Absent => self.left(turn, ix),
             Aim::Claim(id) => self.claim_refused(turn, id, facet.as_ref()),
             Aim::End(id) => self.superseded(turn, id),
             Aim::Undo(id) => {

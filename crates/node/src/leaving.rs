@@ -43,8 +43,9 @@ impl Node {
         if job.registered.is_none() || job.registered != session {
             return self.left(turn, ix);
         }
-        let leads =
-            job.view.leader.held().is_some_and(|held| held.value == me && held.session == session);
+        // Not knowing who leads is not knowing that this instance does not: it is being read.
+        let Some(leader) = job.view.leader.known() else { return };
+        let leads = leader.is_some_and(|held| held.value == me && held.session == session);
         job.phase = Phase::Leaving;
         job.under_way.leave = true;
         let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];

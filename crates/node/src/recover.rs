@@ -218,7 +218,8 @@ impl Node {
         let lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
         let mark_lasts = lasts || (has_crashed && old.mark_lasts);
         // A crash that only a retry makes up for counts as a failure.
-        let crashes = old.crashes + u32::from(has_crashed && lasts);
+        let is_taken_over = has_crashed && lasts && old.crashes < JobConfig::MAX_TAKEOVERS;
+        let crashes = old.crashes + u32::from(is_taken_over);
         let mut claimed = Stored::clone(stored);
         claimed.record.counts.crashed += u64::from(has_crashed);
         claimed.record.claim =
