@@ -40,7 +40,9 @@ impl Node {
         if is_busy || job.under_way.leave || job.under_way.register || job.phase == Phase::Left {
             return;
         }
-        if job.registered.is_none() || job.registered != session {
+        // Without a session nothing of this instance lasts. With one, a registration whose answer
+        // was lost may have happened: its node is deleted whether or not this node knows of it.
+        if session.is_none() {
             return self.left(turn, ix);
         }
         // Not knowing who leads is not knowing that this instance does not: it is being read.
