@@ -82,7 +82,7 @@ fn embedding(root: &Path, _: &mut Count) -> Result<(), String> {
         return Err("examples/embedding has no lockfile of its own".into());
     }
     let target = root.join("target/embedding");
-    let mut command = step::command(&at, "cargo", &["run", "--locked", "--quiet"]);
+    let mut command = step::command(&at, "cargo", &["run", "--locked", "--quiet", "--", "--once"]);
     step::run({
         command.env("CARGO_TARGET_DIR", target);
         command

@@ -122,9 +122,6 @@ pub(crate) struct NodeFlags {
     /// Where the status page listens, on loopback only; the default moves on if 8087 is taken
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// This node's lasting place, for shards that stay where they are
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
     /// The address by which other nodes know this server
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
@@ -160,7 +157,6 @@ impl NodeFlags {
         let node = self;
         let said = match name {
             "listen" => &node.listen,
-            "name" => &node.name,
             "ip" => &node.ip,
             "max-running" => &node.max_running,
             "drain-timeout" => &node.drain_timeout,

@@ -2,11 +2,17 @@
 
 use crate::handle::Handle;
 use std::io;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 /// The status with which a second signal ends the process: 128 and SIGINT's number, which shells
 /// take as "ended by the user".
 pub const IMPATIENT_EXIT: i32 = 130;
+
+/// Signals that follow the first within this time are the same request: who signals a process and
+/// its group (`timeout`, some supervisors) reaches it twice.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
 
 /// SIGTERM and SIGINT, caught from now on.
 #[derive(Debug)]
@@ -41,7 +47,11 @@ impl Signals {
         let first = self.next().await;
         tracing::info!(signal = first, "draining; a second signal stops at once");
         handle.drain();
-        let second = self.next().await;
+        let began = Instant::now();
+        let mut second = self.next().await;
+        while began.elapsed() < SAME_REQUEST {
+            second = self.next().await;
+        }
         tracing::warn!(signal = second, "stopped without waiting for runs");
         std::process::exit(IMPATIENT_EXIT);
     }

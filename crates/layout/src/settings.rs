@@ -90,15 +90,6 @@ pub const SETTINGS: &[Setting] = &[
         trouble: "Nodes with different namespaces do not see each other.",
     },
     Setting {
-        name: "name",
-        env: Some("FLOCKWORK_NAME"),
-        flag: Some("name"),
-        kind: Kind::Text,
-        default: "",
-        about: "This node's lasting place, for shards that stay where they are; the server's address if absent.",
-        trouble: "Two nodes of one name are taken for one place.",
-    },
-    Setting {
         name: "ip",
         env: Some("FLOCKWORK_IP"),
         flag: Some("ip"),

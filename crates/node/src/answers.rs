@@ -1,6 +1,5 @@
 //! What commits have become: done, refused, failed, or not known.
 
-use crate::Report;
 use crate::alarms::Alarm;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
@@ -25,15 +24,13 @@ impl Node {
             Aim::Parent => {}
             Aim::Tree(ix) => {
                 self.job(ix).under_way.tree = false;
-                for facet in [Facet::Job, Facet::Config, Facet::OwnJob] {
+                for facet in [Facet::Job, Facet::Config, Facet::OwnJob, Facet::Plan] {
                     self.look(ix, facet);
                 }
             }
             Aim::Config(ix) => {
                 let job = self.job(ix);
-                job.under_way.config = false;
-                let job = job.name.clone();
-                turn.report(Report::Serving { job, differences: Vec::new(), applied: true });
+                (job.under_way.config, job.is_applied) = (false, true);
                 self.look(ix, Facet::Config);
             }
             Aim::Register(ix) => self.registered(turn, ix),
@@ -156,7 +153,7 @@ impl Node {
         self.no_longer_under_way(ix, aim);
         let me = self.settings.instance.clone();
         let based_on: &[Facet] = match aim {
-            Aim::Tree(_) => &[Facet::Job, Facet::Config, Facet::OwnJob],
+            Aim::Tree(_) => &[Facet::Job, Facet::Config, Facet::OwnJob, Facet::Plan],
             Aim::Config(_) => &[Facet::Config],
             Aim::Register(_) => {
                 &[Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())]

@@ -91,6 +91,8 @@ pub(crate) struct Job {
     /// Whether that one replaces the registry's.
     pub(crate) applies: bool,
     pub(crate) phase: Phase,
+    /// Whether it has.
+    pub(crate) is_applied: bool,
     /// The definition that counts.
     pub(crate) config: Option<Arc<JobConfig>>,
     /// That definition as the registry holds it.
@@ -127,6 +129,7 @@ impl Job {
             offered,
             applies,
             phase: Phase::Joining,
+            is_applied: false,
             config: None,
             config_read: bytes::Bytes::new(),
             schedule: String::new(),

@@ -43,7 +43,7 @@ impl Node {
     }
 
     fn tend_joining(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        if self.make_tree(ix) || !self.adopt(turn, ix) {
+        if self.make_tree(turn, ix) || !self.adopt(turn, ix) {
             return;
         }
         self.register(turn, ix);
@@ -79,8 +79,8 @@ impl Node {
     }
 
     /// Makes a new job's nodes, all or none; says whether that is under way.
-    fn make_tree(&mut self, ix: JobIx) -> bool {
-        let job = self.job(ix);
+    fn make_tree(&mut self, turn: &Turn<'_>, ix: JobIx) -> bool {
+        let job = &mut self.jobs[ix.0 as usize];
         if job.under_way.tree {
             return true;
         }
@@ -89,9 +89,10 @@ impl Node {
         if !is_new && !lacks_own {
             return false;
         }
-        if is_new && job.view.implementation.known().is_none() {
-            return true;
-        }
+        let old_plan = job.view.plan.known().map(|held| held.map(|held| held.stamp));
+        let (Some(old_plan), Some(_)) = (old_plan, job.view.implementation.known()) else {
+            return is_new;
+        };
         let mut facets = Vec::new();
         let mut ops = Vec::new();
         if is_new {
@@ -100,6 +101,13 @@ impl Node {
                 facets.push((Facet::Job, value));
             }
             facets.push((Facet::Config, Bytes::from(document::encode(&job.offered))));
+            if let Some(stamp) = old_plan {
+                // A job of this name was removed: nothing was due while there was none.
+                let schedule = job.offered.schedule_fingerprint();
+                let plan = Plan::new(schedule, job.offered.shards, turn.now.wall);
+                let key = self.settings.namespace.key(&job.name, &Facet::Plan);
+                ops.push(Op::Set(key, plan::encode(&plan), Some(stamp)));
+            }
             let parents = [
                 Facet::Instances,
                 Facet::Servers,
@@ -196,8 +204,9 @@ impl Node {
             self.follow(ix, Facet::Owner(shard));
             self.follow(ix, Facet::Disabled(shard));
         }
-        if is_first {
-            turn.report(Report::Serving { job: name, differences, applied: false });
+        let applied = std::mem::take(&mut self.job(ix).is_applied);
+        if is_first || applied {
+            turn.report(Report::Serving { job: name, differences, applied });
         }
         self.untended.insert(ix);
         true

@@ -299,3 +299,58 @@ fn a_definition_changed_in_the_registry_counts_from_then_on() {
     let counts = world.record("j", 4).unwrap().record.counts;
     assert_eq!((counts.missed, counts.misfired, counts.skipped), (0, 0, 0));
 }
+
+/// ElasticJob's lifecycle API deletes the job's own tree; what is ours beside it stays.
+#[test]
+fn a_name_that_is_used_again_starts_anew() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(2_500);
+    let root = namespace().key(&JobName::new("j").unwrap(), &Facet::Job);
+    let mut keys: Vec<_> = world
+        .store
+        .entries()
+        .map(|(key, _)| key.clone())
+        .filter(|key| key.as_str().starts_with(root.as_str()))
+        .collect();
+    keys.sort_by_key(|key| std::cmp::Reverse(key.as_str().len()));
+    world.commit(keys.into_iter().map(|key| Op::Delete(key, None)).collect());
+    world.run_for(5_000);
+    world.kill(0);
+    world.add(100);
+    world.define(1, &job("j", 1));
+    world.run_for(3_000);
+    let dues: Vec<i64> = world
+        .starts_of("j", 0)
+        .iter()
+        .map(|run| (run.fire.due.as_millis() - world::START) / 1_000)
+        .collect();
+    assert_eq!(dues, [1, 2, 8, 9, 10]);
+    let counts = world.record("j", 0).unwrap().record.counts;
+    assert_eq!((counts.missed, counts.misfired), (0, 0));
+}
+
+#[test]
+fn a_definition_that_is_applied_is_told_once() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(500);
+    world.add(100);
+    let changed = JobConfig { overwrite: true, ..job("j", 3) };
+    world.define(1, &changed);
+    world.run_for(500);
+    let told: Vec<bool> = world
+        .reports
+        .iter()
+        .filter(|(_, n, _)| *n == 1)
+        .filter_map(|(_, _, report)| match report {
+            Report::Serving { applied, .. } => Some(*applied),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [true]);
+    world.run_for(1_000);
+    assert_eq!(world.starts_of("j", 2).len(), 1);
+}

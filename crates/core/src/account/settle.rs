@@ -164,11 +164,13 @@ pub fn settle(
     let mut settled = Settled::default();
     let after = through.max(policy.from);
     let earliest = alive.minus(Duration::from_millis(1));
-    let looked_from = after.max(alive.minus(MISSED_WINDOW));
-    let unattended = due(policy, looked_from, earliest.min(now), MOST_PENDING);
-    if let Some(run) = settle_missed(policy, &unattended, &mut settled) {
-        settled.run = Some(run);
-        return settled;
+    if after < earliest {
+        let looked_from = after.max(alive.minus(MISSED_WINDOW));
+        let unattended = due(policy, looked_from, earliest.min(now), MOST_PENDING);
+        if let Some(run) = settle_missed(policy, &unattended, &mut settled) {
+            settled.run = Some(run);
+            return settled;
+        }
     }
     // `alive` only parts fires when it is not before what is accounted.
     let attended = due(policy, after.max(earliest), now, MOST_LATE);

@@ -68,8 +68,6 @@ pub struct NodeSettings {
     pub data: String,
     /// `namespace`.
     pub namespace: Namespace,
-    /// `name`.
-    pub name: Option<String>,
     /// `ip`.
     pub ip: Option<String>,
     /// `listen`.
@@ -192,7 +190,6 @@ impl Values<'_> {
             registry: registry?,
             data: self.text("data").to_owned(),
             namespace: namespace?,
-            name: present(self.text("name")),
             ip: present(self.text("ip")),
             listen: listen?,
             listen_is_explicit: self.source("listen") != Source::Default,
