@@ -6,7 +6,7 @@
 //!   found crashed, and only as often as the definition allows; never after a success.
 //! * Code is told the fire, attempt and shard of its claim, and starts once under it.
 
-use crate::story::{Allowed, Claimed, How, Stories, Story};
+use crate::story::{Allowed, Claimed, How, Stories, Story, held_claim};
 use crate::trace::{About, Fact, Line};
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
@@ -101,12 +101,11 @@ fn follows(story: &Story<'_>, at: usize, allowed: Allowed) -> Result<(), String>
     if before.claim.fire != claimed.claim.fire || before.claim.attempt + 1 != attempts {
         return Err(format!("attempt {attempts} follows attempt {}", before.claim.attempt));
     }
-    let succeeded = before.closed.is_some_and(|closing| {
-        let change = story.changes[closing.change].change;
-        let ok = |record: &Option<crate::trace::Record>| {
-            record.as_ref().map_or(0, |record| record.counts.ok)
-        };
-        ok(&change.new) > ok(&change.old)
+    // How it was closed by then: a claim that was taken and given back may be closed again later.
+    let closing = before.closed.filter(|closing| closing.change <= claimed.change);
+    let succeeded = closing.is_some_and(|closing| {
+        let change = &story.changes[closing.change];
+        change.change.new.as_ref().is_some_and(|new| new.counts.ok > change.base.counts.ok)
     });
     if succeeded {
         return Err(format!("attempt {attempts} after attempt {} succeeded", attempts - 1));
@@ -123,11 +122,13 @@ fn is_allowed(
     allowed: Allowed,
 ) -> Result<(), String> {
     let (attempts, crashes) = (claimed.claim.attempt, claimed.claim.crashes);
-    let closing = before.closed.ok_or("tried again while it runs")?;
-    let closed = story.changes[closing.change].change.new.as_ref();
-    let code = closed.and_then(|new| Some(new.last.as_ref()?.code.as_str()));
+    let change = &story.changes[claimed.change];
+    let replaced = change.change.old.as_ref().and_then(held_claim) == Some(before.claim);
+    let was_taken = replaced && change.writer != Some(&*before.claim.instance);
+    let last = change.change.old.as_ref().and_then(|old| old.last.as_ref());
+    let code = last.filter(|_| !replaced).map(|last| last.code.as_str());
     let was_cut = matches!(code, Some("SESSION_LOST" | "SHUTDOWN" | "CRASHED"));
-    let may_count = allowed.failover && (closing.how == How::Taken || was_cut);
+    let may_count = allowed.failover && (was_taken || was_cut);
     let crashes_rose = crashes - before.claim.crashes.min(crashes);
     let failures = attempts.saturating_sub(1 + crashes);
     let most = if allowed.failover { MOST_TAKEOVERS } else { 0 };
