@@ -6,7 +6,6 @@ use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::runs::{LocalRun, Stage};
 use crate::slot::Held;
-use flockwork_core::account::{Hold, Reason};
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
 use flockwork_layout::keys::Facet;
@@ -60,10 +59,6 @@ impl Node {
         let Some((ix, shard)) = self.abandon(id) else { return };
         let state = &mut self.job(ix).shards[shard as usize];
         state.record.wrote(Some(Held { value: before, stamp, session: None }));
-        let until = turn.now.wall;
-        if state.hold.is_none() {
-            state.hold = Some(Hold { until, reason: Reason::NoRegistry });
-        }
         self.consider(turn, ix, shard);
     }
 

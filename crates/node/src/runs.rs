@@ -18,7 +18,7 @@ use flockwork_core::account::{Claim, ClaimState, Fate, Hold, Note, Reason, Span}
 use flockwork_core::config::OnSessionLoss;
 use flockwork_core::execution::{CancelReason, Fire, Outcome, Run, RunId, Source};
 use flockwork_core::id::{Epoch, ShardIndex};
-use flockwork_core::time::Mono;
+use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::{self, Stored};
 use flockwork_registry::{Index, Lifetime, Op, SessionId, Stamp};
@@ -57,6 +57,8 @@ pub(crate) struct LocalRun {
     pub(crate) session: Option<SessionId>,
     /// The assignment it was claimed on; none for a run taken over or tried again.
     pub(crate) owner: Option<Stamp>,
+    /// Since when the schedule was in force that it is due by; none likewise.
+    pub(crate) from: Option<Timestamp>,
     /// The record as it was before the claim.
     pub(crate) before: Arc<Stored>,
     /// The stamp of that record; none if there was none.
@@ -116,6 +118,7 @@ impl Node {
             notes.push(Note { fate: Fate::Ran, reason: Reason::Due, span });
         }
         claimed.record.account(&notes);
+        let from = self.job(ix).plan_in_force().map(|plan| plan.from(shard));
         let mark_lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
         claimed.record.claim = Some(self.new_claim(turn, fire, 1, 0, mark_lasts));
         let mut ops = vec![Op::Check(self.key(ix, &Facet::Owner(shard)), Some(owner))];
@@ -123,7 +126,7 @@ impl Node {
         ops.push(self.mark(ix, shard, mark_lasts));
         self.send_claim(ix, shard, before, claimed, ops);
         let run = self.runs.get_mut(&RunId(self.last_run)).expect("it was just put there");
-        (run.owner, run.notes) = (Some(owner), notes);
+        (run.owner, run.from, run.notes) = (Some(owner), from, notes);
     }
 
     pub(crate) fn new_claim(
@@ -183,6 +186,7 @@ impl Node {
                 stage: Stage::Claiming,
                 session,
                 owner: None,
+                from: None,
                 before,
                 before_stamp,
                 claimed: Arc::new(claimed),
@@ -210,14 +214,18 @@ impl Node {
         run.claimed_stamp = Some(stamp);
         let held = Held { value: run.claimed.clone(), stamp, session: None };
         let is_same_session = run.session == self.trust.session();
-        let owner = run.owner;
+        let (owner, from) = (run.owner, run.from);
         let notes = std::mem::take(&mut run.notes);
-        let state = &mut self.jobs[ix.0 as usize].shards[shard as usize];
+        let job = &mut self.jobs[ix.0 as usize];
+        let is_planned = from
+            .is_none_or(|from| job.plan_in_force().is_some_and(|plan| plan.from(shard) == from));
+        let state = &mut job.shards[shard as usize];
         state.record.wrote(Some(held));
-        // The watch barrier: whatever changed the assignment before the claim has been heard.
+        // The watch barrier: whatever changed the assignment, or the schedule in force, before the
+        // claim has been heard.
         let is_based =
             owner.is_none_or(|stamp| state.owner.held().is_some_and(|held| held.stamp == stamp));
-        if !(may_start && is_same_session && is_based) {
+        if !(may_start && is_same_session && is_based && is_planned) {
             if let Some(run) = self.runs.get_mut(&id) {
                 run.notes = notes;
             }

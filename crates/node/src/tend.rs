@@ -298,6 +298,12 @@ impl Node {
         let job = self.job(ix);
         job.under_way.register = false;
         job.registered = session;
+        if job.phase == Phase::Left {
+            // The answer came after it was left: what it tells of goes, too.
+            (job.phase, job.leaving) = (Phase::Leaving, Some("it was left before"));
+            self.untended.insert(ix);
+            return;
+        }
         job.phase = Phase::Serving;
         if !std::mem::replace(&mut job.is_reconciled, true) {
             self.alarms.add(turn.now.mono.plus(RECONCILE_INTERVAL), Alarm::Reconcile(ix));
