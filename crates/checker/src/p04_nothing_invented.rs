@@ -124,7 +124,9 @@ fn is_allowed(
     let (attempts, crashes) = (claimed.claim.attempt, claimed.claim.crashes);
     let change = &story.changes[claimed.change];
     let replaced = change.change.old.as_ref().and_then(held_claim) == Some(before.claim);
-    let was_taken = replaced && change.writer != Some(&*before.claim.instance);
+    // A holder may take up again what it had lost and was given back.
+    let is_others = change.writer != Some(&*before.claim.instance);
+    let was_taken = replaced && (is_others || before.was_lost);
     let last = change.change.old.as_ref().and_then(|old| old.last.as_ref());
     let code = last.filter(|_| !replaced).map(|last| last.code.as_str());
     let was_cut = matches!(code, Some("SESSION_LOST" | "SHUTDOWN" | "CRASHED"));

@@ -80,6 +80,8 @@ pub struct Claimed<'a> {
     pub starts: Vec<usize>,
     /// Where that code ended, and how.
     pub ended: Option<(usize, &'a str)>,
+    /// Whether it was taken by another who gave it back: its holder had lost it.
+    pub was_lost: bool,
     /// How it was closed; none if it is held to the end.
     pub closed: Option<Closing>,
 }
@@ -141,6 +143,7 @@ impl<'a> Story<'a> {
             claimed.claim == restored && claimed.closed.is_some_and(|c| c.how == How::Taken)
         };
         if let Some(claimed) = self.claims.iter_mut().rev().find(taken) {
+            claimed.was_lost = true;
             self.given_back.extend(claimed.closed.take().map(|closing| closing.line));
         }
     }
@@ -276,6 +279,7 @@ impl<'a> Stories<'a> {
                 claim,
                 starts: Vec::new(),
                 ended: None,
+                was_lost: false,
                 closed: None,
             });
         }
