@@ -4,6 +4,7 @@
 //!   the schedule in force makes due in `(a, b]`, each under one fate. What an earlier schedule
 //!   made due before the one in force began may be accounted, or dropped with it. Only what is more than
 //!   [`MOST_PENDING`] may be left out of the counts, as is said of jobs nobody served for long.
+//!   A claim that is taken back accounts nothing: what counts is what taking it back leaves.
 //! * The watermark goes back only where a claim is taken back, and then the counts go back as far.
 //! * Closing a claim counts exactly one run as ended well, failed or crashed (a crash that nobody
 //!   tries again is a failure besides), unless it is taken back; nothing else counts one.
@@ -28,7 +29,9 @@ pub const TOLERANCE: i64 = 10_000;
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     for story in stories.shards.values() {
-        for change in &story.changes {
+        let taken_back = story.taken_back();
+        let stands = |at: &usize| !taken_back.contains(at);
+        for change in (0..story.changes.len()).filter(stands).map(|at| &story.changes[at]) {
             if let Err(what) = accounts_what_was_due(stories, change) {
                 return Verdict::breach(trace, change.line, what);
             }

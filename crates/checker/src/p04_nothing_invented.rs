@@ -32,6 +32,8 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                     let asked = asked.get(&(*job, &*claimed.claim.instance)).map(Vec::as_slice);
                     was_asked_for(asked.unwrap_or_default(), story, at, &mut run_on_request)
                 }
+                // Its maker saw that it was made on what no longer stood, and ran nothing.
+                1 if claimed.is_taken_back() => Ok(()),
                 1 => was_due(stories, story, claimed),
                 _ => follows(story, at, allowed),
             };

@@ -2,7 +2,7 @@
 
 use crate::due::Schedules;
 use crate::trace::{About, Claim, Fact, Fault, Job, Line, Plan, Probe, Record, RecordChange};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that a trace tells, by shard.
 #[derive(Debug, Default)]
@@ -86,6 +86,14 @@ pub struct Claimed<'a> {
     pub closed: Option<Closing>,
 }
 
+impl Claimed<'_> {
+    /// Whether its maker took it back.
+    #[must_use]
+    pub fn is_taken_back(&self) -> bool {
+        self.closed.is_some_and(|closing| closing.how == How::Undone)
+    }
+}
+
 /// How a claim was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closing {
@@ -113,6 +121,13 @@ impl<'a> Story<'a> {
     #[must_use]
     pub fn before(&self, change: usize) -> Record {
         self.changes[change].change.old.clone().unwrap_or_default()
+    }
+
+    /// The places of the changes that made claims which were taken back.
+    #[must_use]
+    pub fn taken_back(&self) -> BTreeSet<usize> {
+        let undone = |claimed: &&Claimed<'a>| claimed.is_taken_back();
+        self.claims.iter().filter(undone).map(|claimed| claimed.change).collect()
     }
 
     /// Joins what code wrote with the claims by epoch, wherever in the trace it stands.

@@ -101,9 +101,14 @@ fn of_job(report: &Report, colour: Colour) -> Option<String> {
             (Some(Tone::Bad), format!("{job} not served: error[{code}]: {text}"))
         }
         Report::Left { job, why } => (None, format!("{job} left: {why}")),
-        Report::Assigned { job, moved, instances } => {
-            (None, format!("{job} assigned: {moved} shards moved, {instances} instances share it"))
-        }
+        Report::Assigned { job, moved, instances } => (
+            None,
+            format!(
+                "{job} assigned: {moved} {} moved, shared by {instances} {}",
+                plural(*moved, "shard"),
+                plural(*instances, "instance")
+            ),
+        ),
         Report::FoundCrashed { job, shard, instance, taken } => {
             let then = if *taken { "run again" } else { "not run again" };
             (Some(Tone::Bad), format!("{job} shard {shard} crashed with {instance}; {then}"))
@@ -151,6 +156,10 @@ pub(crate) fn duration(duration: Duration) -> String {
         millis @ 1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
         millis => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1_000),
     }
+}
+
+fn plural(count: usize, one: &str) -> String {
+    if count == 1 { one.to_owned() } else { format!("{one}s") }
 }
 
 #[cfg(test)]

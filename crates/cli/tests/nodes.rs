@@ -197,13 +197,13 @@ fn the_page_shows_the_job_and_answers_loopback_names_alone() {
     // A page may be a moment old.
     let deadline = Instant::now() + PATIENCE;
     let mut page = get(&address, "/", &address);
-    while !page.contains("4 waits here") && Instant::now() < deadline {
+    while !page.contains("4 idle here") && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
         page = get(&address, "/", &address);
     }
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
-    assert!(page.contains("href=\"/jobs/work\"") && page.contains("4 waits here"), "{page}");
+    assert!(page.contains("href=\"/jobs/work\"") && page.contains("4 idle here"), "{page}");
     assert!(get(&address, "/jobs/work", &address).contains("this node"));
     assert!(get(&address, "/jobs/nosuch", &address).starts_with("HTTP/1.1 404"));
     assert!(get(&address, "/healthz", &address).ends_with("{\"live\":true,\"ready\":true}\n"));

@@ -19,9 +19,11 @@ pub use error::CronError;
 pub use field::Field;
 pub use zone::Zone;
 
+use crate::config::duration;
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// When a job is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,10 +99,15 @@ impl fmt::Display for Schedule {
         match self {
             Self::Cron(cron) => cron.fmt(f),
             Self::Every(every) => {
-                write!(f, "every {} ms through {}", every.period_ms, every.anchor.as_millis())
+                let period = Duration::from_millis(every.period_ms);
+                write!(f, "every {}", duration::format(period))?;
+                match every.anchor.as_millis() {
+                    0 => Ok(()),
+                    _ => write!(f, " through {}", every.anchor),
+                }
             }
             Self::Once(Once::Now) => f.write_str("once now"),
-            Self::Once(Once::At(instant)) => write!(f, "once at {}", instant.as_millis()),
+            Self::Once(Once::At(instant)) => write!(f, "once at {instant}"),
             Self::OnTrigger => f.write_str("on trigger"),
         }
     }

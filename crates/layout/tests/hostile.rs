@@ -107,3 +107,11 @@ fn a_megabyte_of_anything_is_read() {
         read_both(&vec![byte; 1 << 20]).unwrap();
     }
 }
+
+/// Found by the generated documents: a key is shown as the place of what is wrong with it.
+#[test]
+fn a_control_character_in_a_key_is_not_shown() {
+    let text = "jobName: job\n\"f\\tilover\": true\nshardingTotalCount: 1\n";
+    read_both(text.as_bytes()).unwrap();
+    read_both(b"jobs:\n  \"a\\e[31m\": {shards: 1}\n").unwrap();
+}

@@ -93,7 +93,7 @@ impl Node {
             is_suspended: !self.trust.is_hoped_for(),
             trusted_until: self.trust.until(),
             is_draining: self.is_draining,
-            running: self.runs.len(),
+            running: self.runs.values().filter(|run| run.run.is_some()).count(),
             waiting: self.waiting.len(),
             commits_in_flight: self.link.commits_in_flight(),
             jobs: self.jobs.iter().map(|job| self.job_status(job)).collect(),

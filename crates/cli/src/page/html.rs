@@ -147,7 +147,7 @@ fn state(shard: &ShardStatus, me: &InstanceId) -> (&'static str, &'static str) {
         (Some(_), ..) => ("run", "running here"),
         (None, None, _) => ("lost", "no owner"),
         (None, Some(_), Some(code)) if code != "OK" => ("bad", "failed last"),
-        (None, Some(owner), _) if owner == me => ("mine", "waits here"),
+        (None, Some(owner), _) if owner == me => ("mine", "idle here"),
         (None, Some(_), _) => ("", "elsewhere"),
     }
 }
@@ -174,7 +174,7 @@ fn strip(job: &JobStatus, me: &InstanceId) -> Markup {
 fn legend() -> Markup {
     let entries = [
         ("run", "running here"),
-        ("mine", "waits here"),
+        ("mine", "idle here"),
         ("", "on another instance"),
         ("bad", "failed last"),
         ("lost", "no owner"),

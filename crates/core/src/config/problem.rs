@@ -183,7 +183,7 @@ impl Problem {
         Self {
             code,
             severity: Severity::Error,
-            place: place.into(),
+            place: visible(place.into()),
             position: None,
             value: None,
             limit: None,
@@ -275,6 +275,18 @@ pub fn shown(text: &str) -> String {
         out.push_str(&escaped);
     }
     out
+}
+
+/// A place as it may be shown: what stands in it may have been written by anyone.
+fn visible(place: String) -> String {
+    if !place.chars().any(is_invisible) {
+        return place;
+    }
+    let escaped = |c: char| match is_invisible(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    place.chars().map(escaped).collect()
 }
 
 /// Control characters, and those that change how others are shown.
