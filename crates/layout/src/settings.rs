@@ -139,7 +139,7 @@ pub const SETTINGS: &[Setting] = &[
         env: Some("FLOCKWORK_SESSION_TIMEOUT"),
         flag: Some("session-timeout"),
         kind: Kind::Duration(2 * SECOND, 600 * SECOND),
-        default: "30s",
+        default: "4s",
         about: "After how long without a sign of life a node counts as gone.",
         trouble: "Too short takes a paused node for a dead one; too long leaves its shards waiting.",
     },
@@ -149,7 +149,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("reconcile-interval"),
         kind: Kind::Duration(SECOND, HOUR),
         default: "60s",
-        about: "How often the node compares what it believes with what the registry holds.",
+        about: "How often the node looks again at a shard that waits for another instance.",
         trouble: "Too often is load; too rarely leaves a lost notice unnoticed.",
     },
     Setting {
@@ -158,7 +158,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("time-zone"),
         kind: Kind::Zone,
         default: "UTC",
-        about: "The zone of cron expressions in ElasticJob documents that name none.",
+        about: "The zone of cron expressions in ElasticJob documents of job files that name none.",
         trouble: "ElasticJob takes the zone of its process: nodes that differ fire at different instants.",
     },
     Setting {

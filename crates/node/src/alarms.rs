@@ -6,8 +6,7 @@ use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
 use flockwork_core::time::{Mono, Timestamp};
 use flockwork_core::timetable::Timetable;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
 /// A deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +35,7 @@ pub(crate) enum Alarm {
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     due: Timetable<JobIx>,
-    deadlines: BinaryHeap<Reverse<(Mono, Alarm)>>,
+    deadlines: BTreeSet<(Mono, Alarm)>,
 }
 
 impl Alarms {
@@ -47,7 +46,12 @@ impl Alarms {
     }
 
     pub(crate) fn add(&mut self, at: Mono, alarm: Alarm) {
-        self.deadlines.push(Reverse((at, alarm)));
+        self.deadlines.insert((at, alarm));
+    }
+
+    /// Takes a deadline away that no longer matters.
+    pub(crate) fn remove(&mut self, at: Mono, alarm: Alarm) {
+        self.deadlines.remove(&(at, alarm));
     }
 
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, JobIx)> {
@@ -55,12 +59,12 @@ impl Alarms {
     }
 
     pub(crate) fn pop(&mut self, now: Mono) -> Option<Alarm> {
-        self.deadlines.peek().filter(|Reverse((at, _))| *at <= now)?;
-        self.deadlines.pop().map(|Reverse((_, alarm))| alarm)
+        self.deadlines.first().filter(|(at, _)| *at <= now)?;
+        self.deadlines.pop_first().map(|(_, alarm)| alarm)
     }
 
     /// The earliest of each.
     pub(crate) fn next(&self) -> (Option<Timestamp>, Option<Mono>) {
-        (self.due.next(), self.deadlines.peek().map(|Reverse((at, _))| *at))
+        (self.due.next(), self.deadlines.first().map(|(at, _)| *at))
     }
 }

@@ -6,6 +6,7 @@ use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::runs::{LocalRun, Stage};
 use crate::slot::Held;
+use crate::{Phase, Report};
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
 use flockwork_layout::keys::Facet;
@@ -29,7 +30,7 @@ impl Node {
             }
             Aim::Config(ix) => {
                 let job = self.job(ix);
-                (job.under_way.config, job.is_applied) = (false, true);
+                (job.under_way.config, job.is_applied, job.applies) = (false, true, false);
                 self.look(ix, Facet::Config);
             }
             Aim::Register(ix) => self.registered(turn, ix),
@@ -81,6 +82,9 @@ impl Node {
         if let Some(old) = wrote {
             let stamp = LocalRun::stamp(old, index);
             state.record.wrote(Some(Held { value: stored, stamp, session: None }));
+        }
+        if !notes.is_empty() {
+            state.hold = None;
         }
         self.report_notes(turn, ix, shard, &notes);
         self.consider(turn, ix, shard);
@@ -168,7 +172,9 @@ impl Node {
         }
         // A shard that still runs cannot be taken away yet; nothing will tell when it can.
         if matches!(aim, Aim::Assign(_)) {
-            self.alarms.add(turn.now.mono.plus(Duration::from_secs(1)), Alarm::Tend(ix));
+            let again = turn.now.mono.plus(Duration::from_secs(1));
+            self.job(ix).surplus_after = Some(again);
+            self.alarms.add(again, Alarm::Tend(ix));
         }
         self.untended.insert(ix);
     }
@@ -262,11 +268,14 @@ impl Node {
 
     /// A commit as a whole has failed, or may have.
     pub(crate) fn failed(&mut self, turn: &mut Turn<'_>, members: Vec<Member>, failure: &Failure) {
+        if matches!(failure, Failure::TooLarge { .. }) {
+            return self.too_large(turn, members, failure);
+        }
         let pause = match failure {
             Failure::Unknown(_) | Failure::SessionEnded(_) => Duration::ZERO,
             Failure::NotSent(_) => PAUSE,
             Failure::Full(_) => LONG_PAUSE / 10,
-            Failure::TooLarge { .. } | Failure::Denied(_) => LONG_PAUSE,
+            Failure::Denied(_) | Failure::TooLarge { .. } => LONG_PAUSE,
         };
         if !pause.is_zero() {
             let until = turn.now.mono.plus(pause);
@@ -294,6 +303,38 @@ impl Node {
                 | Aim::Trigger(ix)
                 | Aim::Leave(ix) => self.failed_for_job(turn, ix, member, failure),
             }
+        }
+    }
+
+    /// What the registry will never take is sent once more by itself, and then given up: the job it
+    /// is for is refused, the others go on.
+    fn too_large(&mut self, turn: &mut Turn<'_>, mut members: Vec<Member>, failure: &Failure) {
+        if members.len() > 1 {
+            for member in &mut members {
+                member.is_alone = true;
+            }
+            for member in members.into_iter().rev() {
+                self.link.gather_first(member);
+            }
+            return;
+        }
+        for member in members {
+            let ix = match member.aim {
+                Aim::Claim(id) | Aim::End(id) | Aim::Undo(id) => {
+                    self.runs.get(&id).map(|run| run.ix)
+                }
+                Aim::Parent => None,
+                Aim::Tree(ix) | Aim::Config(ix) | Aim::Register(ix) | Aim::Elect(ix) => Some(ix),
+                Aim::Assign(ix) | Aim::Trigger(ix) | Aim::Leave(ix) | Aim::Account(ix, _) => {
+                    Some(ix)
+                }
+            };
+            let Some(ix) = ix else { continue };
+            let job = self.job(ix);
+            job.phase = Phase::Refused;
+            (job.next, job.leaving) = (None, None);
+            let (job, text) = (job.name.clone(), format!("{failure}; make the definition smaller"));
+            turn.report(Report::Refused { job, code: "TOO_LARGE", text });
         }
     }
 

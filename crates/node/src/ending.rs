@@ -113,7 +113,7 @@ impl Node {
         attempt: u32,
     ) -> Option<InstanceId> {
         let me = self.settings.instance.clone();
-        let mut others = self.job(ix).eligible()?;
+        let mut others = self.job(ix).last_eligible();
         others.retain(|instance| *instance != me);
         let at = (shard as usize + attempt as usize).checked_rem(others.len())?;
         Some(others.swap_remove(at))

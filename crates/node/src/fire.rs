@@ -45,7 +45,9 @@ impl Node {
         // Whoever is not registered under this session looks dead to the others.
         let session = self.trust.session();
         let is_registered = self.job(ix).registered == session;
-        if !self.may_start(turn.now) || !self.serves(ix) || !is_registered {
+        // A shard that the definition no longer has ends its run, and that is all.
+        let is_counted = (shard as usize) < self.job(ix).count();
+        if !self.may_start(turn.now) || !self.serves(ix) || !is_registered || !is_counted {
             return;
         }
         let Some(state) = self.job(ix).shard(shard) else { return };
@@ -119,7 +121,7 @@ impl Node {
     }
 
     /// Waits for a free place, in the order of due instants.
-    fn wait(&mut self, ix: JobIx, shard: ShardIndex, fire: Fire) {
+    pub(crate) fn wait(&mut self, ix: JobIx, shard: ShardIndex, fire: Fire) {
         let Some(state) = self.jobs[ix.0 as usize].shard(shard) else { return };
         if state.waits_since.is_none() {
             state.waits_since = Some(fire.due);
@@ -159,7 +161,6 @@ impl Node {
         let op = self.write_record(ix, shard, &stored);
         let Some(state) = self.job(ix).shard(shard) else { return };
         state.accounting = Some((stored, notes.to_vec()));
-        state.hold = None;
         self.link.gather(Member::new(Aim::Account(ix, shard), vec![op]));
     }
 

@@ -118,6 +118,10 @@ pub(crate) struct Job {
     pub(crate) is_watched: bool,
     /// Whether the own server was last seen switched off.
     pub(crate) was_disabled: bool,
+    /// When shards too many may be taken away again: one of them still ran.
+    pub(crate) surplus_after: Option<Mono>,
+    /// Which shard too many is taken away next, by its place among them.
+    pub(crate) next_surplus: usize,
     /// The next due instant that the timer knows of.
     pub(crate) next: Option<Timestamp>,
 }
@@ -144,6 +148,8 @@ impl Job {
             is_reconciled: false,
             is_watched: false,
             was_disabled: false,
+            surplus_after: None,
+            next_surplus: 0,
             next: None,
         }
     }
@@ -172,6 +178,16 @@ impl Job {
             }
         }
         Some(eligible)
+    }
+
+    /// The same as last heard, whether or not it still stands: for a choice that whoever is chosen,
+    /// or else the shard's keeper, makes good.
+    pub(crate) fn last_eligible(&self) -> Vec<InstanceId> {
+        let is_on = |instance: &InstanceId| {
+            self.view.servers.get(instance.server()).and_then(Slot::last_seen) == Some(&true)
+        };
+        let instances = self.view.instances.last_seen().into_iter().flatten().rev();
+        instances.filter(|instance| is_on(instance)).cloned().collect()
     }
 
     /// Who looks after a shard's record: its owner, or, if that is gone, one that the shard's

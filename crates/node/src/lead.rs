@@ -98,7 +98,11 @@ impl Node {
                 (!stays).then(|| (shard, owner.map(|held| held.stamp), dealt))
             })
             .collect();
-        let surplus: Vec<_> = existing.range(config.shards..).copied().collect();
+        let is_too_early = job.surplus_after.is_some_and(|at| turn.now.mono < at);
+        let surplus: Vec<_> = match is_too_early {
+            true => Vec::new(),
+            false => existing.range(config.shards..).copied().collect(),
+        };
         let agrees = held_plan.is_some_and(|plan| plan.value.agrees(&job.schedule, config.shards));
         let is_settled = moves.is_empty() && surplus.is_empty() && agrees && necessary.is_none();
         let plan = held_plan.map(|plan| (plan.value.clone(), plan.stamp));
@@ -109,6 +113,9 @@ impl Node {
     /// Deals as much as fits one commit. What is left follows when that is known to stand; each
     /// shard has one owner at any time, so no one need wait for the whole.
     fn assign(&mut self, turn: &mut Turn<'_>, ix: JobIx, dealing: Dealing) {
+        let is_rest_settled = self.job(ix).plan_in_force().is_some()
+            && dealing.moves.is_empty()
+            && dealing.necessary.is_none();
         let mut ops = vec![
             Op::Check(self.key(ix, &Facet::Leader), Some(dealing.leader)),
             self.next_plan(turn.now.wall, ix, dealing.plan),
@@ -128,10 +135,12 @@ impl Node {
             moved += 1;
             ops.extend(made);
         }
-        if moved == 0
-            && let Some(shard) = dealing.surplus.first()
-        {
-            ops.extend(self.drop_shard(ix, *shard));
+        // One at a time and only when nothing else is to be done: a shard that still runs cannot be
+        // taken away, and must not hold up the rest.
+        if is_rest_settled && !dealing.surplus.is_empty() {
+            let turn = self.job(ix).next_surplus;
+            self.job(ix).next_surplus = turn.wrapping_add(1);
+            ops.extend(self.drop_shard(ix, dealing.surplus[turn % dealing.surplus.len()]));
         }
         let job = self.job(ix);
         job.under_way.assign = true;

@@ -62,6 +62,9 @@ impl Node {
         let job = self.job(ix);
         job.under_way.leave = false;
         job.registered = None;
+        if job.phase == Phase::Refused {
+            return;
+        }
         job.phase = Phase::Left;
         let name = job.name.clone();
         let why = job.leaving.take().unwrap_or("it was left");
@@ -81,6 +84,7 @@ impl Node {
         for shard in &mut job.shards {
             shard.was_mine = false;
             shard.waits_since = None;
+            shard.is_triggered = false;
         }
         self.waiting.retain(|(_, waits, _)| *waits != ix);
         turn.report(Report::Left { job: name, why: "it was removed from the registry" });

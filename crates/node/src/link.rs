@@ -13,7 +13,7 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::{Answer, Failure, Limits, Op, Receipt, Refusal, Request, Ticket};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Members in one commit: as many shards as DESIGN has in one, so that a refusal costs little.
+/// Members in one commit: enough to share a round trip, few enough that a refusal costs little.
 const MOST_MEMBERS: usize = 100;
 /// Commits without an answer. Enough to keep a registry busy, few enough that what waits still
 /// shares commits.
@@ -56,11 +56,13 @@ pub(crate) struct Member {
     pub(crate) aim: Aim,
     pub(crate) ops: Vec<Op>,
     pub(crate) repairs: u8,
+    /// Whether it must not share a commit.
+    pub(crate) is_alone: bool,
 }
 
 impl Member {
     pub(crate) fn new(aim: Aim, ops: Vec<Op>) -> Self {
-        Self { aim, ops, repairs: 0 }
+        Self { aim, ops, repairs: 0, is_alone: false }
     }
 
     fn bytes(&self) -> usize {
@@ -210,7 +212,8 @@ impl Link {
             let fits = ops <= self.limits.max_ops
                 && bytes <= self.limits.max_bytes
                 && packed.len() < MOST_MEMBERS;
-            if !packed.is_empty() && !fits {
+            let is_shared = packed.last().is_none_or(|last: &Member| !last.is_alone);
+            if !packed.is_empty() && !(fits && is_shared && !member.is_alone) {
                 break;
             }
             packed.extend(self.members.pop_front());

@@ -33,6 +33,8 @@ pub struct Node {
     pub(crate) alarms: Alarms,
     /// Jobs about which something was learned since they were last tended.
     pub(crate) untended: BTreeSet<JobIx>,
+    /// When the end of the session's trust is looked at.
+    pub(crate) trust_alarm: Option<Mono>,
     /// Watches whose setting was not confirmed.
     pub(crate) unwatched: Vec<registry::Request>,
     pub(crate) is_draining: bool,
@@ -71,6 +73,7 @@ impl Node {
             waiting: BTreeSet::new(),
             alarms: Alarms::default(),
             untended: BTreeSet::new(),
+            trust_alarm: None,
             unwatched: Vec::new(),
             is_draining: false,
             is_drained: false,
@@ -137,6 +140,8 @@ impl Node {
             Some(ix) => {
                 let job = &mut self.jobs[ix.0 as usize];
                 (job.offered, job.applies) = (fresh.offered, applies);
+                // Compared with the registry's once more.
+                job.config_read = bytes::Bytes::new();
                 if matches!(job.phase, Phase::Refused | Phase::Left | Phase::Removed) {
                     (job.phase, job.leaving) = (Phase::Joining, None);
                 }

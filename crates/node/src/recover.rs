@@ -212,7 +212,7 @@ impl Node {
         old: &Claim,
     ) {
         if !self.has_room() {
-            return self.look_later(turn, ix, shard, std::time::Duration::from_millis(100));
+            return self.wait(ix, shard, old.fire);
         }
         let has_crashed = old.state == ClaimState::Held;
         let lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);

@@ -78,6 +78,8 @@ pub(crate) struct LocalRun {
     pub(crate) started: Mono,
     pub(crate) ended_at: Mono,
     pub(crate) cancelled: Option<CancelReason>,
+    /// Whether it runs on long after it was told to stop.
+    pub(crate) is_overdue: bool,
     pub(crate) outcome: Option<Outcome>,
     /// The record as its end is to write it.
     pub(crate) ended: Option<Arc<Stored>>,
@@ -199,6 +201,7 @@ impl Node {
                 started: Mono::default(),
                 ended_at: Mono::default(),
                 cancelled: None,
+                is_overdue: false,
                 outcome: None,
                 ended: None,
             },
@@ -240,7 +243,8 @@ impl Node {
     fn start(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
         let Some(local) = self.runs.get_mut(&id) else { return };
         let job = &mut self.jobs[local.ix.0 as usize];
-        let Some(config) = job.config.clone() else { return };
+        // Removed meanwhile.
+        let Some(config) = job.config.clone() else { return self.take_back(id) };
         let claim = local.claim().clone();
         if claim.fire.source == Source::Trigger {
             job.shards[local.shard as usize].is_triggered = false;
@@ -308,6 +312,9 @@ impl Node {
         }
         run.stage = Stage::Ended;
         run.ended_at = turn.now.mono;
+        if let Some(timeout) = run.run.as_ref().and_then(|run| run.timeout) {
+            self.alarms.remove(run.started.plus(timeout), Alarm::Timeout(id));
+        }
         let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
         state.last_code = Some(outcome.ending.code());
         run.outcome = Some(outcome);
@@ -399,9 +406,10 @@ impl Node {
     }
 
     pub(crate) fn run_overdue(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(run) = self.runs.get(&id).filter(|run| run.stage == Stage::Running) else {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.stage == Stage::Running) else {
             return;
         };
+        run.is_overdue = true;
         if let Some(told) = &run.run {
             turn.report(Report::Overdue(told.clone()));
         }

@@ -5,7 +5,7 @@ use crate::job::JobIx;
 use crate::machine::{Node, Turn};
 use crate::runs::Stage;
 use crate::trust::Renewal;
-use crate::{Effect, Phase, Report};
+use crate::{Phase, Report};
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::config::OnSessionLoss;
 use flockwork_core::execution::CancelReason;
@@ -126,13 +126,16 @@ impl Node {
     /// Wakes when the session can no longer be proven, if a run must then stop.
     pub(crate) fn watch_trust(&mut self, turn: &Turn<'_>) {
         let until = self.trust.until();
-        if until != Mono::from_millis(u64::MAX) && until > turn.now.mono {
+        let is_set = self.trust_alarm.is_some_and(|at| at > turn.now.mono);
+        if !is_set && until != Mono::from_millis(u64::MAX) && until > turn.now.mono {
+            self.trust_alarm = Some(until);
             self.alarms.add(until, Alarm::TrustEnd);
         }
     }
 
     /// From here on another instance may take over what runs here.
     pub(crate) fn trust_ended(&mut self, turn: &mut Turn<'_>) {
+        self.trust_alarm = None;
         if turn.now.mono < self.trust.until() {
             // Renewed since. Only a session with runs that must stop is watched further.
             if self.runs.values().any(|run| run.on_session_loss == OnSessionLoss::Stop) {
@@ -144,14 +147,14 @@ impl Node {
     }
 
     fn cancel_for_session(&mut self, turn: &mut Turn<'_>) {
-        for (id, run) in &mut self.runs {
-            let must_stop = run.on_session_loss == OnSessionLoss::Stop
-                && run.stage == Stage::Running
-                && run.cancelled.is_none();
-            if must_stop {
-                run.cancelled = Some(CancelReason::SessionLost);
-                turn.effects.push(Effect::Cancel(*id, CancelReason::SessionLost));
-            }
+        let must_stop: Vec<_> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.on_session_loss == OnSessionLoss::Stop)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in must_stop {
+            self.cancel(turn, id, CancelReason::SessionLost);
         }
     }
 

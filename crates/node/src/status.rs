@@ -76,6 +76,8 @@ pub struct ShardStatus {
     pub run: Option<Arc<Run>>,
     /// A fire that waits here for a free place.
     pub waiting: Option<Fire>,
+    /// Whether its run goes on long after it was told to stop.
+    pub is_overdue: bool,
     /// Whether it is switched off.
     pub is_disabled: bool,
     /// The last outcome's code, if this node knows it.
@@ -117,12 +119,14 @@ impl Node {
     }
 
     fn shard_status(&self, index: ShardIndex, shard: &Shard) -> ShardStatus {
-        let run = shard.run.and_then(|id| self.runs.get(&id)).and_then(|run| run.run.clone());
+        let local = shard.run.and_then(|id| self.runs.get(&id));
+        let run = local.and_then(|run| run.run.clone());
         ShardStatus {
             shard: index,
             owner: shard.owner.last_seen().cloned(),
             run,
             waiting: shard.waits_since.map(|due| Fire { due, source: Source::Schedule }),
+            is_overdue: local.is_some_and(|run| run.is_overdue),
             is_disabled: shard.disabled.held().is_some(),
             last: shard.last_code,
             ran: shard.ran,

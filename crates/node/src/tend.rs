@@ -180,10 +180,13 @@ impl Node {
         let job = self.job(ix);
         let is_own = Arc::ptr_eq(&decoded, &job.offered);
         let differences = if is_own { Vec::new() } else { differences(&decoded, &job.offered) };
-        if !differences.is_empty() && job.applies && !job.under_way.config {
+        if job.under_way.config {
+            return false;
+        }
+        if !differences.is_empty() && job.applies {
             let stamp = job.view.config.held().map(|held| held.stamp);
             let document = Bytes::from(document::encode(&job.offered));
-            (job.under_way.config, job.applies) = (true, false);
+            job.under_way.config = true;
             let key = self.key(ix, &Facet::Config);
             self.link.gather(Member::new(Aim::Config(ix), vec![Op::Set(key, document, stamp)]));
             return false;
@@ -230,6 +233,17 @@ impl Node {
         job.phase = Phase::Refused;
         job.config_read = read;
         job.next = None;
+        // Others must not count on an instance that runs nothing of it.
+        if job.registered.is_some() && !job.under_way.leave {
+            job.under_way.leave = true;
+            let me = self.settings.instance.clone();
+            let leads = self.job(ix).view.leader.last_seen() == Some(&me);
+            let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];
+            if leads {
+                ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
+            }
+            self.link.gather(Member::new(Aim::Leave(ix), ops));
+        }
         false
     }
 

@@ -18,16 +18,38 @@ impl Node {
         let job = self.job(ix);
         let Some(stamp) = job.view.trigger.held().map(|held| held.stamp) else { return };
         if job.trigger != Some(stamp) {
-            job.trigger = Some(stamp);
+            // Not knowing whose a shard is, is not knowing that it is not ours.
+            if !self.knows_shards(ix) {
+                return;
+            }
+            self.job(ix).trigger = Some(stamp);
             self.take_trigger(turn, ix);
         }
+        let me = self.settings.instance.clone();
         let job = self.job(ix);
-        if job.shards.iter().any(|shard| shard.is_triggered) {
+        let count = job.count();
+        for shard in &mut job.shards {
+            let is_lost =
+                shard.owner.known().is_some_and(|owner| owner.is_none_or(|held| held.value != me));
+            shard.is_triggered &= !is_lost && shard.disabled.held().is_none();
+        }
+        if job.shards.iter().take(count).any(|shard| shard.is_triggered) {
             return;
         }
         job.under_way.trigger = true;
         let key = self.key(ix, &Facet::Trigger(self.settings.instance.clone()));
         self.link.gather(Member::new(Aim::Trigger(ix), vec![Op::Delete(key, Some(stamp))]));
+    }
+
+    fn knows_shards(&mut self, ix: JobIx) -> bool {
+        let me = self.settings.instance.clone();
+        let job = self.job(ix);
+        job.is_enabled(&me).is_some()
+            && job
+                .shards
+                .iter()
+                .take(job.count())
+                .all(|shard| shard.owner.known().is_some() && shard.disabled.known().is_some())
     }
 
     fn take_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {

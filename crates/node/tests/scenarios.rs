@@ -354,3 +354,61 @@ fn a_definition_that_is_applied_is_told_once() {
     world.run_for(1_000);
     assert_eq!(world.starts_of("j", 2).len(), 2, "at 1 and 2 s");
 }
+
+#[test]
+fn a_shard_taken_away_while_it_runs_holds_up_no_other() {
+    fn last_is_slow(run: &Run) -> (u64, Ending) {
+        (if run.shard == 3 { 10_000 } else { 100 }, Ending::Succeeded)
+    }
+    let mut world = World::new(last_is_slow);
+    world.add(100);
+    world.define(0, &JobConfig { static_sharding: true, ..job("j", 4) });
+    world.run_for(1_500);
+    let changed = JobConfig { static_sharding: true, ..job("j", 3) };
+    let document = flockwork_layout::document::encode(&changed);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Config);
+    world.commit(vec![Op::Set(key, document.into(), None)]);
+    world.run_for(6_000);
+    assert_eq!(world.starts_of("j", 0).len(), 7);
+    assert_eq!(world.record("j", 0).unwrap().record.counts.misfired, 0);
+    world.run_for(8_000);
+    assert_eq!(world.store.get(&namespace().key(&name, &Facet::Shard(3))), None);
+}
+
+#[test]
+fn a_definition_too_large_for_the_registry_is_refused_and_others_go_on() {
+    let mut world = World::new(quick);
+    world.add(100);
+    let huge = "x".repeat(world.store.limits().max_value + 1);
+    world.define(0, &JobConfig { job_parameter: huge, ..job("huge", 1) });
+    world.define(0, &job("j", 1));
+    world.run_for(2_500);
+    assert_eq!(world.starts_of("j", 0).len(), 2);
+    let refused = world
+        .reports
+        .iter()
+        .filter(|(_, _, report)| matches!(report, Report::Refused { code: "TOO_LARGE", .. }));
+    assert_eq!(refused.count(), 1);
+}
+
+#[test]
+fn a_definition_that_cannot_be_served_any_more_is_left_to_others() {
+    let mut world = World::new(quick);
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &job("j", 2));
+    }
+    world.run_for(1_500);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Config);
+    let good = world.store.get(&key).unwrap().value.clone();
+    world.commit(vec![Op::Set(key.clone(), "shardingTotalCount: nonsense".into(), None)]);
+    world.run_for(3_000);
+    let instances = world.store.children(&namespace().key(&name, &Facet::Instances));
+    assert_eq!(instances, Some(vec![]), "nobody is counted on");
+    let before = world.starts.len();
+    world.commit(vec![Op::Set(key, good, None)]);
+    world.run_for(3_500);
+    assert!(world.starts.len() > before, "it is served again");
+}

@@ -144,6 +144,7 @@ fn phase(phase: Phase) -> (&'static str, &'static str) {
 /// A shard's class, and the same in words.
 fn state(shard: &ShardStatus, me: &InstanceId) -> (&'static str, &'static str) {
     match (&shard.run, &shard.owner, shard.last) {
+        (Some(_), ..) if shard.is_overdue => ("bad", "overdue here"),
         (Some(_), ..) => ("run", "running here"),
         (None, None, _) => ("lost", "no owner"),
         (None, Some(_), Some(code)) if code != "OK" => ("bad", "failed last"),

@@ -11,9 +11,9 @@ use std::time::Duration;
 pub const MISSED_WINDOW: Duration = Duration::from_hours(24);
 /// How many fires that nobody was there for are told one by one, and how many may wait in a queue.
 pub const MOST_PENDING: usize = 1_000;
-/// How many late fires are counted. A shard that is held up for longer than this many fires jumps
-/// over the older ones; a fire each second gets here after 27 hours.
-const MOST_LATE: usize = 100_000;
+/// How many late fires are settled at a time, so that a shard that was held up for months keeps its
+/// node busy for milliseconds only. The rest is settled next.
+const MOST_LATE: usize = 20_000;
 
 /// What became of fires. Each due fire is accounted exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,15 +173,42 @@ pub fn settle(
         }
     }
     // `alive` only parts fires when it is not before what is accounted.
-    let attended = due(policy, after.max(earliest), now, MOST_LATE);
+    let attended = oldest_due(policy, after.max(earliest), now);
+    if attended.len() == MOST_LATE {
+        settled.notes.extend(note_backlog(policy, &attended, hold));
+        return settled;
+    }
     settle_late(policy, &attended, hold, &mut settled);
     settled
+}
+
+/// The due instants after `after`, up to and with `until`: the oldest [`MOST_LATE`] of them.
+fn oldest_due(policy: &Policy<'_>, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+    let next = |last: &Timestamp| policy.schedule.next_after(*last, policy.from);
+    std::iter::successors(next(&after), next)
+        .take_while(|due| *due <= until)
+        .take(MOST_LATE)
+        .collect()
+}
+
+/// Fires so many that more are pending behind them: none of them runs.
+fn note_backlog(policy: &Policy<'_>, due: &[Timestamp], hold: Option<Hold>) -> Option<Note> {
+    let reason = hold.map_or(Reason::Late, |hold| hold.reason);
+    let is_made_up = policy.misfire && reason != Reason::Disabled;
+    note(if is_made_up { Fate::Misfired } else { Fate::Skipped }, reason, due)
 }
 
 /// The due instants after `after`, up to and with `until`: the newest `most` of them.
 fn due(policy: &Policy<'_>, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
     let mut found = std::collections::VecDeque::new();
-    let mut last = after;
+    let mut last = match policy.schedule {
+        // Far more of them may be due than are wanted.
+        Schedule::Every(every) => {
+            let wanted = every.period_ms.saturating_mul(most as u64 + 1);
+            after.max(until.minus(Duration::from_millis(wanted)))
+        }
+        _ => after,
+    };
     while let Some(next) = policy.schedule.next_after(last, policy.from) {
         if next > until {
             break;
@@ -368,6 +395,26 @@ mod tests {
         let policy = policy(true, Overlap::RunOnceAfter, CatchUp::None);
         let settled = settle(&policy, at(0), at(1_000_001), None, at(1_000_001));
         assert_eq!(settled.notes, [noted(Fate::Missed, Reason::NoNode, 999_001, 1_000_000)]);
+    }
+
+    #[test]
+    fn a_long_backlog_is_settled_in_pieces_and_whole() {
+        use crate::account::Record;
+        let policy = policy(true, Overlap::RunOnceAfter, CatchUp::None);
+        let mut record = Record::default();
+        let now = at(50_000);
+        let runs: Vec<Option<Fire>> = std::iter::from_fn(|| {
+            let settled = settle(&policy, record.through, at(0), None, now);
+            record.account(&settled.notes);
+            (record.through < at(49_999)).then_some(settled.run)
+        })
+        .collect();
+        assert_eq!(runs, [None, None]);
+        assert_eq!((record.counts.misfired, record.through), (49_999, at(49_999)));
+        assert_eq!(
+            settle(&policy, record.through, at(0), None, now).run,
+            run(50_000, Source::Schedule)
+        );
     }
 
     #[test]
