@@ -272,10 +272,12 @@ impl Node {
             return self.too_large(turn, members, failure);
         }
         let pause = match failure {
-            Failure::Unknown(_) | Failure::SessionEnded(_) => Duration::ZERO,
+            Failure::Unknown(_) | Failure::SessionEnded(_) | Failure::TooLarge { .. } => {
+                Duration::ZERO
+            }
             Failure::NotSent(_) => PAUSE,
             Failure::Full(_) => LONG_PAUSE / 10,
-            Failure::Denied(_) | Failure::TooLarge { .. } => LONG_PAUSE,
+            Failure::Denied(_) => LONG_PAUSE,
         };
         if !pause.is_zero() {
             let until = turn.now.mono.plus(pause);

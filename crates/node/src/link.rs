@@ -213,7 +213,8 @@ impl Link {
                 && bytes <= self.limits.max_bytes
                 && packed.len() < MOST_MEMBERS;
             let is_shared = packed.last().is_none_or(|last: &Member| !last.is_alone);
-            if !packed.is_empty() && !(fits && is_shared && !member.is_alone) {
+            let may_join = fits && is_shared && !member.is_alone;
+            if !(packed.is_empty() || may_join) {
                 break;
             }
             packed.extend(self.members.pop_front());
