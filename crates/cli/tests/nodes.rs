@@ -103,7 +103,7 @@ fn is_start(line: &str) -> bool {
 }
 
 fn is_assigned(instances: usize) -> impl Fn(&str) -> bool {
-    move |line| line.contains("assigned") && line.contains(&format!("{instances} instances"))
+    move |line| line.contains("assigned") && line.contains(&format!("by {instances} instance"))
 }
 
 #[test]
