@@ -113,5 +113,6 @@ fn a_megabyte_of_anything_is_read() {
 fn a_control_character_in_a_key_is_not_shown() {
     let text = "jobName: job\n\"f\\tilover\": true\nshardingTotalCount: 1\n";
     read_both(text.as_bytes()).unwrap();
+    read_both(b"\"f\\tilover\": 1\nnode: {\"m\\tx\": 1}\n").unwrap();
     read_both(b"jobs:\n  \"a\\e[31m\": {shards: 1}\n").unwrap();
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, told so that it can be put right: a stable code, where, which
 //! value, which limit, and what to write instead.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The longest value a problem shows, in characters.
@@ -183,7 +184,7 @@ impl Problem {
         Self {
             code,
             severity: Severity::Error,
-            place: visible(place.into()),
+            place: place.into(),
             position: None,
             value: None,
             limit: None,
@@ -235,7 +236,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.is_error() { "error" } else { "warning" };
         write!(f, "{word}[{}]: ", self.code)?;
-        match (self.place.as_str(), self.position) {
+        match (visible(&self.place).as_ref(), self.position) {
             ("", None) => {}
             ("", Some(position)) => write!(f, "{position}: ")?,
             (place, None) => write!(f, "{place}: ")?,
@@ -277,16 +278,16 @@ pub fn shown(text: &str) -> String {
     out
 }
 
-/// A place as it may be shown: what stands in it may have been written by anyone.
-fn visible(place: String) -> String {
+/// A place as it may be shown: keys stand in it that may have been written by anyone.
+fn visible(place: &str) -> Cow<'_, str> {
     if !place.chars().any(is_invisible) {
-        return place;
+        return Cow::Borrowed(place);
     }
     let escaped = |c: char| match is_invisible(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     };
-    place.chars().map(escaped).collect()
+    Cow::Owned(place.chars().map(escaped).collect())
 }
 
 /// Control characters, and those that change how others are shown.
