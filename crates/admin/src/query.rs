@@ -134,7 +134,7 @@ impl Operator {
         let keys = ips.iter().map(|ip| self.key(job, &Facet::Server(ip.clone()))).collect();
         let states = self.entries(keys).await?;
         let servers = ips.into_iter().zip(states).filter_map(|(ip, state)| {
-            let is_enabled = !text(&state?).eq_ignore_ascii_case("DISABLED");
+            let is_enabled = text(&state?) == "ENABLED";
             Some(ServerRow { ip, is_enabled })
         });
         Ok(People {

@@ -75,7 +75,8 @@ impl Operator {
     ) -> Result<Option<bool>, AdminError> {
         let key = self.key(job, &Facet::Server(ip.to_owned()));
         let entry = self.entries(vec![key]).await?.remove(0);
-        Ok(entry.map(|entry| !entry.value.eq_ignore_ascii_case(b"DISABLED")))
+        // As nodes see it: a status that is neither word gets no shards.
+        Ok(entry.map(|entry| entry.value.as_ref() == b"ENABLED"))
     }
 
     async fn jobs_on(&mut self, ip: &str) -> Result<Vec<(JobName, String)>, AdminError> {
