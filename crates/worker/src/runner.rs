@@ -30,6 +30,7 @@
 mod capture;
 mod control;
 mod descent;
+mod group;
 mod guard;
 mod init;
 mod message;

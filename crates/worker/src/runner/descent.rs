@@ -8,6 +8,7 @@
 //! takes microseconds to read and kill, less than one of its steps.
 
 use super::control::boot_now;
+use super::group::Spared;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use std::collections::BTreeSet;
@@ -60,7 +61,7 @@ pub(super) fn signal_all(signal: Signal) {
 /// Kills and reaps until nothing is left or `bound` is over; gives back what is left then.
 pub(super) fn kill_all(reaper: &mut Reaper, bound: Duration) -> Vec<i32> {
     let until = boot_now() + bound;
-    let own_group = rustix::process::getpgrp();
+    let spared = Spared::own_group();
     loop {
         if owns_namespace() {
             signal_namespace(Signal::KILL);
@@ -68,7 +69,7 @@ pub(super) fn kill_all(reaper: &mut Reaper, bound: Duration) -> Vec<i32> {
         // Near ones first and fast, many times; then the whole tree once.
         for _ in 0..64 {
             for pid in children_of_this() {
-                kill_with_group(pid, own_group);
+                spared.kill_with_group(pid);
             }
             if !reaper.reap() {
                 return Vec::new();
@@ -76,7 +77,7 @@ pub(super) fn kill_all(reaper: &mut Reaper, bound: Duration) -> Vec<i32> {
         }
         let all = descendants();
         for pid in &all {
-            kill_with_group(*pid, own_group);
+            spared.kill_with_group(*pid);
         }
         if boot_now() >= until {
             return all.into_iter().map(Pid::as_raw_pid).collect();
@@ -94,17 +95,6 @@ fn owns_namespace() -> bool {
 /// The kernel signals all processes of the namespace at once, but its first.
 fn signal_namespace(signal: Signal) {
     let _ = rustix::process::kill_process_group(Pid::INIT, signal);
-}
-
-/// The group first: none of its members can fork away from the signal. This process's own group
-/// is not signalled, as it holds this process.
-fn kill_with_group(pid: Pid, own_group: Pid) {
-    if let Ok(group) = rustix::process::getpgid(Some(pid))
-        && group != own_group
-    {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-    let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
 /// Every descendant, nearest first. Some may be gone, and some new ones missing.

@@ -2,7 +2,8 @@
 //! both its guard and its runner.
 
 use super::control::boot_now;
-use rustix::process::{Pid, Signal};
+use super::group::Spared;
+use rustix::process::Pid;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -56,18 +57,6 @@ pub(crate) fn sweep(marks: &Marks<'_>, bound: Duration) -> (usize, Vec<i32>) {
     }
 }
 
-/// A script's processes never share a session with a node; one that does is not signalled by its
-/// group, which may be the node's.
-fn kill_with_group(pid: Pid) {
-    let own_session = rustix::process::getsid(None).ok();
-    if let Ok(group) = rustix::process::getpgid(Some(pid))
-        && rustix::process::getsid(Some(pid)).ok() != own_session
-    {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-    let _ = rustix::process::kill_process(pid, Signal::KILL);
-}
-
 /// The newest first, each killed as soon as it is seen: the next link of a chain would be another
 /// process by the end of a look. Another user's processes cannot be read, and are none of ours; a
 /// zombie has no environment any more.
@@ -76,11 +65,12 @@ fn kill_marked(marks: &Marks<'_>) -> Vec<i32> {
     let mut pids: Vec<i32> =
         all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable_by(|a, b| b.cmp(a));
+    let spared = Spared::own_session();
     pids.retain(|pid| {
         let environ = std::fs::read(format!("/proc/{pid}/environ")).ok();
         let ours = environ.as_deref().and_then(mark_in).is_some_and(|mark| marks.include(mark));
         if ours && let Some(pid) = Pid::from_raw(*pid) {
-            kill_with_group(pid);
+            spared.kill_with_group(pid);
         }
         ours
     });

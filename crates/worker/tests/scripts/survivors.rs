@@ -4,7 +4,8 @@ use crate::Test;
 use crate::rig::{
     LONG, NODE, Rig, alive, children, may_make_namespaces, run_of, settings, unique_job, wait_for,
 };
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use nix::sys::signal::{Signal::SIGKILL as KILL, kill, killpg};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
@@ -30,6 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("nothing_survives_a_stopped_runner_and_a_killed_node", stopped_runner_killed_node),
     ("nothing_in_a_namespace_survives_all_three_killed_at_once", all_three_in_a_namespace),
     ("the_next_node_ends_what_survived_all_three", the_next_node_ends_what_survived_all_three),
+    ("nothing_survives_where_the_session_began_outside", session_from_outside),
 ];
 
 /// Forks twice, leaves its session, ignores SIGTERM, drops its environment, and keeps forking: in
@@ -159,13 +161,14 @@ fn end_all(job: &str) {
         if found.is_empty() {
             return;
         }
-        for pid in found.into_iter().filter_map(Pid::from_raw) {
-            if let Ok(group) = rustix::process::getpgid(Some(pid))
-                && group != rustix::process::getpgrp()
+        for pid in found.into_iter().map(nix::unistd::Pid::from_raw) {
+            if let Ok(group) = nix::unistd::getpgid(Some(pid))
+                && group.as_raw() > 1
+                && group != nix::unistd::getpgrp()
             {
-                let _ = kill_process_group(group, Signal::KILL);
+                let _ = killpg(group, KILL);
             }
-            let _ = kill_process(pid, Signal::KILL);
+            let _ = kill(pid, KILL);
         }
     }
 }
@@ -258,4 +261,22 @@ fn the_next_node_ends_what_survived_all_three() {
     assert!(Rig::new().worker().end_leftovers() > 0);
     node.nothing_survives();
     assert!(alive(&other.job).len() >= 3, "a living node's script was ended");
+}
+
+/// In a container whose session began outside, this session's number is 0.
+fn session_from_outside() {
+    if !may_make_namespaces() {
+        println!("no CAP_SYS_ADMIN: there is no way to make such a container here");
+        return;
+    }
+    let inside = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "nothing_marked_survives_guard_and_runner_killed_at_once"])
+        .arg("the_next_node_ends_what_survived_all_three")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&inside.stdout);
+    assert!(inside.status.success(), "{said}{}", String::from_utf8_lossy(&inside.stderr));
+    assert_eq!(said.matches("... ok").count(), 2, "{said}");
 }
