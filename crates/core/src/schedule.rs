@@ -8,6 +8,7 @@ mod civil;
 mod cron;
 mod error;
 mod field;
+mod memo;
 mod offsets;
 mod parse;
 mod search;
@@ -17,6 +18,7 @@ mod zone;
 pub use cron::{Cron, DstPolicy};
 pub use error::CronError;
 pub use field::Field;
+pub use memo::Memo;
 pub use zone::Zone;
 
 use crate::config::duration;

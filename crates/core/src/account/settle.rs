@@ -3,7 +3,7 @@
 use super::record::Note;
 use crate::config::{CatchUp, JobConfig, Overlap};
 use crate::execution::{Fire, Source};
-use crate::schedule::Schedule;
+use crate::schedule::{Memo, Schedule};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -107,6 +107,8 @@ pub struct Span {
 pub struct Policy<'a> {
     /// When it is due.
     pub schedule: &'a Schedule,
+    /// What is remembered of it.
+    pub memo: Memo,
     /// Since when that schedule is in force for the shard.
     pub from: Timestamp,
     /// Whether late fires are made up for.
@@ -123,11 +125,16 @@ impl<'a> Policy<'a> {
     pub fn of(config: &'a JobConfig, from: Timestamp) -> Self {
         Self {
             schedule: &config.schedule,
+            memo: Memo::default(),
             from,
             misfire: config.misfire,
             overlap: config.overlap,
             catch_up: config.catch_up,
         }
+    }
+
+    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        self.memo.next_after(self.schedule, after, self.from)
     }
 }
 
@@ -184,7 +191,7 @@ pub fn settle(
 
 /// The due instants after `after`, up to and with `until`: the oldest [`MOST_LATE`] of them.
 fn oldest_due(policy: &Policy<'_>, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
-    let next = |last: &Timestamp| policy.schedule.next_after(*last, policy.from);
+    let next = |last: &Timestamp| policy.next_after(*last);
     std::iter::successors(next(&after), next)
         .take_while(|due| *due <= until)
         .take(MOST_LATE)
@@ -209,7 +216,7 @@ fn due(policy: &Policy<'_>, after: Timestamp, until: Timestamp, most: usize) -> 
         }
         _ => after,
     };
-    while let Some(next) = policy.schedule.next_after(last, policy.from) {
+    while let Some(next) = policy.next_after(last) {
         if next > until {
             break;
         }
@@ -295,7 +302,14 @@ mod tests {
     }
 
     fn policy(misfire: bool, overlap: Overlap, catch_up: CatchUp) -> Policy<'static> {
-        Policy { schedule: &EACH_SECOND, from: at(0), misfire, overlap, catch_up }
+        Policy {
+            memo: Memo::default(),
+            schedule: &EACH_SECOND,
+            from: at(0),
+            misfire,
+            overlap,
+            catch_up,
+        }
     }
 
     fn noted(fate: Fate, reason: Reason, first: i64, last: i64) -> Note {
