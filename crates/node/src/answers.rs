@@ -71,7 +71,10 @@ impl Node {
         member: &Member,
         index: Index,
     ) {
-        let record = self.key(ix, &Facet::Record(shard));
+        if self.job(ix).shard(shard).is_none() {
+            return;
+        }
+        let record = self.keys(ix, shard).record.clone();
         let Some(state) = self.job(ix).shard(shard) else { return };
         let Some((stored, notes)) = state.accounting.take() else { return };
         let wrote = member.ops.iter().find_map(|op| match op {

@@ -17,7 +17,8 @@ pub enum Event {
     /// A run's code has really ended.
     RunEnded(RunId, Outcome),
     /// The instant asked for by [`Node::wake_at`](crate::Node::wake_at) has come, or the wall clock
-    /// has moved. Harmless at any other time.
+    /// has moved. Harmless at any other time. If more is due than one wake-up takes, `wake_at` is
+    /// not later than now afterwards: flush, and wake again.
     Wake,
     /// Start nothing new, let runs end, then leave ([`Effect::Drained`](crate::Effect::Drained)).
     Drain,

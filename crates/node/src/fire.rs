@@ -79,7 +79,7 @@ impl Node {
     ) {
         let job = self.job(ix);
         let (Some(config), Some(plan)) = (job.config.clone(), job.plan_in_force()) else { return };
-        let (from, alive) = (plan.from(shard), plan.alive);
+        let (from, alive, memo) = (plan.from(shard), plan.alive, job.memo);
         let Some(state) = job.shard(shard) else { return };
         let Some(is_disabled) = state.disabled.known().map(|held| held.is_some()) else { return };
         if is_disabled {
@@ -88,7 +88,7 @@ impl Node {
         }
         let hold = state.hold;
         let is_triggered = state.is_triggered && !is_disabled;
-        let policy = Policy::of(&config, from);
+        let policy = Policy { memo, ..Policy::of(&config, from) };
         let settled = settle(&policy, stored.record.through, alive, hold, turn.now.wall);
         let settled = match settled {
             Settled { notes, run: None } if is_triggered => {
@@ -171,7 +171,7 @@ impl Node {
         shard: ShardIndex,
         stored: &record::Stored,
     ) -> Op {
-        let key = self.key(ix, &Facet::Record(shard));
+        let key = self.keys(ix, shard).record.clone();
         let value = record::encode(stored);
         let held = self.job(ix).shards[shard as usize].record.held().map(|held| held.stamp);
         match held {

@@ -6,10 +6,11 @@ use flockwork_core::account::{Hold, Note};
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::RunId;
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
+use flockwork_core::schedule::Memo;
 use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
-use flockwork_registry::{SessionId, Stamp};
+use flockwork_registry::{Key, SessionId, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -33,9 +34,19 @@ pub(crate) struct View {
     pub(crate) retries: Slot<BTreeSet<ShardIndex>>,
 }
 
+/// The keys that each run of a shard writes, spelled once.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardKeys {
+    pub(crate) owner: Key,
+    pub(crate) record: Key,
+    pub(crate) running: Key,
+}
+
 /// What this node knows about one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
+    /// Its keys, once it was claimed here.
+    pub(crate) keys: Option<Box<ShardKeys>>,
     pub(crate) owner: Slot<InstanceId>,
     pub(crate) disabled: Slot<()>,
     pub(crate) record: Slot<Arc<Stored>>,
@@ -124,6 +135,8 @@ pub(crate) struct Job {
     pub(crate) next_surplus: usize,
     /// The next due instant that the timer knows of.
     pub(crate) next: Option<Timestamp>,
+    /// How it was found.
+    pub(crate) memo: Memo,
 }
 
 impl Job {
@@ -151,6 +164,7 @@ impl Job {
             surplus_after: None,
             next_surplus: 0,
             next: None,
+            memo: Memo::default(),
         }
     }
 

@@ -49,7 +49,7 @@ impl Node {
             return;
         }
         let key = self.key(ix, &Facet::Leader);
-        let op = Op::create_for_session(key, self.settings.instance.to_string());
+        let op = Op::create_for_session(key, self.me.clone());
         self.link.gather(Member::new(Aim::Elect(ix), vec![op]));
     }
 

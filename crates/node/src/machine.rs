@@ -7,6 +7,7 @@ use crate::reads::Unreadable;
 use crate::runs::LocalRun;
 use crate::trust::Trust;
 use crate::{Define, Effect, Event, Phase, Report, Settings};
+use bytes::Bytes;
 use flockwork_core::execution::RunId;
 use flockwork_core::id::{JobName, ShardIndex};
 use flockwork_core::time::{Mono, Now, Timestamp};
@@ -15,6 +16,8 @@ use flockwork_registry as registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Jobs that one wake-up fires: as many as make a few full commits.
+const MOST_DUE: usize = 256;
 /// How soon a read that gave no answer is tried again.
 const REREAD_AFTER: Duration = Duration::from_millis(500);
 
@@ -22,11 +25,13 @@ const REREAD_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Node {
     pub(crate) settings: Settings,
+    /// This instance as marks and flags hold it.
+    pub(crate) me: Bytes,
     pub(crate) trust: Trust,
     pub(crate) link: Link,
     pub(crate) jobs: Vec<Job>,
     pub(crate) names: BTreeMap<JobName, JobIx>,
-    pub(crate) runs: BTreeMap<RunId, LocalRun>,
+    pub(crate) runs: BTreeMap<RunId, Box<LocalRun>>,
     pub(crate) last_run: u64,
     /// Fires that wait for a free place, by due instant.
     pub(crate) waiting: BTreeSet<(Timestamp, JobIx, ShardIndex)>,
@@ -63,6 +68,7 @@ impl Node {
     pub fn new(settings: Settings) -> Self {
         let link = Link::new(settings.limits);
         Self {
+            me: settings.instance.to_string().into(),
             settings,
             trust: Trust::default(),
             link,
@@ -93,11 +99,11 @@ impl Node {
                 }
             }
             Event::RunEnded(run, outcome) => self.run_ended(&mut turn, run, outcome),
-            Event::Wake => {}
+            Event::Wake => self.fire_due(&mut turn),
             Event::Drain => self.drain(),
             Event::DrainOver => self.cancel_all(&mut turn),
         }
-        self.pass_time(&mut turn);
+        self.look_at_alarms(&mut turn);
     }
 
     /// Sends what was kept back, in as few commits as it can. To be called when no further event
@@ -141,7 +147,7 @@ impl Node {
                 let job = &mut self.jobs[ix.0 as usize];
                 (job.offered, job.applies) = (fresh.offered, applies);
                 // Compared with the registry's once more.
-                job.config_read = bytes::Bytes::new();
+                job.config_read = Bytes::new();
                 if matches!(job.phase, Phase::Refused | Phase::Left | Phase::Removed) {
                     (job.phase, job.leaving) = (Phase::Joining, None);
                 }
@@ -221,13 +227,19 @@ impl Node {
         self.untended.insert(ix);
     }
 
-    /// Turns to all that is due by now.
-    fn pass_time(&mut self, turn: &mut Turn<'_>) {
-        while let Some((at, ix)) = self.alarms.pop_due(turn.now.wall) {
+    /// Fires what is due by now, the earliest first. What is above the bound stays due: the first
+    /// claims are on their way while the next ones are made.
+    fn fire_due(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..MOST_DUE {
+            let Some((at, ix)) = self.alarms.pop_due(turn.now.wall) else { return };
             if self.job(ix).next == Some(at) {
                 self.fire(turn, ix);
             }
         }
+    }
+
+    /// Turns to every deadline that has come.
+    fn look_at_alarms(&mut self, turn: &mut Turn<'_>) {
         while let Some(alarm) = self.alarms.pop(turn.now.mono) {
             match alarm {
                 Alarm::Timeout(run) => self.run_timed_out(turn, run),

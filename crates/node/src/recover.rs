@@ -227,14 +227,14 @@ impl Node {
         let mut ops = self.still_gone(ix, old);
         ops.push(self.write_record(ix, shard, &claimed));
         if has_crashed && old.mark_lasts {
-            let key = self.key(ix, &Facet::Running(shard));
-            ops.push(Op::Set(key, self.settings.instance.to_string().into(), None));
+            let key = self.keys(ix, shard).running.clone();
+            ops.push(Op::Set(key, self.me.clone(), None));
         } else {
             ops.push(self.mark(ix, shard, mark_lasts));
         }
         if has_crashed {
             let key = self.key(ix, &Facet::Failover(shard));
-            ops.push(Op::create_for_session(key, self.settings.instance.to_string()));
+            ops.push(Op::create_for_session(key, self.me.clone()));
             self.report_crashed(turn, ix, shard, old, true);
         }
         if matches!(old.state, ClaimState::Released { is_signalled: true, .. }) {
@@ -272,7 +272,7 @@ impl Node {
         let mut ops = self.still_gone(ix, &old);
         ops.push(self.write_record(ix, shard, &ended));
         if has_crashed && old.mark_lasts {
-            ops.push(Op::Delete(self.key(ix, &Facet::Running(shard)), None));
+            ops.push(Op::Delete(self.keys(ix, shard).running.clone(), None));
         }
         if matches!(old.state, ClaimState::Released { is_signalled: true, .. }) {
             ops.push(Op::Delete(self.key(ix, &Facet::Retry(shard)), None));
@@ -303,7 +303,7 @@ impl Node {
     fn follow_mark(&mut self, ix: JobIx, shard: ShardIndex) {
         let Some(state) = self.job(ix).shard(shard) else { return };
         if !std::mem::replace(&mut state.is_mark_watched, true) {
-            let key = self.key(ix, &Facet::Running(shard));
+            let key = self.keys(ix, shard).running.clone();
             self.link.watch(Request::Watch(key, Scope::Value));
             // It may have gone before the watch was set.
             self.look(ix, Facet::Running(shard));
@@ -337,7 +337,7 @@ impl Node {
         let runner = InstanceId::new(&String::from_utf8_lossy(&entry.value)).ok();
         let is_gone = runner.is_some_and(|runner| self.is_live(ix, &runner) == Some(false));
         if is_orphan && is_gone && self.is_keeper(ix, shard) {
-            let op = Op::Delete(self.key(ix, &Facet::Running(shard)), Some(stamp));
+            let op = Op::Delete(self.keys(ix, shard).running.clone(), Some(stamp));
             let Some(stored) = self.record_of(ix, shard) else { return };
             if let Some(state) = self.job(ix).shard(shard) {
                 state.accounting = Some((stored, Vec::new()));

@@ -123,7 +123,7 @@ impl Node {
         let from = self.job(ix).plan_in_force().map(|plan| plan.from(shard));
         let mark_lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
         claimed.record.claim = Some(self.new_claim(turn, fire, 1, 0, mark_lasts));
-        let mut ops = vec![Op::Check(self.key(ix, &Facet::Owner(shard)), Some(owner))];
+        let mut ops = vec![Op::Check(self.keys(ix, shard).owner.clone(), Some(owner))];
         ops.push(self.write_record(ix, shard, &claimed));
         ops.push(self.mark(ix, shard, mark_lasts));
         self.send_claim(ix, shard, before, claimed, ops);
@@ -155,8 +155,8 @@ impl Node {
     /// Makes the mark of a run, in ElasticJob's form.
     pub(crate) fn mark(&mut self, ix: JobIx, shard: ShardIndex, lasts: bool) -> Op {
         Op::Create {
-            key: self.key(ix, &Facet::Running(shard)),
-            value: self.settings.instance.to_string().into(),
+            key: self.keys(ix, shard).running.clone(),
+            value: self.me.clone(),
             lifetime: if lasts { Lifetime::Lasting } else { Lifetime::Session },
             sequence: false,
         }
@@ -182,7 +182,7 @@ impl Node {
         state.run = Some(id);
         self.runs.insert(
             id,
-            LocalRun {
+            Box::new(LocalRun {
                 ix,
                 shard,
                 stage: Stage::Claiming,
@@ -204,7 +204,7 @@ impl Node {
                 is_overdue: false,
                 outcome: None,
                 ended: None,
-            },
+            }),
         );
         self.link.gather(Member::new(Aim::Claim(id), ops));
     }
@@ -289,9 +289,9 @@ impl Node {
             return;
         }
         let mut ops =
-            vec![Op::Set(self.key(ix, &Facet::Record(shard)), record::encode(&before), stamp)];
+            vec![Op::Set(self.keys(ix, shard).record.clone(), record::encode(&before), stamp)];
         if mark_stands {
-            ops.push(Op::Delete(self.key(ix, &Facet::Running(shard)), None));
+            ops.push(Op::Delete(self.keys(ix, shard).running.clone(), None));
         }
         self.link.gather(Member::new(Aim::Undo(id), ops));
     }
@@ -337,9 +337,9 @@ impl Node {
         let mark_stands = run.claim().mark_lasts || is_same_session;
         let is_taken_over = run.is_taken_over && is_same_session;
         let mut ops =
-            vec![Op::Set(self.key(ix, &Facet::Record(shard)), record::encode(&ended), stamp)];
+            vec![Op::Set(self.keys(ix, shard).record.clone(), record::encode(&ended), stamp)];
         if mark_stands {
-            ops.push(Op::Delete(self.key(ix, &Facet::Running(shard)), None));
+            ops.push(Op::Delete(self.keys(ix, shard).running.clone(), None));
         }
         if is_taken_over {
             ops.push(Op::Delete(self.key(ix, &Facet::Failover(shard)), None));

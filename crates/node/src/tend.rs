@@ -3,7 +3,7 @@
 
 use crate::alarms::Alarm;
 use crate::differences::differences;
-use crate::job::{JobIx, Shard};
+use crate::job::{JobIx, Shard, ShardKeys};
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::{Phase, Report};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::config::JobConfig;
 use flockwork_core::id::ShardIndex;
+use flockwork_core::schedule::Memo;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan::{self, Plan};
 use flockwork_layout::{document, record};
@@ -72,6 +73,19 @@ impl Node {
             let shard = ShardIndex::try_from(shard).expect("shards are counted in 32 bits");
             self.consider(turn, ix, shard);
         }
+    }
+
+    /// The keys that a run of a shard writes.
+    pub(crate) fn keys(&mut self, ix: JobIx, shard: ShardIndex) -> &ShardKeys {
+        let (namespace, job) = (&self.settings.namespace, &mut self.jobs[ix.0 as usize]);
+        let name = &job.name;
+        job.shards[shard as usize].keys.get_or_insert_with(|| {
+            Box::new(ShardKeys {
+                owner: namespace.key(name, &Facet::Owner(shard)),
+                record: namespace.key(name, &Facet::Record(shard)),
+                running: namespace.key(name, &Facet::Running(shard)),
+            })
+        })
     }
 
     pub(crate) fn key(&self, ix: JobIx, facet: &Facet) -> Key {
@@ -194,7 +208,7 @@ impl Node {
         let is_first = job.config.is_none();
         job.config_read = read;
         job.schedule = decoded.schedule_fingerprint();
-        job.next = None;
+        (job.next, job.memo) = (None, Memo::default());
         let shards = decoded.shards;
         job.config = Some(decoded);
         if job.phase == Phase::Refused {
@@ -394,17 +408,20 @@ impl Node {
 
     /// Sets the timer to the job's next due instant.
     pub(crate) fn arm(&mut self, turn: &Turn<'_>, ix: JobIx) {
-        let job = self.job(ix);
-        if job.next.is_some_and(|next| next > turn.now.wall) {
+        let job = &mut self.jobs[ix.0 as usize];
+        let now = turn.now.wall;
+        if job.next.is_some_and(|next| next > now) {
             return;
         }
-        let Some((from, config)) =
-            job.plan_in_force().map(|plan| plan.from(0)).zip(job.config.clone())
-        else {
-            return;
-        };
-        job.next = config.schedule.next_after(turn.now.wall.max(from), from);
-        if let Some(next) = job.next {
+        let Some(from) = job.plan_in_force().map(|plan| plan.from(0)) else { return };
+        let Some(config) = &job.config else { return };
+        // From the fire that is due now: what comes after it is asked again when it is settled.
+        let mut next = job.memo.search(&config.schedule, job.next.unwrap_or(now), from);
+        if next.is_some_and(|next| next <= now) {
+            next = job.memo.search(&config.schedule, now, from);
+        }
+        job.next = next;
+        if let Some(next) = next {
             self.alarms.add_due(next, ix);
         }
     }
