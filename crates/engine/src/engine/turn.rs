@@ -5,9 +5,9 @@
 //!
 //! 1. the registry's inbox: what it says may forbid what the others would start (a session that is
 //!    not proven, an assignment that moved), so it is heard first;
-//! 2. runs that ended: they make room for fires that wait;
-//! 3. commands from outside, and jobs to define: they can wait a turn;
-//! 4. the timer.
+//! 2. the timer: what is due is to start on time;
+//! 3. runs that ended, unless more is due at once: they make room for fires that wait;
+//! 4. commands from outside, and jobs to define: they can wait a turn.
 //!
 //! No source can starve another, as each has its share of every turn, and a turn ends in a yield to
 //! the other tasks of the thread. Commits are shared by what is stepped within one millisecond:
@@ -41,6 +41,9 @@ const INBOX_SHARE: usize = 128;
 
 /// Ended runs in one turn: as many as fill two commits and a half.
 const ENDINGS_SHARE: usize = 256;
+
+/// Turns that runs that ended wait for what is due: at most some 30 ms.
+const ENDINGS_WAIT: u32 = 32;
 
 /// Commands in one turn.
 const COMMANDS_SHARE: usize = 16;
@@ -117,6 +120,7 @@ pub(super) struct Loop<M> {
     arrived: VecDeque<Arrived>,
     effects: Vec<Effect>,
     unflushed_since: Option<Mono>,
+    turns_without_endings: u32,
     running: BTreeSet<RunId>,
     trusted_until: Option<Mono>,
     /// When each commit was sent. Bounded by the registry's `max_in_flight`.
@@ -156,6 +160,7 @@ impl<M: Machine> Loop<M> {
             arrived: VecDeque::new(),
             effects: Vec::new(),
             unflushed_since: None,
+            turns_without_endings: 0,
             running: BTreeSet::new(),
             trusted_until: None,
             commits: BTreeMap::new(),
@@ -205,20 +210,34 @@ impl<M: Machine> Loop<M> {
             worked = true;
         }
         worked |= self.share(INBOX_SHARE, |turn| turn.inbox.try_recv().map(Arrived::Registry));
-        worked |= self.share(ENDINGS_SHARE, |turn| {
-            turn.ended.try_recv().ok().map(|(run, outcome)| Arrived::Ended(run, outcome))
-        });
+        if self.wake() {
+            self.flush();
+            worked = true;
+        }
+        worked |= self.take_endings();
         worked |=
             self.share(COMMANDS_SHARE, |turn| turn.commanded.try_recv().ok().map(Arrived::Command));
         worked |= self.share(DEFINES_SHARE, |turn| {
             turn.defines.pop_front().map(|define| Arrived::Command(Command::Define(define)))
         });
         worked |= self.leave();
-        worked |= self.wake();
         self.flush();
         self.handle.metrics.running(self.running.len());
         self.pulse.beat(self.clock.now().mono);
         worked
+    }
+
+    /// Runs that ended can wait while fires that are due do not, but not for ever.
+    fn take_endings(&mut self) -> bool {
+        let is_busy = is_due(self.clock.now(), self.machine.wake_at());
+        if is_busy && self.turns_without_endings < ENDINGS_WAIT {
+            self.turns_without_endings += 1;
+            return false;
+        }
+        self.turns_without_endings = 0;
+        self.share(ENDINGS_SHARE, |turn| {
+            turn.ended.try_recv().ok().map(|(run, outcome)| Arrived::Ended(run, outcome))
+        })
     }
 
     fn share(&mut self, most: usize, next: impl Fn(&mut Self) -> Option<Arrived>) -> bool {
