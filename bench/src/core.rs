@@ -113,6 +113,10 @@ impl Drill {
         Now { wall, mono: Mono::from_millis(self.ms) }
     }
 
+    fn is_due(&self) -> bool {
+        self.node.wake_at().0.is_some_and(|at| at <= self.now().wall)
+    }
+
     /// Feeds events and all that follows from them; gives the runs that started.
     fn feed(&mut self, mut events: Vec<Event>) -> Vec<RunId> {
         let now = self.now();
@@ -157,7 +161,10 @@ fn events_through_step(out: &mut dyn Write) -> std::io::Result<()> {
     let mut runs = 0;
     for _ in 0..20 {
         drill.ms += 1_000;
-        let started = drill.feed(vec![Event::Wake]);
+        let mut started = Vec::new();
+        while drill.is_due() {
+            started.extend(drill.feed(vec![Event::Wake]));
+        }
         runs += started.len();
         let ended = Outcome::of(Ending::Succeeded);
         drill.feed(started.into_iter().map(|id| Event::RunEnded(id, ended.clone())).collect());

@@ -2,6 +2,7 @@
 
 mod core;
 mod cron;
+mod idle;
 mod lateness;
 
 use std::io::Write;
@@ -11,8 +12,8 @@ use std::process::ExitCode;
 type Figures = fn(&mut dyn Write) -> std::io::Result<()>;
 
 /// What each name measures.
-const CORE: [(&str, Figures); 3] =
-    [("cron", cron::run), ("core", core::run), ("lateness", lateness::run)];
+const CORE: [(&str, Figures); 4] =
+    [("cron", cron::run), ("core", core::run), ("lateness", lateness::run), ("idle", idle::run)];
 
 fn main() -> ExitCode {
     // A process that is one of the nodes of a measurement does that, and nothing below.
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         _ => Vec::new(),
     };
     if chosen.is_empty() {
-        eprintln!("usage: flockwork-bench core [cron|core|lateness]");
+        eprintln!("usage: flockwork-bench core [cron|core|lateness|idle]");
         return ExitCode::from(2);
     }
     let mut out = std::io::stdout();
