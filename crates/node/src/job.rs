@@ -10,7 +10,7 @@ use flockwork_core::schedule::Memo;
 use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
-use flockwork_registry::{Key, SessionId, Stamp};
+use flockwork_registry::{Index, Key, SessionId, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -65,6 +65,8 @@ pub(crate) struct Shard {
     pub(crate) waits_since: Option<Timestamp>,
     /// The mark of a run elsewhere is watched, to learn of its end.
     pub(crate) is_mark_watched: bool,
+    /// The released attempt that was last seen, by its commit, and when it was first seen.
+    pub(crate) released: Option<(Index, Mono)>,
     /// When it is looked at again, whatever happens.
     pub(crate) look_at: Option<Mono>,
     /// The last outcome's code here.

@@ -15,10 +15,12 @@ use flockwork_core::account::{Claim, ClaimState, Hold, Reason};
 use flockwork_core::config::{JobConfig, RetryOn};
 use flockwork_core::execution::RunId;
 use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::Stored;
 use flockwork_registry::{Answer, Op, Request, Scope};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Node {
     /// A shard's record was read.
@@ -161,8 +163,8 @@ impl Node {
             }
             return;
         }
-        if turn.now.wall < *not_before {
-            let wait = not_before.since(turn.now.wall);
+        let wait = self.back_off_left(turn, ix, shard, claim.attempt, *not_before);
+        if !wait.is_zero() {
             return self.look_later(turn, ix, shard, wait);
         }
         let Some(config) = self.job(ix).config.clone() else { return };
@@ -172,6 +174,29 @@ impl Node {
             return self.close(turn, ix, shard, stored, ("NO_OTHER_INSTANCE", text));
         }
         self.claim_again(turn, ix, shard, stored, claim);
+    }
+
+    /// How long a released attempt is still to wait: until its instant, and never longer than the
+    /// whole back-off since it was first seen here, as the clock that named the instant may have
+    /// been hours ahead.
+    fn back_off_left(
+        &mut self,
+        turn: &Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+        attempt: u32,
+        not_before: Timestamp,
+    ) -> Duration {
+        let by_wall = not_before.since(turn.now.wall);
+        let job = self.job(ix);
+        let longest = job.config.as_ref().map(|config| config.retry.delay_after(attempt));
+        let (Some(longest), Some(state)) = (longest, job.shard(shard)) else { return by_wall };
+        let Some(commit) = state.record.held().map(|held| held.stamp.modified) else {
+            return by_wall;
+        };
+        let known = state.released.filter(|(seen, _)| *seen == commit);
+        let (_, since) = *state.released.insert(known.unwrap_or((commit, turn.now.mono)));
+        by_wall.min(since.plus(longest).since(turn.now.mono))
     }
 
     fn consider_held(

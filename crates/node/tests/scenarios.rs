@@ -143,6 +143,23 @@ fn a_failed_run_is_tried_again_elsewhere() {
 }
 
 #[test]
+fn an_attempt_released_by_a_clock_that_is_ahead_waits_for_its_back_off_only() {
+    let mut world = World::new(fails_twice);
+    let retry = Retry { times: 2, backoff: Duration::from_millis(200), on: RetryOn::Other };
+    let every = Schedule::Every(Every { period_ms: 10_000, anchor: Timestamp::from_millis(0) });
+    let config = JobConfig { retry, schedule: every, ..job("j", 1) };
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &config);
+    }
+    world.hosts[0].ahead = Duration::from_hours(1);
+    world.run_for(2_000);
+    let runs: Vec<(u32, &str)> =
+        world.starts_of("j", 0).iter().map(|run| (run.attempt, run.instance.server())).collect();
+    assert_eq!(runs, [(1, "10.0.0.0"), (2, "10.0.0.1"), (3, "10.0.0.0")]);
+}
+
+#[test]
 fn with_nobody_else_a_run_that_must_go_elsewhere_ends_failed() {
     let mut world = World::new(fails_twice);
     let retry = Retry { times: 2, backoff: Duration::from_millis(200), on: RetryOn::Other };

@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) running: BTreeMap<RunId, (u64, Ending, Arc<Run>)>,
     renewed: u64,
     pub(crate) is_drained: bool,
+    /// How far its wall clock is ahead.
+    pub(crate) ahead: Duration,
 }
 
 pub(crate) struct World {
@@ -55,6 +57,11 @@ impl World {
         Now { wall, mono: Mono::from_millis(self.now_ms) }
     }
 
+    fn now_of(&self, n: usize) -> Now {
+        let now = self.now();
+        Now { wall: now.wall.plus(self.hosts[n].ahead), ..now }
+    }
+
     pub(crate) fn add(&mut self, max_running: usize) -> usize {
         let n = self.hosts.len();
         let instance = InstanceId::new(&format!("10.0.0.{n}@-@{n}-x")).expect("an id");
@@ -72,6 +79,7 @@ impl World {
             running: BTreeMap::new(),
             renewed: self.now_ms,
             is_drained: false,
+            ahead: Duration::ZERO,
         });
         self.tell_live(n);
         n
@@ -97,7 +105,7 @@ impl World {
     /// A node's registry requests are answered at once, events first.
     pub(crate) fn step(&mut self, n: usize, event: Event) {
         let mut events = vec![event];
-        let now = self.now();
+        let now = self.now_of(n);
         loop {
             let Some(node) = self.hosts[n].node.as_mut() else { return };
             let mut effects = vec![];
@@ -172,7 +180,7 @@ impl World {
         }
         let Some(node) = &self.hosts[n].node else { return };
         let (wall, mono) = node.wake_at();
-        let now = self.now();
+        let now = self.now_of(n);
         if wall.is_some_and(|at| at <= now.wall) || mono.is_some_and(|at| at <= now.mono) {
             self.step(n, Event::Wake);
         }
