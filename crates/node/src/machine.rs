@@ -92,7 +92,7 @@ impl Node {
         let mut turn = Turn { now, effects };
         match event {
             Event::Registry(event) => self.hear(&mut turn, event),
-            Event::Define(define) => self.define(&mut turn, &define),
+            Event::Define(define) => self.define(&define),
             Event::Withdraw(name) => {
                 if let Some(ix) = self.names.get(&name) {
                     self.leave(*ix, "this node withdrew it");
@@ -133,7 +133,11 @@ impl Node {
         &mut self.jobs[ix.0 as usize]
     }
 
-    fn define(&mut self, turn: &mut Turn<'_>, define: &Define) {
+    fn define(&mut self, define: &Define) {
+        if self.is_draining {
+            // Whoever leaves takes nothing up any more, or would never have left.
+            return;
+        }
         let applies = define.apply || define.config.overwrite;
         let fresh = Job::new(define.config.clone(), applies);
         let ix = match self.names.get(&define.config.name) {
@@ -157,7 +161,6 @@ impl Node {
         if self.trust.session().is_some() {
             self.begin(ix);
         }
-        let _ = turn;
         self.untended.insert(ix);
     }
 

@@ -349,6 +349,20 @@ fn a_name_that_is_used_again_starts_anew() {
 }
 
 #[test]
+fn a_node_that_stops_takes_nothing_up_any_more() {
+    let mut world = World::new(long);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    world.step(0, Event::Drain);
+    world.define(0, &job("other", 1));
+    world.define(0, &job("j", 1));
+    world.run_for(60_000);
+    assert!(world.hosts[0].is_drained);
+    assert!(world.starts_of("other", 0).is_empty());
+}
+
+#[test]
 fn a_definition_that_is_applied_is_told_once() {
     let mut world = World::new(quick);
     world.add(100);
