@@ -252,6 +252,10 @@ impl Node {
                 Alarm::Tend(ix) => {
                     self.untended.insert(ix);
                 }
+                // While nothing gets through, asking again is of no use.
+                Alarm::Reread(_) if !self.trust.is_hoped_for() => {
+                    self.alarms.add(turn.now.mono.plus(REREAD_AFTER), alarm);
+                }
                 Alarm::Reread(ix) => {
                     self.job(ix).is_reread_due = false;
                     self.reread(ix);
