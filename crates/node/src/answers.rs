@@ -118,8 +118,10 @@ impl Node {
                     state.accounting = None;
                 }
                 self.look(ix, Facet::Record(shard));
-                if matches!(facet, Some(Facet::Instance(_))) {
-                    self.look(ix, Facet::Instances);
+                match facet {
+                    Some(Facet::Instance(_)) => self.look(ix, Facet::Instances),
+                    Some(Facet::Plan) => self.look(ix, Facet::Plan),
+                    _ => {}
                 }
             }
             Aim::Tree(ix)

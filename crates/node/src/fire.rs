@@ -158,10 +158,13 @@ impl Node {
         notes: &[Note],
     ) {
         Arc::make_mut(&mut stored).record.account(notes);
-        let op = self.write_record(ix, shard, &stored);
+        // What was due follows from the plan: one that is out of date accounts nothing.
+        let Some(plan) = self.job(ix).view.plan.held().map(|held| held.stamp) else { return };
+        let check = Op::Check(self.key(ix, &Facet::Plan), Some(plan));
+        let write = self.write_record(ix, shard, &stored);
         let Some(state) = self.job(ix).shard(shard) else { return };
         state.accounting = Some((stored, notes.to_vec()));
-        self.link.gather(Member::new(Aim::Account(ix, shard), vec![op]));
+        self.link.gather(Member::new(Aim::Account(ix, shard), vec![check, write]));
     }
 
     /// Writes a record over the state of it that was read.

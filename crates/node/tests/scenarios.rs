@@ -8,6 +8,7 @@ use flockwork_core::id::JobName;
 use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
+use flockwork_layout::plan;
 use flockwork_node::{Event, Report};
 use flockwork_registry::Op;
 use std::time::Duration;
@@ -275,6 +276,26 @@ fn a_shard_switched_off_is_skipped_and_comes_back() {
     world.run_for(2_000);
     assert_eq!(world.starts_of("j", 0).len(), 4);
     assert_eq!(world.record("j", 0).unwrap().record.counts.skipped, 3);
+}
+
+#[test]
+fn a_plan_that_is_out_of_date_accounts_nothing() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let key = |facet| namespace().key(&JobName::new("j").unwrap(), &facet);
+    world.commit(vec![Op::create(key(Facet::Disabled(0)), "")]);
+    world.run_for(2_495);
+    let before = world.record("j", 0).unwrap().record;
+    assert_eq!(before.counts.skipped, 2);
+    let plan = world.store.get(&key(Facet::Plan)).unwrap().value.clone();
+    let plan = plan::decode(&plan).unwrap().changed("another".to_owned(), 1, world.now().wall);
+    world.commit(vec![Op::Set(key(Facet::Plan), plan::encode(&plan), None)]);
+    // The next fire is due before the node has heard of it.
+    world.now_ms += 5;
+    world.step(0, Event::Wake);
+    assert_eq!(world.record("j", 0).unwrap().record, before);
 }
 
 #[test]
