@@ -108,10 +108,11 @@ impl Node {
             Aim::Claim(id) => self.claim_refused(turn, id, facet.as_ref()),
             Aim::End(id) => self.superseded(turn, id),
             Aim::Undo(id) => {
-                // Someone has taken the shard over meanwhile: it is theirs.
-                if let Some((ix, shard)) = self.abandon(id) {
-                    self.look(ix, Facet::Record(shard));
-                }
+                // Someone has taken the shard over meanwhile, it seems.
+                let Some(run) = self.runs.get_mut(&id) else { return };
+                run.is_undo_sent = false;
+                let (ix, shard) = (run.ix, run.shard);
+                self.look(ix, Facet::Record(shard));
             }
             Aim::Account(ix, shard) => {
                 if let Some(state) = self.job(ix).shard(shard) {

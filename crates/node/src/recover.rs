@@ -10,10 +10,10 @@ use crate::ending::closed;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
-use crate::runs::Stage;
+use crate::runs::{LocalRun, Stage};
 use flockwork_core::account::{Claim, ClaimState, Hold, Reason};
 use flockwork_core::config::{JobConfig, RetryOn};
-use flockwork_core::execution::RunId;
+use flockwork_core::execution::{RunId, Source};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
@@ -37,7 +37,7 @@ impl Node {
             Stage::Doubted => match known {
                 Some(held) if is_held => self.claimed(turn, id, held.stamp),
                 _ => {
-                    self.abandon(id);
+                    self.give_up(id, known.as_ref().map(|held| &*held.value));
                     self.consider(turn, ix, shard);
                 }
             },
@@ -58,9 +58,22 @@ impl Node {
             },
             Stage::TakingBack if is_held => self.take_back(id),
             Stage::TakingBack => {
-                self.abandon(id);
+                self.give_up(id, known.as_ref().map(|held| &*held.value));
+                self.consider(turn, ix, shard);
             }
             Stage::Claiming | Stage::Running | Stage::Ended | Stage::Ending => {}
+        }
+    }
+
+    /// A claim is no longer held that was to be taken back, or of which nothing was known. If it
+    /// had been made, whoever took it over has answered the request it was made for.
+    fn give_up(&mut self, id: RunId, found: Option<&Stored>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let is_answered = found.is_some_and(|stored| was_made_meanwhile(run, stored));
+        let Some((ix, shard)) = self.abandon(id) else { return };
+        if is_answered && let Some(state) = self.job(ix).shard(shard) {
+            state.is_triggered = false;
+            self.untended.insert(ix);
         }
     }
 
@@ -384,6 +397,13 @@ impl Node {
             )
         })
     }
+}
+
+/// Whether a claim for a trigger, which is no longer held, stood and was not undone. Only the
+/// shard's owner counts triggers.
+fn was_made_meanwhile(run: &LocalRun, stored: &Stored) -> bool {
+    let before = run.before.record.counts.triggered;
+    run.claim().fire.source == Source::Trigger && stored.record.counts.triggered > before
 }
 
 /// Whether a record tells of the end of a claim of this instance.

@@ -9,8 +9,9 @@ use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan;
+use flockwork_layout::record::encode;
 use flockwork_node::{Event, Report};
-use flockwork_registry::Op;
+use flockwork_registry::{Answer, Op};
 use std::time::Duration;
 use world::{World, namespace};
 
@@ -260,6 +261,30 @@ fn a_trigger_runs_each_shard_once_and_goes() {
     assert_eq!(world.starts.len(), 2);
     assert!(world.starts.iter().all(|(_, _, run)| run.fire.source == Source::Trigger));
     assert_eq!(world.store.get(&key), None);
+}
+
+#[test]
+fn a_trigger_is_not_run_again_when_its_lost_claim_was_taken_over_and_done() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &JobConfig { schedule: Schedule::OnTrigger, ..job("j", 1) });
+    world.run_for(500);
+    let name = JobName::new("j").unwrap();
+    let me = world.hosts[0].node.as_ref().unwrap().status().instance;
+    let key = namespace().key(&name, &Facet::Trigger(me));
+    world.after_lost_claim = Some(|world| {
+        let name = JobName::new("j").unwrap();
+        let mut stored = world.record("j", 0).unwrap();
+        assert!(stored.record.claim.take().is_some(), "the claim was made");
+        let record = namespace().key(&name, &Facet::Record(0));
+        let mark = namespace().key(&name, &Facet::Running(0));
+        let done = vec![Op::Set(record, encode(&stored), None), Op::Delete(mark, None)];
+        assert!(matches!(world.commit(done), Answer::Committed(_)));
+    });
+    world.commit(vec![Op::create(key.clone(), "")]);
+    world.run_for(2_000);
+    assert_eq!(world.starts.len(), 0, "someone else has run it");
+    assert_eq!(world.store.get(&key), None, "and it is answered");
 }
 
 #[test]

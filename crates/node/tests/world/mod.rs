@@ -8,7 +8,7 @@ use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::record::{self, Stored};
 use flockwork_node::{Define, Effect, Event, Node, Report, Settings};
 use flockwork_registry::memory::{Options, Store};
-use flockwork_registry::{Answer, Op, Request, SessionId, SessionState};
+use flockwork_registry::{Answer, Failure, Op, Request, SessionId, SessionState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) reports: Vec<(u64, usize, Report)>,
     pub(crate) code: Code,
     outside: SessionId,
+    /// Makes the next claim's answer be lost, and says what others do before the node asks.
+    pub(crate) after_lost_claim: Option<fn(&mut Self)>,
 }
 
 pub(crate) fn namespace() -> Namespace {
@@ -49,7 +51,7 @@ impl World {
         let mut store = Store::new(Options::default());
         let outside = store.open(0, Duration::from_secs(1_000_000));
         let (hosts, starts, reports) = (vec![], vec![], vec![]);
-        Self { now_ms: 0, store, hosts, starts, reports, code, outside }
+        Self { now_ms: 0, store, hosts, starts, reports, code, outside, after_lost_claim: None }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -126,7 +128,12 @@ impl World {
         let session = self.hosts[n].session;
         match effect {
             Effect::Submit(ticket, request) => {
-                let answer = self.store.apply(session, request);
+                let is_claim = is_claim(&request);
+                let mut answer = self.store.apply(session, request);
+                if let Some(others) = self.after_lost_claim.take_if(|_| is_claim) {
+                    answer = Answer::Failed(Failure::Unknown("lost".to_owned()));
+                    others(self);
+                }
                 let changes = self.store.take_events(session);
                 events.extend(changes.into_iter().map(Event::Registry));
                 events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, answer)));
@@ -202,4 +209,9 @@ impl World {
             .filter(|run| run.job.as_str() == job && run.shard == shard)
             .collect()
     }
+}
+
+fn is_claim(request: &Request) -> bool {
+    let Request::Commit(ops) = request else { return false };
+    ops.iter().any(|op| matches!(op, Op::Create { key, .. } if key.name() == "running"))
 }
