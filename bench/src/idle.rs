@@ -11,6 +11,9 @@ use std::time::Duration;
 /// its length.
 const JOBS: usize = 200_000;
 
+/// What joining left to do is done by then.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// How long nothing is due.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -23,6 +26,7 @@ pub(crate) fn run(out: &mut dyn Write) -> io::Result<()> {
     runtime.block_on(async {
         let node = start().map_err(failed)?;
         served(&node).await?;
+        tokio::time::sleep(SETTLED).await;
         let before = processor();
         tokio::time::sleep(IDLE).await;
         let share = (processor() - before).as_secs_f64() / IDLE.as_secs_f64();
