@@ -211,7 +211,7 @@ impl Node {
 
     /// The claim stands. Starts the run, unless what it was based on no longer does.
     pub(crate) fn claimed(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
-        let may_start = self.trust.is_proven(turn.now);
+        let may_start = self.may_start(turn.now);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let (ix, shard) = (run.ix, run.shard);
         run.claimed_stamp = Some(stamp);

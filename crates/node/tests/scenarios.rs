@@ -395,6 +395,23 @@ fn a_name_that_is_used_again_starts_anew() {
 }
 
 #[test]
+fn a_claim_under_way_when_its_node_is_told_to_stop_is_taken_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_995);
+    world.now_ms += 5;
+    let claim = world.step_held(0, Event::Wake);
+    world.step(0, Event::Drain);
+    world.release(0, claim);
+    world.run_for(1_000);
+    assert!(world.hosts[0].is_drained);
+    assert_eq!(world.starts_of("j", 0).len(), 1);
+    let record = world.record("j", 0).unwrap().record;
+    assert_eq!((record.claim, record.counts.ran), (None, 1));
+}
+
+#[test]
 fn a_node_that_stops_takes_nothing_up_any_more() {
     let mut world = World::new(long);
     world.add(100);

@@ -104,6 +104,28 @@ impl World {
         self.hosts[n].running.clear();
     }
 
+    /// Tells a node something, and keeps what it asks for back.
+    pub(crate) fn step_held(&mut self, n: usize, event: Event) -> Vec<Effect> {
+        let now = self.now_of(n);
+        let mut effects = vec![];
+        if let Some(node) = self.hosts[n].node.as_mut() {
+            node.step(now, event, &mut effects);
+            node.flush(now, &mut effects);
+        }
+        effects
+    }
+
+    /// Does what a node had asked for.
+    pub(crate) fn release(&mut self, n: usize, effects: Vec<Effect>) {
+        let mut events = vec![];
+        for effect in effects {
+            self.carry_out(n, effect, &mut events);
+        }
+        for event in events {
+            self.step(n, event);
+        }
+    }
+
     /// A node's registry requests are answered at once, events first.
     pub(crate) fn step(&mut self, n: usize, event: Event) {
         let mut events = vec![event];
