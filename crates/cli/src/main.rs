@@ -11,6 +11,7 @@ mod output;
 mod page;
 mod place;
 mod problem;
+mod runnable;
 mod show;
 
 use args::{Cli, Command};

@@ -134,6 +134,29 @@ fn every_problem_of_a_file_is_told_with_its_place() {
 }
 
 #[test]
+fn what_a_node_would_not_run_is_no_valid_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("jobs.yaml");
+    let allowed = "node:\n  scripts:\n    allow: [./a.sh]\n";
+    let job = "jobs:\n  a:\n    every: 5s\n    script: [./a.sh]\n";
+    let each: String = (0..20).map(|i| format!("      {i}: {}\n", "x".repeat(30_000))).collect();
+    let long = format!("{allowed}{job}    shards: 20\n    parameters:\n{each}");
+    let table = [
+        (job.to_owned(), "error[CONFLICT]: job a runs a script, and no file allows any"),
+        (long, "error[TOO_LARGE]: the definition of job a has 600"),
+        ("jobs:\n  a:\n    every: 5s\n".to_owned(), "error[NO_SCRIPT]: job a names no script"),
+    ];
+    for (text, expected) in table {
+        std::fs::write(&file, &text).unwrap();
+        let output = run(&["validate", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+        assert!(err(&output).starts_with(expected), "{}", err(&output));
+    }
+    std::fs::write(&file, format!("{allowed}{job}")).unwrap();
+    assert_eq!(run(&["validate", file.to_str().unwrap()]).status.code(), Some(0));
+}
+
+#[test]
 fn paths_that_are_no_files_are_refused_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();

@@ -6,9 +6,8 @@ use crate::files::{self, Loaded};
 use crate::output::{self, Colour, escaped};
 use crate::page::{self, About};
 use crate::place::{self, Address, Found};
-use crate::{args, clock, live, logs, show};
+use crate::{args, clock, live, logs, runnable, show};
 use flockwork_core::config::JobConfig;
-use flockwork_core::execution::Work;
 use flockwork_core::id::InstanceId;
 use flockwork_engine::identity::{instance_id, server_address};
 use flockwork_engine::journal::Journal;
@@ -67,7 +66,7 @@ fn plan(args: &RunArgs) -> Result<Plan, Fault> {
     let log_is_default = origins.iter().any(|o| o.name == "log" && o.source == Source::Default);
     let filter = if log_is_default { logs::DEFAULT_FILTER } else { &settings.log };
     logs::start(filter, settings.log_format == "json")?;
-    runnable(&loaded)?;
+    runnable::check(&loaded)?;
     let ip = settings.ip.clone().unwrap_or_else(own_address);
     let instance = instance_id(&ip)
         .map_err(|why| Fault::new(Exit::Invalid, "ADDRESS", format!("--ip: {why}")))?;
@@ -78,27 +77,6 @@ fn plan(args: &RunArgs) -> Result<Plan, Fault> {
 fn own_address() -> String {
     let address = server_address().ok().flatten();
     address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string())
-}
-
-/// This program has no functions of its own, and runs only the scripts that its own files allow.
-fn runnable(loaded: &Loaded) -> Result<(), Fault> {
-    for job in &loaded.jobs {
-        match &*job.work {
-            Work::Function => {
-                let what = format!("job {} names no script", job.name);
-                return Err(Fault::new(Exit::Invalid, "NO_SCRIPT", what).hint(
-                    "this command runs scripts; functions run in your own program, with the library",
-                ));
-            }
-            Work::Script(_) if loaded.node.scripts_allow.is_empty() => {
-                let what = format!("job {} runs a script, and no file allows any", job.name);
-                return Err(Fault::new(Exit::Invalid, "CONFLICT", what)
-                    .hint("write under node: scripts: {allow: [./the-script.sh]}"));
-            }
-            Work::Script(_) => {}
-        }
-    }
-    Ok(())
 }
 
 async fn serve(plan: Plan) -> Result<(), Fault> {
