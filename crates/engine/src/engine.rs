@@ -146,8 +146,7 @@ impl Start {
         executor: impl FnOnce(Endings) -> X,
     ) -> Running {
         let (endings, ended) = Endings::channel();
-        let executor = Box::new(executor(endings.clone()));
-        let work = Work { executor, endings, ended };
+        let work = Work { executor: Box::new(executor(endings)), ended };
         self.spawn_with(Box::new(connect), work, Box::new(SystemClock), Node::new)
     }
 
@@ -180,7 +179,6 @@ impl Start {
 #[derive(Debug)]
 struct Work {
     executor: Box<dyn Executor>,
-    endings: Endings,
     ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
 }
 

@@ -14,7 +14,8 @@ pub enum Effect {
     /// Send a request to the registry.
     Submit(Ticket, Request),
     /// Start user code. Its claim is proven; what ends it is told by
-    /// [`Event::RunEnded`](crate::Event::RunEnded), exactly once.
+    /// [`Event::RunEnded`](crate::Event::RunEnded), exactly once, or, if it was not started after
+    /// all, by [`Event::NotStarted`](crate::Event::NotStarted).
     Start(Arc<Run>),
     /// Tell a run to stop. It still ends by [`Event::RunEnded`](crate::Event::RunEnded).
     Cancel(RunId, CancelReason),

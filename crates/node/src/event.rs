@@ -16,6 +16,9 @@ pub enum Event {
     Withdraw(JobName),
     /// A run's code has really ended.
     RunEnded(RunId, Outcome),
+    /// A run's code was not started, as the process stood still until its session's trust was over:
+    /// the claim is given back.
+    NotStarted(RunId),
     /// The instant asked for by [`Node::wake_at`](crate::Node::wake_at) has come, or the wall clock
     /// has moved. Harmless at any other time. If more is due than one wake-up takes, `wake_at` is
     /// not later than now afterwards: flush, and wake again.

@@ -99,6 +99,7 @@ impl Node {
                 }
             }
             Event::RunEnded(run, outcome) => self.run_ended(&mut turn, run, outcome),
+            Event::NotStarted(run) => self.not_started(&mut turn, run),
             Event::Wake => self.fire_due(&mut turn),
             Event::Drain => self.drain(),
             Event::DrainOver => self.cancel_all(&mut turn),

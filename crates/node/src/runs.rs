@@ -305,6 +305,25 @@ impl Node {
         Some((run.ix, run.shard))
     }
 
+    /// The session's trust ended between the proof of a claim and the start of its code.
+    pub(crate) fn not_started(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.stage == Stage::Running) else {
+            return;
+        };
+        let Some(told) = run.run.take() else { return };
+        let (ix, shard) = (run.ix, run.shard);
+        if let Some(timeout) = told.timeout {
+            self.alarms.remove(run.started.plus(timeout), Alarm::Timeout(id));
+        }
+        let text = "the process stood still until its session could have ended; the claim is \
+                    given back and the fire is settled again";
+        turn.trouble(Some(&told.job), "NOT_STARTED", text.to_owned());
+        let Some(state) = self.job(ix).shard(shard) else { return };
+        state.ran = state.ran.saturating_sub(1);
+        state.is_triggered |= told.fire.source == Source::Trigger;
+        self.take_back(id);
+    }
+
     pub(crate) fn run_ended(&mut self, turn: &mut Turn<'_>, id: RunId, outcome: Outcome) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if run.stage != Stage::Running {

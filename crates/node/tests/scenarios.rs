@@ -264,6 +264,25 @@ fn a_trigger_runs_each_shard_once_and_goes() {
 }
 
 #[test]
+fn a_run_that_was_not_started_is_given_back_and_settled_again() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(900);
+    world.refuses_start = true;
+    world.run_for(2_000);
+    assert_eq!(world.starts_of("j", 0).len(), 2, "the fire that was not started, and the next");
+    let counts = world.record("j", 0).unwrap().record.counts;
+    assert_eq!((counts.ran, counts.failed, counts.misfired), (2, 0, 0));
+    let said = |code| {
+        let is_it =
+            |report: &Report| matches!(report, Report::Trouble { code: c, .. } if *c == code);
+        world.reports.iter().filter(|(.., report)| is_it(report)).count()
+    };
+    assert_eq!(said("NOT_STARTED"), 1);
+}
+
+#[test]
 fn a_trigger_is_not_run_again_when_its_lost_claim_was_taken_over_and_done() {
     let mut world = World::new(quick);
     world.add(100);

@@ -16,14 +16,14 @@
 
 use super::{EngineError, Outside, Stopped, Work};
 use crate::connect::Link;
-use crate::executor::{Endings, Executor};
+use crate::executor::Executor;
 use crate::handle::{Answer, Command, Handle};
 use crate::pulse::Pulse;
 use crate::report::Audience;
 use crate::timer::{StepWatch, WakeAt, is_due, pause};
 use crate::trigger::{OWN_TICKETS, Triggers};
 use crate::{Clock, engine::LEAVE_TIMEOUT};
-use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, RunId};
+use flockwork_core::execution::{Outcome, Run, RunId};
 use flockwork_core::time::{Mono, Now};
 use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Effect, Event, Node, Report, Status};
@@ -106,7 +106,6 @@ pub(super) struct Loop<M> {
     registry: Arc<dyn Registry>,
     inbox: Inbox,
     executor: Box<dyn Executor>,
-    endings: Endings,
     ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
     handle: Handle,
     commanded: mpsc::Receiver<Command>,
@@ -121,6 +120,8 @@ pub(super) struct Loop<M> {
     effects: Vec<Effect>,
     unflushed_since: Option<Mono>,
     turns_without_endings: u32,
+    /// Runs that were not started, to be told to the machine.
+    refused: Vec<RunId>,
     running: BTreeSet<RunId>,
     trusted_until: Option<Mono>,
     /// When each commit was sent. Bounded by the registry's `max_in_flight`.
@@ -146,7 +147,6 @@ impl<M: Machine> Loop<M> {
             registry: link.registry,
             inbox: link.inbox,
             executor: work.executor,
-            endings: work.endings,
             ended: work.ended,
             handle: outside.handle,
             commanded: outside.commanded,
@@ -161,6 +161,7 @@ impl<M: Machine> Loop<M> {
             effects: Vec::new(),
             unflushed_since: None,
             turns_without_endings: 0,
+            refused: Vec::new(),
             running: BTreeSet::new(),
             trusted_until: None,
             commits: BTreeMap::new(),
@@ -221,6 +222,9 @@ impl<M: Machine> Loop<M> {
             turn.defines.pop_front().map(|define| Arrived::Command(Command::Define(define)))
         });
         worked |= self.leave();
+        for run in std::mem::take(&mut self.refused) {
+            self.step(self.clock.now(), Event::NotStarted(run));
+        }
         self.flush();
         self.handle.metrics.running(self.running.len());
         self.pulse.beat(self.clock.now().mono);
@@ -374,16 +378,20 @@ impl<M: Machine> Loop<M> {
 
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
+        let mut not_started = Vec::new();
         for effect in effects.drain(..) {
             match effect {
+                // Told right after its start was refused: it has not started.
+                Effect::Report(Report::Started { run, .. }) if not_started.contains(&run.id) => {}
                 Effect::Submit(ticket, request) => self.submit(ticket, request),
-                Effect::Start(run) => self.start(run),
+                Effect::Start(run) => not_started.extend(self.start(run)),
                 Effect::Cancel(run, reason) => self.executor.cancel(run, reason),
                 Effect::Report(report) => self.audience.tell(self.clock.now().wall, report),
                 Effect::Drained => self.left = true,
             }
         }
         self.effects = effects;
+        self.refused.extend(not_started);
     }
 
     fn submit(&mut self, ticket: Ticket, request: Request) {
@@ -394,16 +402,14 @@ impl<M: Machine> Loop<M> {
     }
 
     /// Starts user code, unless this process was stopped for so long since its claim was proven that
-    /// the session may have ended meanwhile.
-    fn start(&mut self, run: Arc<Run>) {
-        let id = run.id;
-        self.running.insert(id);
-        if self.trusted_until.is_some_and(|until| self.clock.now().mono < until) {
-            self.executor.start(run);
-        } else {
-            let ending = Ending::Cancelled(CancelReason::SessionLost);
-            self.endings.ended(id, Outcome::of(ending));
+    /// the session may have ended meanwhile; that run is given back.
+    fn start(&mut self, run: Arc<Run>) -> Option<RunId> {
+        if self.trusted_until.is_none_or(|until| until <= self.clock.now().mono) {
+            return Some(run.id);
         }
+        self.running.insert(run.id);
+        self.executor.start(run);
+        None
     }
 
     /// Sleeps until something happens.

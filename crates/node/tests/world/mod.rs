@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) reports: Vec<(u64, usize, Report)>,
     pub(crate) code: Code,
     outside: SessionId,
+    /// The next run is not started.
+    pub(crate) refuses_start: bool,
     /// Makes the next claim's answer be lost, and says what others do before the node asks.
     pub(crate) after_lost_claim: Option<fn(&mut Self)>,
 }
@@ -51,7 +53,17 @@ impl World {
         let mut store = Store::new(Options::default());
         let outside = store.open(0, Duration::from_secs(1_000_000));
         let (hosts, starts, reports) = (vec![], vec![], vec![]);
-        Self { now_ms: 0, store, hosts, starts, reports, code, outside, after_lost_claim: None }
+        Self {
+            now_ms: 0,
+            store,
+            hosts,
+            starts,
+            reports,
+            code,
+            outside,
+            after_lost_claim: None,
+            refuses_start: false,
+        }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -159,6 +171,9 @@ impl World {
                 let changes = self.store.take_events(session);
                 events.extend(changes.into_iter().map(Event::Registry));
                 events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, answer)));
+            }
+            Effect::Start(run) if std::mem::take(&mut self.refuses_start) => {
+                events.push(Event::NotStarted(run.id));
             }
             Effect::Start(run) => {
                 let (ms, ending) = (self.code)(&run);
