@@ -7,7 +7,7 @@
 
 use crate::Report;
 use crate::ending::closed;
-use crate::job::JobIx;
+use crate::job::{JobIx, Shard};
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::runs::{LocalRun, Stage};
@@ -123,12 +123,20 @@ impl Node {
     /// Attempts were released, perhaps for this node.
     pub(crate) fn retries_read(&mut self, ix: JobIx) {
         let job = self.job(ix);
-        let Some(retries) = job.view.retries.value().cloned() else { return };
-        for shard in retries {
-            let Some(state) = self.job(ix).shard(shard) else { continue };
-            if state.run.is_none() && !state.is_accounting() {
-                self.look(ix, Facet::Record(shard));
-            }
+        let Some(retries) = job.view.retries.value() else { return };
+        // One that was released and is not any more has been taken: its end is to be followed.
+        let is_released = |shard: &Shard| {
+            let claim = shard.record.value().and_then(|stored| stored.record.claim.as_ref());
+            claim.is_some_and(|claim| claim.state != ClaimState::Held)
+        };
+        let changed: Vec<ShardIndex> = (0..)
+            .zip(&job.shards)
+            .filter(|(at, shard)| retries.contains(at) || is_released(shard))
+            .filter(|(_, shard)| shard.run.is_none() && !shard.is_accounting())
+            .map(|(at, _)| at)
+            .collect();
+        for shard in changed {
+            self.look(ix, Facet::Record(shard));
         }
     }
 

@@ -145,6 +145,23 @@ fn a_failed_run_is_tried_again_elsewhere() {
 }
 
 #[test]
+fn a_fire_after_one_that_was_tried_again_elsewhere_is_on_time() {
+    fn fails_first(run: &Run) -> (u64, Ending) {
+        (50, if run.attempt == 1 { Ending::Exited(3) } else { Ending::Succeeded })
+    }
+    let mut world = World::new(fails_first);
+    let retry = Retry { times: 1, backoff: Duration::from_millis(200), on: RetryOn::Other };
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &JobConfig { retry, ..job("j", 1) });
+    }
+    world.run_for(8_500);
+    let first = world.starts.iter().filter(|(_, _, run)| run.attempt == 1);
+    let starts: Vec<u64> = first.map(|(at, ..)| *at).collect();
+    assert_eq!(starts, (1..=8).map(|second| second * 1_000).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_attempt_released_by_a_clock_that_is_ahead_waits_for_its_back_off_only() {
     let mut world = World::new(fails_twice);
     let retry = Retry { times: 2, backoff: Duration::from_millis(200), on: RetryOn::Other };
