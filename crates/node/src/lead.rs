@@ -104,7 +104,11 @@ impl Node {
             false => existing.range(config.shards..).copied().collect(),
         };
         let agrees = held_plan.is_some_and(|plan| plan.value.agrees(&job.schedule, config.shards));
-        let is_settled = moves.is_empty() && surplus.is_empty() && agrees && necessary.is_none();
+        // Someone lives, whatever a clock that was ahead has written: else all that comes due until
+        // then would count as missed.
+        let is_alive = held_plan.is_none_or(|plan| plan.value.alive <= turn.now.wall);
+        let is_settled =
+            moves.is_empty() && surplus.is_empty() && agrees && is_alive && necessary.is_none();
         let plan = held_plan.map(|plan| (plan.value.clone(), plan.stamp));
         let instances = live.len();
         (!is_settled).then_some(Dealing { leader, necessary, plan, moves, surplus, instances })
@@ -161,7 +165,8 @@ impl Node {
         match plan {
             None => Op::create(key, plan::encode(&Plan::new(schedule, shards, now))),
             Some((plan, stamp)) if plan.agrees(&schedule, shards) => {
-                let next = Plan { generation: plan.generation + 1, ..plan };
+                let alive = plan.alive.min(now);
+                let next = Plan { generation: plan.generation + 1, alive, ..plan };
                 Op::Set(key, plan::encode(&next), Some(stamp))
             }
             Some((plan, stamp)) => {

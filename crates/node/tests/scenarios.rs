@@ -360,6 +360,21 @@ fn a_plan_that_is_out_of_date_accounts_nothing() {
 }
 
 #[test]
+fn somebody_lives_whatever_a_clock_that_was_ahead_has_written() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Plan);
+    let mut plan = plan::decode(&world.store.get(&key).unwrap().value).unwrap();
+    plan.alive = world.now().wall.plus(Duration::from_hours(1));
+    world.commit(vec![Op::Set(key, plan::encode(&plan), None)]);
+    world.run_for(5_000);
+    let counts = world.record("j", 0).unwrap().record.counts;
+    assert!(counts.ran >= 5 && counts.missed <= 1, "{counts:?}");
+}
+
+#[test]
 fn a_removed_job_is_left_and_nothing_brings_it_back() {
     let mut world = World::new(quick);
     world.add(100);
