@@ -3,13 +3,14 @@
 use std::path::Path;
 
 /// The crates from the top down: each may use those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "core",
     "registry",
     "layout",
     "node",
     "worker",
     "registry-embedded",
+    "zookeeper",
     "engine",
     "admin",
     "flockwork",

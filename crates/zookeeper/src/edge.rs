@@ -1,0 +1,271 @@
+//! The edge: one task that carries out what a session wants, on tokio.
+
+use crate::session::{Ask, Config, Event, Input, Output, Session};
+use bytes::{Bytes, BytesMut};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Bytes taken from a connection at once.
+const READ: usize = 64 * 1024;
+
+/// Commands taken at once, so that their packets go out together.
+const COMMANDS: usize = 256;
+
+/// Who uses a session: turns its commands into questions and hears all that comes of them, within
+/// the one task, in order.
+pub trait User: Send + 'static {
+    /// What is wanted from elsewhere.
+    type Command: Send + 'static;
+
+    /// Somebody wants something; the questions it makes, in order.
+    fn command(&mut self, command: Self::Command) -> Vec<Ask>;
+
+    /// Something happened; the questions that makes, asked before any further command's.
+    fn event(&mut self, event: Event) -> Vec<Ask>;
+}
+
+#[derive(Debug)]
+enum Order<C> {
+    Command(C),
+    Close,
+}
+
+/// The way to a session's task.
+#[derive(Debug)]
+pub struct Handle<C> {
+    orders: mpsc::UnboundedSender<Order<C>>,
+    live: Arc<AtomicI64>,
+}
+
+impl<C> Handle<C> {
+    /// Hands a command over; it comes back if the session was closed. Its sender bounds how many
+    /// are under way.
+    ///
+    /// # Errors
+    /// The command, if nobody will hear it.
+    pub fn send(&self, command: C) -> Result<(), C> {
+        self.orders.send(Order::Command(command)).map_err(|unsent| match unsent.0 {
+            Order::Command(command) => command,
+            Order::Close => unreachable!("what was sent is what comes back"),
+        })
+    }
+
+    /// Ends the session; [`Event::Closed`] tells when it has, at most five seconds later.
+    pub fn close(&self) {
+        // An error says that it is closed already.
+        let _ = self.orders.send(Order::Close);
+    }
+
+    /// Which session is proven alive on a standing connection at this moment.
+    #[must_use]
+    pub fn live(&self) -> Option<i64> {
+        Some(self.live.load(Ordering::Relaxed)).filter(|session| *session != 0)
+    }
+}
+
+/// Without `close`, the session ends all the same.
+impl<C> Drop for Handle<C> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Milliseconds of `CLOCK_BOOTTIME`, which counts suspends and never steps.
+#[must_use]
+pub fn boot_millis() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let millis = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or(0);
+    seconds * 1_000 + millis
+}
+
+/// Starts a session on the current runtime. `servers` are names or addresses with ports; they are
+/// looked up anew before each round of attempts.
+///
+/// # Panics
+/// Outside a tokio runtime with I/O and time.
+#[must_use]
+pub fn spawn<U: User>(servers: Vec<String>, config: Config, user: U) -> Handle<U::Command> {
+    let (sender, orders) = mpsc::unbounded_channel();
+    let live = Arc::new(AtomicI64::new(0));
+    let task = Task {
+        session: Session::new(boot_millis(), config),
+        user,
+        servers: servers.into(),
+        live: Arc::clone(&live),
+        way: Way::None,
+        unsent: BytesMut::new(),
+        closed: false,
+    };
+    tokio::spawn(task.run(orders));
+    Handle { orders: sender, live }
+}
+
+type Coming<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What stands between us and the servers.
+enum Way {
+    None,
+    LookUp(Coming<Result<Vec<SocketAddr>, String>>),
+    Dial(Coming<io::Result<TcpStream>>),
+    Stream(TcpStream),
+}
+
+struct Task<U> {
+    session: Session,
+    user: U,
+    servers: Arc<[String]>,
+    live: Arc<AtomicI64>,
+    way: Way,
+    /// Bounded by what may be under way.
+    unsent: BytesMut,
+    closed: bool,
+}
+
+impl<U: User> Task<U> {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order<U::Command>>) {
+        let mut batch = Vec::with_capacity(COMMANDS);
+        let mut buffer = BytesMut::with_capacity(READ);
+        self.feed(Input::Tick);
+        while !self.closed {
+            let wait = self.session.deadline().saturating_sub(boot_millis()).clamp(1, 60_000);
+            // What has arrived goes before the clock: a process that stood still has not waited.
+            let input = tokio::select! {
+                biased;
+                input = progress(&mut self.way, &mut self.unsent, &mut buffer) => input,
+                taken = orders.recv_many(&mut batch, COMMANDS) => {
+                    self.obey(&mut batch, taken == 0);
+                    continue;
+                }
+                () = tokio::time::sleep(Duration::from_millis(wait)) => Some(Input::Tick),
+            };
+            input.into_iter().for_each(|input| self.feed(input));
+            if let Ok(order) = orders.try_recv() {
+                batch.push(order);
+                self.obey(&mut batch, false);
+            }
+        }
+        self.live.store(0, Ordering::Relaxed);
+    }
+
+    fn obey(&mut self, batch: &mut Vec<Order<U::Command>>, gone: bool) {
+        for order in batch.drain(..) {
+            match order {
+                Order::Command(command) => {
+                    let asks = self.user.command(command);
+                    asks.into_iter().for_each(|ask| self.feed(Input::Ask(ask)));
+                }
+                Order::Close => self.feed(Input::Close),
+            }
+        }
+        if gone {
+            self.feed(Input::Close);
+        }
+    }
+
+    /// Steps the session, and again with all that its user asks in return.
+    fn feed(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.session.step(boot_millis(), input) {
+                self.carry_out(output, &mut inputs);
+            }
+            self.live.store(self.session.live().unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
+        match output {
+            Output::Tell(event) => {
+                self.closed |= event == Event::Closed;
+                inputs.extend(self.user.event(event).into_iter().map(Input::Ask));
+            }
+            Output::Write(bytes) => self.unsent.extend_from_slice(&bytes),
+            Output::Resolve => self.way = Way::LookUp(Box::pin(look_up(Arc::clone(&self.servers)))),
+            Output::Connect(address) => {
+                self.way = Way::Dial(Box::pin(async move {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    Ok(stream)
+                }));
+            }
+            Output::Disconnect => {
+                // A last word, such as that a session is not needed, goes out if it can at once.
+                if let Way::Stream(stream) = &self.way {
+                    let _ = stream.try_write(&self.unsent);
+                }
+                self.unsent.clear();
+                self.way = Way::None;
+            }
+        }
+    }
+}
+
+async fn look_up(servers: Arc<[String]>) -> Result<Vec<SocketAddr>, String> {
+    let (mut all, mut why) = (Vec::new(), None);
+    for server in servers.iter() {
+        match tokio::net::lookup_host(server).await {
+            Ok(addresses) => {
+                all.extend(addresses.filter(|address| !all.contains(address)).collect::<Vec<_>>())
+            }
+            Err(error) => why = Some(format!("{server}: {error}")),
+        }
+    }
+    match why {
+        Some(why) if all.is_empty() => Err(why),
+        _ => Ok(all),
+    }
+}
+
+/// Waits for whatever stands between us and the servers. Safe to drop: nothing taken is lost.
+async fn progress(way: &mut Way, unsent: &mut BytesMut, buffer: &mut BytesMut) -> Option<Input> {
+    let input = match way {
+        Way::None => return std::future::pending().await,
+        Way::LookUp(coming) => match coming.await {
+            Ok(addresses) => Input::Resolved(addresses),
+            Err(why) => Input::NotResolved(why),
+        },
+        Way::Dial(coming) => match coming.await {
+            Ok(stream) => {
+                *way = Way::Stream(stream);
+                return Some(Input::Connected);
+            }
+            Err(error) => Input::Broken(error.to_string()),
+        },
+        Way::Stream(stream) => match exchange(stream, unsent, buffer).await {
+            Ok(None) => return None,
+            Ok(Some(bytes)) => return Some(Input::Received(bytes)),
+            Err(error) => Input::Broken(error.to_string()),
+        },
+    };
+    *way = Way::None;
+    Some(input)
+}
+
+/// Reads what has come, else writes what is there to be written.
+async fn exchange(
+    stream: &mut TcpStream,
+    unsent: &mut BytesMut,
+    buffer: &mut BytesMut,
+) -> io::Result<Option<Bytes>> {
+    let (mut from, mut to) = stream.split();
+    buffer.reserve(READ);
+    tokio::select! {
+        biased;
+        read = from.read_buf(buffer) => match read? {
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
+            _ => Ok(Some(buffer.split().freeze())),
+        },
+        written = to.write_buf(unsent), if !unsent.is_empty() => written.map(|_| None),
+    }
+}
