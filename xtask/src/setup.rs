@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: what the tests need and a Rust toolchain does not bring.
 //!
 //! The cron engine is compared with the real Quartz, and the reading of YAML with the real SnakeYAML,
-//! so a JDK, Maven and both are needed. All is said before it is done; a second run finds everything
+//! and a registry is tried on real ZooKeeper servers, so a JDK, Maven and all of them are needed. All is said before it is done; a second run finds everything
 //! in place and touches neither disk nor net.
 
 use crate::step;
@@ -24,18 +24,23 @@ pub(crate) fn consent(yes: bool) -> Consent {
     if yes || is_ci { Consent::Given } else { Consent::Ask }
 }
 
-/// A program and the Debian package that brings it.
+/// A program, or a file by its whole path, and the Debian package that brings it.
 struct Program {
     name: &'static str,
     package: &'static str,
     what_for: &'static str,
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     Program {
         name: "javac",
         package: "default-jdk-headless",
-        what_for: "runs Quartz and SnakeYAML beside us",
+        what_for: "runs Quartz, SnakeYAML and ZooKeeper beside us",
+    },
+    Program {
+        name: "/usr/share/java/zookeeper.jar",
+        package: "zookeeper",
+        what_for: "the distribution's ZooKeeper; no service is started",
     },
     Program { name: "mvn", package: "maven", what_for: "fetches them" },
     Program { name: "cc", package: "gcc", what_for: "builds the bundled SQLite" },
@@ -48,7 +53,7 @@ struct Artifact {
     jar: &'static str,
 }
 
-const ARTIFACTS: [Artifact; 3] = [
+const ARTIFACTS: [Artifact; 10] = [
     Artifact {
         coordinates: "org.quartz-scheduler:quartz:2.3.2",
         folder: "quartz",
@@ -64,6 +69,42 @@ const ARTIFACTS: [Artifact; 3] = [
         coordinates: "org.yaml:snakeyaml:2.2",
         folder: "snakeyaml",
         jar: "snakeyaml-2.2.jar",
+    },
+    // A ZooKeeper server newer than distributions have, with what it needs to run.
+    Artifact {
+        coordinates: "org.apache.zookeeper:zookeeper:3.9.3",
+        folder: "zookeeper",
+        jar: "zookeeper-3.9.3.jar",
+    },
+    Artifact {
+        coordinates: "org.apache.zookeeper:zookeeper-jute:3.9.3",
+        folder: "zookeeper",
+        jar: "zookeeper-jute-3.9.3.jar",
+    },
+    Artifact {
+        coordinates: "org.apache.yetus:audience-annotations:0.12.0",
+        folder: "zookeeper",
+        jar: "audience-annotations-0.12.0.jar",
+    },
+    Artifact {
+        coordinates: "commons-io:commons-io:2.17.0",
+        folder: "zookeeper",
+        jar: "commons-io-2.17.0.jar",
+    },
+    Artifact {
+        coordinates: "io.dropwizard.metrics:metrics-core:4.1.12.1",
+        folder: "zookeeper",
+        jar: "metrics-core-4.1.12.1.jar",
+    },
+    Artifact {
+        coordinates: "org.slf4j:slf4j-api:1.7.30",
+        folder: "zookeeper",
+        jar: "slf4j-api-1.7.30.jar",
+    },
+    Artifact {
+        coordinates: "org.xerial.snappy:snappy-java:1.1.10.5",
+        folder: "zookeeper",
+        jar: "snappy-java-1.1.10.5.jar",
     },
 ];
 
@@ -98,8 +139,11 @@ fn home(root: &Path, artifact: &Artifact) -> PathBuf {
     root.join("target/oracles").join(artifact.folder)
 }
 
-/// Whether a program of this name is on the path.
+/// Whether a program of this name is on the path, or this file is there.
 fn is_there(name: &str) -> bool {
+    if name.starts_with('/') {
+        return Path::new(name).is_file();
+    }
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
 }
@@ -170,6 +214,7 @@ mod tests {
     fn a_program_on_the_path_is_found_and_another_is_not() {
         assert!(is_there("cargo"));
         assert!(!is_there("no-such-program-anywhere"));
+        assert!(is_there("/proc/self/exe") && !is_there("/no/such/file"));
     }
 
     #[test]

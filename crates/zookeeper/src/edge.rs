@@ -156,6 +156,12 @@ impl<U: User> Task<U> {
             }
         }
         self.live.store(0, Ordering::Relaxed);
+        // Whoever was too late hears so.
+        orders.close();
+        while let Ok(order) = orders.try_recv() {
+            batch.push(order);
+            self.obey(&mut batch, false);
+        }
     }
 
     fn obey(&mut self, batch: &mut Vec<Order<U::Command>>, gone: bool) {

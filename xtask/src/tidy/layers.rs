@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The crates from the top down: each may use those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "core",
     "registry",
     "layout",
@@ -11,6 +11,7 @@ const ORDER: [&str; 14] = [
     "worker",
     "registry-embedded",
     "zookeeper",
+    "registry-zookeeper",
     "engine",
     "admin",
     "flockwork",

@@ -1,0 +1,252 @@
+//! What happens to servers and to the way to them, while four writers commit at full speed.
+
+use crate::fixture::{PATIENCE, address, opened};
+use crate::history::Writers;
+use crate::proxy::Proxy;
+use crate::server::{Release, Server, await_leader, ensemble};
+use flockwork_registry::client::Client;
+use flockwork_registry::{Event, Failure, Inbox, Key, Op, SessionState};
+use flockwork_zookeeper::boot_millis;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+const WRITERS: usize = 4;
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Rounds of each fault; `FLOCKWORK_ROUNDS` asks for more.
+fn rounds() -> usize {
+    let asked = std::env::var("FLOCKWORK_ROUNDS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(3)
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("short")
+}
+
+fn told(fault: &str, (done, unknown, sessions): (usize, usize, usize)) {
+    println!(
+        "{fault}: {} rounds, {done} commits confirmed, {unknown} unknown, {sessions} sessions",
+        rounds()
+    );
+    assert!(done > rounds() * 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_linearizable_while_the_server_is_killed_and_restarted() {
+    let mut server = Server::start(Release::Debian);
+    let address = address(&[server.address()], "/killed", Duration::from_secs(8));
+    let writers = Writers::start(&address, WRITERS).await;
+    for _ in 0..rounds() {
+        writers.more(20).await;
+        server.kill();
+        server.run();
+        server.await_mode("standalone");
+    }
+    writers.more(20).await;
+    let judged = writers.judged().await;
+    told("killed and restarted", judged);
+    assert_eq!(judged.2, WRITERS, "a session outlives a restart within its time-out");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_linearizable_while_the_server_stands_still_for_a_moment() {
+    let server = Server::start(Release::Maven);
+    let writers = Writers::start(&address(&[server.address()], "/still", TIMEOUT), WRITERS).await;
+    for _ in 0..rounds() {
+        writers.more(20).await;
+        server.stop();
+        sleep(TIMEOUT / 4).await;
+        server.go_on();
+    }
+    writers.more(20).await;
+    let judged = writers.judged().await;
+    told("stopped within the session", judged);
+    assert_eq!((judged.1, judged.2), (0, WRITERS), "nothing is lost, no session");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_linearizable_while_the_server_stands_still_beyond_the_session() {
+    let server = Server::start(Release::Debian);
+    let writers = Writers::start(&address(&[server.address()], "/longer", TIMEOUT), WRITERS).await;
+    for _ in 0..rounds() {
+        writers.more(20).await;
+        server.stop();
+        sleep(TIMEOUT * 3 / 2).await;
+        server.go_on();
+    }
+    writers.more(20).await;
+    told("stopped beyond the session", writers.judged().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_linearizable_while_the_way_is_cut_in_each_direction() {
+    let server = Server::start(Release::Maven);
+    let proxy = Proxy::before(server.address()).await;
+    let writers = Writers::start(&address(&[proxy.address], "/cut", TIMEOUT), WRITERS).await;
+    for round in 0..rounds() * 3 {
+        writers.more(10).await;
+        match round % 3 {
+            0 => proxy.hold(true),
+            1 => proxy.hold_up(true),
+            _ => {
+                proxy.shut(true);
+                proxy.cut();
+            }
+        }
+        // Beyond the silence that breaks a connection; now and then beyond the session.
+        sleep(if round % 9 < 6 { TIMEOUT * 3 / 4 } else { TIMEOUT * 5 / 4 }).await;
+        proxy.hold(false);
+        proxy.hold_up(false);
+        proxy.shut(false);
+    }
+    writers.more(20).await;
+    told("cut in each direction", writers.judged().await);
+}
+
+fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
+    servers.iter().map(Server::address).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_linearizable_while_the_leader_of_three_is_killed() {
+    let mut servers = ensemble(Release::Maven);
+    let address = address(&addresses(&servers), "/three", Duration::from_secs(8));
+    let writers = Writers::start(&address, WRITERS).await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..rounds() {
+        writers.more(20).await;
+        let leader = await_leader(&servers);
+        servers[leader].kill();
+        let killed = Instant::now();
+        writers.more(4).await;
+        slowest = slowest.max(killed.elapsed());
+        servers[leader].run();
+        await_leader(&servers);
+    }
+    let judged = writers.judged().await;
+    told("leader killed", judged);
+    println!("the slowest was back after {slowest:?}");
+    assert_eq!(judged.2, WRITERS, "a session outlives its leader");
+}
+
+/// The last trust told, and whether the end was; takes what waits.
+fn trust(inbox: &mut Inbox, until: &mut u64) -> bool {
+    let mut ended = false;
+    while let Some(event) = inbox.try_recv() {
+        match event {
+            Event::Session(SessionState::Live { trusted_until, .. }) => *until = trusted_until,
+            Event::Session(SessionState::Ended(_)) => ended = true,
+            _ => {}
+        }
+    }
+    ended
+}
+
+/// What lives with a session is there for as long as the session was said to be trusted.
+async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr) {
+    let observed = address(&[far], "/trust", Duration::from_secs(8));
+    let (registry, inbox) = opened(&observed, None).await;
+    let mut observer = Client::new(registry, inbox, PATIENCE);
+    observer.session().await.expect("a server answers");
+    for round in 0..rounds() {
+        let proxy = Proxy::before(near).await;
+        let address = address(&[proxy.address], "/trust", TIMEOUT);
+        let (registry, inbox) = opened(&address, None).await;
+        let mut client = Client::new(registry, inbox, PATIENCE);
+        let sign = key(&format!("/sign-{round}"));
+        client.commit(vec![Op::create_for_session(sign.clone(), "")]).await.expect("made");
+        sleep(Duration::from_millis(300 * round as u64)).await;
+        proxy.shut(true);
+        proxy.cut();
+        let states = client.arrived();
+        let until = states.iter().rev().find_map(|event| match event {
+            Event::Session(SessionState::Live { trusted_until, .. }) => Some(*trusted_until),
+            _ => None,
+        });
+        let until = until.expect("it was proven");
+        let deadline = Instant::now() + PATIENCE;
+        while observer.get(&sign).await.expect("nothing is wrong here").is_some() {
+            assert!(Instant::now() < deadline, "the session does not end");
+            sleep(Duration::from_millis(2)).await;
+        }
+        let gone = boot_millis();
+        assert!(gone >= until, "round {round}: gone at {gone}, trusted until {until}");
+        client.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_vanishes_before_the_end_of_trust_on_one_server() {
+    let server = Server::start(Release::Debian);
+    trusted_to_the_end(server.address(), server.address()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_vanishes_before_the_end_of_trust_behind_a_follower() {
+    let servers = ensemble(Release::Debian);
+    let leader = await_leader(&servers);
+    let follower = (leader + 1) % 3;
+    trusted_to_the_end(servers[follower].address(), servers[leader].address()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
+    let mut server = Server::start(Release::Debian);
+    let address = address(&[server.address()], "/anew", Duration::from_secs(1));
+    let (registry, mut inbox) = opened(&address, None).await;
+    let before = registry.session().expect("opened");
+    for turn in 0..50 {
+        let create = vec![Op::create(key(&format!("/{turn}")), "")];
+        let ticket = flockwork_registry::Ticket(turn);
+        flockwork_registry::Registry::submit(
+            &*registry,
+            ticket,
+            flockwork_registry::Request::Commit(create),
+        );
+    }
+    sleep(Duration::from_millis(500)).await;
+    assert!(!trust(&mut inbox, &mut 0), "nothing is wrong yet");
+    server.kill();
+    server.forget();
+    server.run();
+    server.await_mode("standalone");
+    let (mut said, mut ended) = (false, false);
+    let joined = async {
+        loop {
+            match inbox.recv().await.expect("the registry lives") {
+                Event::Session(SessionState::Suspended { why }) => {
+                    said |= why.contains("lost what they knew")
+                }
+                Event::Session(SessionState::Ended(session)) => ended |= session == before,
+                Event::Session(SessionState::Live { session, .. }) if session != before => return,
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, joined).await.expect("a new session follows");
+    assert!(said && ended, "said {said}, ended {ended}");
+    let mut client = Client::new(registry, inbox, PATIENCE);
+    let made = client.commit(vec![Op::create(key("/again"), "")]).await;
+    assert!(made.is_ok(), "{made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_without_a_server_suspends_and_says_why() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("ports are left");
+    let port = nobody.local_addr().expect("bound").port();
+    drop(nobody);
+    for (servers, wanted) in [
+        (format!("127.0.0.1:{port}"), "refused"),
+        (format!("no-such-host.invalid:{port}"), "no-such-host.invalid"),
+    ] {
+        let url = format!("zookeeper://{servers}/x?session_timeout=1s");
+        let (registry, inbox) = flockwork_registry_zookeeper::open_url(&url, None).expect("read");
+        let mut client = Client::new(registry, inbox, Duration::from_secs(2));
+        let Err(Failure::NotSent(why)) = client.session().await else { panic!("{url}: a session") };
+        assert!(why.contains(wanted), "{why}");
+        let asked = client.get(&Key::root()).await;
+        assert!(matches!(asked, Err(Failure::NotSent(_))), "{asked:?}");
+        timeout(Duration::from_secs(5), client.close()).await.expect("closing is bounded");
+    }
+}

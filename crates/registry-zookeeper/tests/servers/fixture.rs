@@ -1,0 +1,143 @@
+//! Connections for the suite of the contract, each through a proxy of its own.
+
+use crate::proxy::Proxy;
+use flockwork_registry::conformance::{Asked, Control, Fixture, Link, Tried};
+use flockwork_registry::memory::Loss;
+use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
+use flockwork_registry_zookeeper::{Address, Digest, ZooKeeper, open};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server, a root of its own on it, and by which right.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) server: SocketAddr,
+    pub(crate) root: &'static str,
+    pub(crate) digest: Option<Digest>,
+}
+
+pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> Address {
+    let list = servers.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+    let text = format!("zookeeper://{list}{root}?session_timeout={}ms", timeout.as_millis());
+    Address::parse(&text).expect("it is well-formed")
+}
+
+/// Opens a registry and waits until its session is proven, without reading its inbox.
+pub(crate) async fn opened(address: &Address, digest: Option<&Digest>) -> (Arc<ZooKeeper>, Inbox) {
+    let (registry, inbox) = open(address, digest);
+    let deadline = Instant::now() + PATIENCE;
+    while registry.session().is_none() {
+        assert!(Instant::now() < deadline, "no session at {address}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    (registry, inbox)
+}
+
+impl Fixture for Place {
+    fn root(&self) -> Key {
+        Key::root()
+    }
+
+    fn connect(&self) -> Asked<'_, Link> {
+        Box::pin(async {
+            let proxy = Proxy::before(self.server).await;
+            let address = address(&[proxy.address], self.root, Duration::from_secs(4));
+            let (registry, inbox) = opened(&address, self.digest.as_ref()).await;
+            let registry = Arc::new(AfterLosses { registry, proxy: proxy.clone() });
+            Link { registry, inbox, control: Box::new(Hand(proxy)) }
+        })
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
+
+/// A stream that has lost an answer is of no use any more, so what the suite asks next would not be
+/// sent: it is asked once the connection stands again, as whoever is told to try again does.
+#[derive(Debug)]
+struct AfterLosses {
+    registry: Arc<ZooKeeper>,
+    proxy: Proxy,
+}
+
+impl Registry for AfterLosses {
+    fn submit(&self, ticket: Ticket, request: Request) {
+        let deadline = Instant::now() + PATIENCE;
+        let stands = || !self.proxy.is_broken() && self.registry.session().is_some();
+        if self.proxy.lost() > 0 {
+            tokio::task::block_in_place(|| {
+                while !stands() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+        }
+        self.registry.submit(ticket, request);
+    }
+
+    fn limits(&self) -> Limits {
+        self.registry.limits()
+    }
+
+    fn describe(&self) -> String {
+        self.registry.describe()
+    }
+
+    fn close(&self) -> Asked<'_, ()> {
+        self.registry.close()
+    }
+}
+
+/// The power over one connection's way to the server.
+#[derive(Debug)]
+struct Hand(Proxy);
+
+fn done<'a>() -> Tried<'a> {
+    Box::pin(std::future::ready(Ok(())))
+}
+
+impl Control for Hand {
+    fn end_session(&self) -> Tried<'_> {
+        Box::pin(async {
+            self.0.end_session().await.expect("the server lives");
+            Ok(())
+        })
+    }
+
+    fn lose_next_answer(&self, loss: Loss) -> Tried<'_> {
+        self.0.lose(loss);
+        done()
+    }
+
+    fn pause(&self) -> Tried<'_> {
+        self.0.hold(true);
+        done()
+    }
+
+    fn resume(&self) -> Tried<'_> {
+        self.0.hold(false);
+        done()
+    }
+
+    fn hold_answers(&self) -> Tried<'_> {
+        self.pause()
+    }
+
+    fn release_answers(&self) -> Tried<'_> {
+        self.resume()
+    }
+
+    fn cut(&self) -> Tried<'_> {
+        self.0.shut(true);
+        self.0.cut();
+        done()
+    }
+
+    fn heal(&self) -> Tried<'_> {
+        self.0.shut(false);
+        done()
+    }
+}

@@ -1,0 +1,240 @@
+//! A way to a server that can be cut, held up, and made to lose real packets.
+
+use bytes::Bytes;
+use flockwork_registry::memory::Loss;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How late a request that is delivered late arrives: before the client is back or after.
+const LATE: Duration = Duration::from_millis(20);
+
+/// What the proxy does to packets.
+#[derive(Clone, Debug, Default)]
+struct Will {
+    /// Each cut has a number; connections made before it are dropped.
+    cuts: u64,
+    /// No connection is let through.
+    shut: bool,
+    /// Nothing passes towards the client.
+    held: bool,
+    /// Nothing passes towards the server.
+    held_up: bool,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    loss: Option<Loss>,
+    /// The session last opened through it, and its password.
+    session: Option<(i64, Bytes)>,
+    /// How many packets were lost on request.
+    lost: usize,
+    /// A packet was lost and no session was taken up again since.
+    broken: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: SocketAddr,
+    will: watch::Sender<Will>,
+    seen: Mutex<Seen>,
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The proxy. It lives as long as the runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    pub(crate) async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("ports are left");
+        let address = listener.local_addr().expect("it is bound");
+        let (will, seen) = (watch::Sender::new(Will::default()), Mutex::default());
+        let shared = Arc::new(Shared { server, will, seen });
+        tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { address, shared }
+    }
+
+    /// Drops the connections there are.
+    pub(crate) fn cut(&self) {
+        self.shared.will.send_modify(|will| will.cuts += 1);
+    }
+
+    /// Lets no connection through, or does again; does not drop what there is.
+    pub(crate) fn shut(&self, shut: bool) {
+        self.shared.will.send_modify(|will| will.shut = shut);
+    }
+
+    /// Lets nothing pass towards the client, or does again.
+    pub(crate) fn hold(&self, held: bool) {
+        self.shared.will.send_modify(|will| will.held = held);
+    }
+
+    /// Lets nothing pass towards the server, or does again.
+    pub(crate) fn hold_up(&self, held: bool) {
+        self.shared.will.send_modify(|will| will.held_up = held);
+    }
+
+    /// Loses the next answer, or request, and the connection with it: a stream cannot lose less.
+    pub(crate) fn lose(&self, loss: Loss) {
+        self.shared.seen().loss = Some(loss);
+    }
+
+    pub(crate) fn lost(&self) -> usize {
+        self.shared.seen().lost
+    }
+
+    /// Whether a loss has broken the connection and no server has answered on another yet.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.shared.seen().broken
+    }
+
+    /// Ends the session last opened through it, as another connection of the same session may.
+    pub(crate) async fn end_session(&self) -> io::Result<()> {
+        // Or its client, thrown out by this, would come back and take it over again.
+        self.shut(true);
+        let ended = self.close_session().await;
+        self.shut(false);
+        ended
+    }
+
+    async fn close_session(&self) -> io::Result<()> {
+        let session = self.shared.seen().session.clone();
+        let (session, password) = session.expect("a session was opened");
+        let mut stream = TcpStream::connect(self.shared.server).await?;
+        // Version, last zxid seen, time-out, session, password, not read-only.
+        let mut hello = [0; 16].to_vec();
+        hello[12..].copy_from_slice(&4_000_i32.to_be_bytes());
+        hello.extend_from_slice(&session.to_be_bytes());
+        hello.extend_from_slice(&i32::try_from(password.len()).expect("short").to_be_bytes());
+        hello.extend_from_slice(&password);
+        hello.push(0);
+        send(&mut stream, &hello).await?;
+        receive(&mut stream).await?;
+        let close = [1_i32.to_be_bytes(), (-11_i32).to_be_bytes()].concat();
+        send(&mut stream, &close).await?;
+        receive(&mut stream).await?;
+        Ok(())
+    }
+}
+
+async fn send(to: &mut (impl AsyncWriteExt + Unpin), packet: &[u8]) -> io::Result<()> {
+    let length = i32::try_from(packet.len()).expect("a packet is short").to_be_bytes();
+    to.write_all(&[&length, packet].concat()).await
+}
+
+async fn receive(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Bytes> {
+    let length = usize::try_from(from.read_i32().await?).map_err(io::Error::other)?;
+    let mut packet = vec![0; length];
+    from.read_exact(&mut packet).await?;
+    Ok(packet.into())
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if shared.will.borrow().shut {
+            continue;
+        }
+        tokio::spawn(pass(client, Arc::clone(&shared)));
+    }
+}
+
+async fn pass(client: TcpStream, shared: Arc<Shared>) {
+    let Ok(server) = TcpStream::connect(shared.server).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (client, server) = (client.into_split(), server.into_split());
+    let cuts = shared.will.borrow().cuts;
+    let mut will = shared.will.subscribe();
+    let down = tokio::spawn(down(server.0, client.1, Arc::clone(&shared)));
+    let up = tokio::spawn(up(client.0, server.1, Arc::clone(&shared)));
+    let stops = (down.abort_handle(), up.abort_handle());
+    tokio::select! {
+        _ = down => {}
+        _ = will.wait_for(|will| will.cuts != cuts) => {}
+        // The client has gone, or its request got lost.
+        _ = up => {}
+    }
+    stops.0.abort();
+    stops.1.abort();
+}
+
+fn xid(packet: &[u8]) -> i32 {
+    packet.first_chunk().map_or(0, |start| i32::from_be_bytes(*start))
+}
+
+/// Towards the client.
+async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
+    let mut will = shared.will.subscribe();
+    let mut first = true;
+    loop {
+        let packet = receive(&mut from).await;
+        let _ = will.wait_for(|will| !will.held).await;
+        let Ok(packet) = packet else { return };
+        if std::mem::take(&mut first) {
+            let session =
+                packet.get(8..16).and_then(|id| id.try_into().ok()).map(i64::from_be_bytes);
+            let password = packet.slice(20..packet.len().min(36));
+            let mut seen = shared.seen();
+            seen.session = session.filter(|id| *id != 0).map(|id| (id, password));
+            seen.broken = false;
+        } else if xid(&packet) > 0 {
+            let mut seen = shared.seen();
+            if seen.loss == Some(Loss::Applied) {
+                seen.loss = None;
+                seen.lost += 1;
+                seen.broken = true;
+                return;
+            }
+        }
+        if send(&mut to, &packet).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Towards the server.
+async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
+    let mut will = shared.will.subscribe();
+    let mut first = true;
+    while let Ok(packet) = receive(&mut from).await {
+        let _ = will.wait_for(|will| !will.held_up).await;
+        if !std::mem::take(&mut first) && xid(&packet) > 0 {
+            let loss = {
+                let mut seen = shared.seen();
+                let loss = seen.loss.take_if(|loss| *loss != Loss::Applied);
+                seen.lost += usize::from(loss.is_some());
+                seen.broken |= loss.is_some();
+                loss
+            };
+            match loss {
+                None => {}
+                Some(Loss::AppliedLate) => {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(LATE).await;
+                        let _ = send(&mut to, &packet).await;
+                        tokio::time::sleep(LATE).await;
+                    });
+                    return;
+                }
+                Some(_) => return,
+            }
+        }
+        if send(&mut to, &packet).await.is_err() {
+            // What is wrong with the server, the other direction tells.
+            return std::future::pending().await;
+        }
+    }
+}
