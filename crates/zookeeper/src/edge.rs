@@ -134,7 +134,7 @@ struct Task<U> {
 
 impl<U: User> Task<U> {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order<U::Command>>) {
-        let mut batch = Vec::with_capacity(COMMANDS);
+        let (mut batch, mut wanted) = (Vec::with_capacity(COMMANDS), true);
         let mut buffer = BytesMut::with_capacity(READ);
         self.feed(Input::Tick);
         while !self.closed {
@@ -143,8 +143,10 @@ impl<U: User> Task<U> {
             let input = tokio::select! {
                 biased;
                 input = progress(&mut self.way, &mut self.unsent, &mut buffer) => input,
-                taken = orders.recv_many(&mut batch, COMMANDS) => {
-                    self.obey(&mut batch, taken == 0);
+                taken = orders.recv_many(&mut batch, COMMANDS), if wanted => {
+                    self.obey(&mut batch);
+                    // Its user is gone, and has said so with a last order.
+                    wanted = taken > 0;
                     continue;
                 }
                 () = tokio::time::sleep(Duration::from_millis(wait)) => Some(Input::Tick),
@@ -152,7 +154,7 @@ impl<U: User> Task<U> {
             input.into_iter().for_each(|input| self.feed(input));
             if let Ok(order) = orders.try_recv() {
                 batch.push(order);
-                self.obey(&mut batch, false);
+                self.obey(&mut batch);
             }
         }
         self.live.store(0, Ordering::Relaxed);
@@ -160,11 +162,11 @@ impl<U: User> Task<U> {
         orders.close();
         while let Ok(order) = orders.try_recv() {
             batch.push(order);
-            self.obey(&mut batch, false);
+            self.obey(&mut batch);
         }
     }
 
-    fn obey(&mut self, batch: &mut Vec<Order<U::Command>>, gone: bool) {
+    fn obey(&mut self, batch: &mut Vec<Order<U::Command>>) {
         for order in batch.drain(..) {
             match order {
                 Order::Command(command) => {
@@ -173,9 +175,6 @@ impl<U: User> Task<U> {
                 }
                 Order::Close => self.feed(Input::Close),
             }
-        }
-        if gone {
-            self.feed(Input::Close);
         }
     }
 

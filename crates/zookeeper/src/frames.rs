@@ -52,6 +52,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn packets_are_the_same_however_they_arrive(
             packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..9),

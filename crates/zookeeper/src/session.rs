@@ -5,8 +5,8 @@
 //! * Each reconnect sends the digest, then all watches, then whatever is asked.
 //! * A session is trusted from the sending (not the receiving) of what a server has answered, for
 //!   the time-out less a quarter: see [`Event::Live`].
-//! * Servers that refuse the transaction this session saw last are asked for a new session; if that
-//!   one, which must have been written after all that was, has a smaller number, they were reset.
+//! * Servers that refuse the transaction this session saw last are asked for a new session beside
+//!   it; if their leader knows of none as great, they were reset, and the new one is the session.
 
 mod line;
 mod route;
@@ -193,7 +193,7 @@ impl Session {
     }
 
     fn ping(&mut self, now: u64) {
-        if let Phase::Live(line) | Phase::Probing { line, .. } = &mut self.phase {
+        if let Phase::Live(line) = &mut self.phase {
             self.out.push(Output::Write(line.ping(now)));
         }
     }
@@ -215,6 +215,9 @@ impl Session {
     }
 
     fn not_resolved(&mut self, now: u64, why: String) {
+        if !matches!(self.phase, Phase::Resolving { .. }) {
+            return;
+        }
         self.why = why;
         self.out.push(Output::Disconnect);
         self.rest(now);
@@ -284,10 +287,11 @@ impl Session {
         if welcome.timeout <= 0 || welcome.session == 0 {
             return self.refused(now, probe);
         }
-        let line = Line::new(now, frames);
+        let mut line = Line::new(now, frames);
         if probe {
+            self.out.push(Output::Write(line.sync(now)));
             self.phase = Phase::Probing { until, sent, welcome, line };
-            return self.ping(now);
+            return;
         }
         self.enter(now, sent, welcome, line);
     }

@@ -49,6 +49,7 @@ pub(super) struct Line {
     xid: i32,
     pings: VecDeque<u64>,
     closing: Option<i32>,
+    syncing: Option<i32>,
     pub(super) sent: u64,
     pub(super) heard: u64,
     /// Nothing has told a transaction on it yet.
@@ -63,6 +64,7 @@ impl Line {
             xid: 0,
             pings: VecDeque::new(),
             closing: None,
+            syncing: None,
             sent: now,
             heard: now,
             fresh: true,
@@ -117,6 +119,14 @@ impl Line {
         self.pings.push_back(now);
         self.sent = now;
         request::ping()
+    }
+
+    /// Asks how far the leader is: the answer's transaction says it, whoever gives it.
+    pub(super) fn sync(&mut self, now: u64) -> Bytes {
+        let xid = self.next_xid();
+        self.syncing = Some(xid);
+        self.sent = now;
+        Request::Sync("/".to_owned()).encode(xid)
     }
 
     pub(super) fn close(&mut self, now: u64) -> Bytes {
@@ -182,6 +192,9 @@ impl Line {
                 self.own("watches cannot be set again", header.code, all);
             }
             xid if self.closing == Some(xid) => all.push(Heard::Closed),
+            xid if self.syncing == Some(xid) => {
+                self.own("the leader is not reached", header.code, all);
+            }
             _ => self.answer(header, &mut from, all)?,
         }
         Ok(())
