@@ -363,3 +363,181 @@ impl zk::User for Interpreter {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flockwork_registry::{Inbox, Op, inbox};
+    use flockwork_zookeeper::{Acl, OpResult, User};
+
+    struct Stage {
+        interpreter: Interpreter,
+        inbox: Inbox,
+        under_way: Arc<UnderWay>,
+        submitted: u64,
+    }
+
+    fn key(text: &str) -> Key {
+        Key::new(text).unwrap()
+    }
+
+    impl Stage {
+        fn new(root: &str) -> Self {
+            let (sender, inbox) = inbox::channel();
+            let under_way = Arc::new(UnderWay::default());
+            let place = Place { root: root.to_owned(), acl: Acl::Open };
+            let counts = Arc::clone(&under_way);
+            let closed = watch::Sender::new(false);
+            let interpreter = Interpreter::new(place, Arc::new(sender), counts, closed);
+            Self { interpreter, inbox, under_way, submitted: 0 }
+        }
+
+        fn submit(&mut self, request: Request) -> Vec<Ask> {
+            self.submitted += 1;
+            self.under_way.requests.fetch_add(1, Ordering::Relaxed);
+            self.under_way.bytes.fetch_add(7, Ordering::Relaxed);
+            let (ticket, heard) = (Ticket(self.submitted), Some(SessionId(9)));
+            self.interpreter.command(Command { ticket, request, heard, bytes: 7 })
+        }
+
+        fn reply(&mut self, ask: &Ask, result: Result<Reply, Code>) -> Vec<Ask> {
+            let ticket = ask.ticket;
+            self.interpreter.event(zk::Event::Reply { ticket, zxid: 5, result })
+        }
+
+        fn fail(&mut self, ask: &Ask, why: Lost) -> Vec<Ask> {
+            self.interpreter.event(zk::Event::Failed { ticket: ask.ticket, why })
+        }
+
+        fn told(&mut self) -> Vec<Event> {
+            std::iter::from_fn(|| self.inbox.try_recv()).collect()
+        }
+
+        fn under_way(&self) -> (usize, usize) {
+            let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+            (load(&self.under_way.requests), load(&self.under_way.bytes))
+        }
+
+        fn tells(&mut self, change: Change, path: &str) -> Vec<Event> {
+            self.interpreter.event(zk::Event::Watched(change, path.to_owned()));
+            self.told()
+        }
+    }
+
+    fn refused(code: Code) -> Result<Reply, Code> {
+        let after = OpResult::Refused(Code::RUNTIME_INCONSISTENCY);
+        Ok(Reply::Multi(vec![OpResult::Refused(code), after]))
+    }
+
+    #[test]
+    fn behind_a_check_for_absence_all_waits_and_keeps_its_order() {
+        let mut stage = Stage::new("");
+        let alone = stage.submit(Request::Commit(vec![Op::CheckAbsent(key("/a/b"))]));
+        assert_eq!(alone.len(), 1);
+        for request in [Request::Get(key("/a")), Request::Commit(vec![Op::CheckAbsent(key("/c"))])]
+        {
+            assert_eq!(stage.submit(request), []);
+        }
+        assert_eq!(stage.submit(Request::Get(key("/d"))), []);
+        let again = stage.reply(&alone[0], refused(Code::NO_NODE));
+        assert_eq!((again.len(), again[0].session, stage.told().len()), (1, Some(9), 0));
+        let next = stage.reply(&again[0], refused(Code::NODE_EXISTS));
+        assert_eq!((next.len(), stage.told().len()), (1, 0), "looked at from below again");
+        let next = stage.reply(&alone[0], refused(Code::NODE_EXISTS));
+        assert_eq!(next.len(), 2, "the read and the next one that goes alone");
+        let rest = stage.fail(&next[1], Lost::Unknown("cut".into()));
+        assert_eq!(rest.len(), 1);
+        stage.fail(&next[0], Lost::NotSent("cut".into()));
+        stage.fail(&rest[0], Lost::NotSent("cut".into()));
+        assert_eq!(stage.told().len(), 4);
+        assert_eq!(stage.under_way(), (0, 0));
+    }
+
+    #[test]
+    fn a_watch_that_was_not_set_tells_nothing_and_can_be_set_again() {
+        let mut stage = Stage::new("");
+        let watch = || Request::Watch(key("/a"), Scope::Value);
+        let asked = stage.submit(watch());
+        stage.fail(&asked[0], Lost::NotSent("no connection".into()));
+        stage.told();
+        assert_eq!(stage.tells(Change::Data, "/a"), []);
+        let asked = stage.submit(watch());
+        assert_eq!(asked[0].request, Some(zk::Request::AddWatch("/a".into())));
+        stage.reply(&asked[0], Ok(Reply::Done));
+        stage.told();
+        // A second one that fails does not undo the first.
+        let asked = stage.submit(watch());
+        assert_eq!(asked[0].request, None);
+        stage.fail(&asked[0], Lost::NotSent("no connection".into()));
+        stage.told();
+        assert_eq!(stage.tells(Change::Data, "/a"), [Event::Changed(key("/a"), Scope::Value)]);
+    }
+
+    #[test]
+    fn one_watch_of_the_servers_serves_both_scopes_until_the_last_goes() {
+        let mut stage = Stage::new("/r");
+        let value = stage.submit(Request::Watch(key("/a"), Scope::Value));
+        assert_eq!(value[0].request, Some(zk::Request::AddWatch("/r/a".into())));
+        let children = stage.submit(Request::Watch(key("/a"), Scope::Children));
+        assert_eq!(children[0].request, None);
+        let told = stage.tells(Change::Children, "/r/a");
+        assert_eq!(told, [Event::Changed(key("/a"), Scope::Children)]);
+        let first = stage.submit(Request::Unwatch(key("/a"), Scope::Value));
+        assert_eq!(first[0].request, None);
+        assert_eq!(stage.tells(Change::Deleted, "/r/a"), []);
+        let last = stage.submit(Request::Unwatch(key("/a"), Scope::Children));
+        assert_eq!(last[0].request, Some(zk::Request::RemoveWatches("/r/a".into())));
+        // Not sent: it goes on telling.
+        stage.fail(&last[0], Lost::NotSent("no connection".into()));
+        stage.told();
+        assert_eq!(stage.tells(Change::Children, "/r/a").len(), 1);
+        assert_eq!(stage.tells(Change::Children, "/elsewhere"), []);
+    }
+
+    #[test]
+    fn an_unknown_or_ended_commit_is_answered_as_such() {
+        let mut stage = Stage::new("");
+        let commit = || Request::Commit(vec![Op::create(key("/a"), "")]);
+        let table = [
+            (Lost::Unknown("cut".into()), Failure::Unknown("cut".into())),
+            (Lost::NotSent("cut".into()), Failure::NotSent("cut".into())),
+            (Lost::Ended(9), Failure::SessionEnded(SessionId(9))),
+        ];
+        for (why, failure) in table {
+            let asked = stage.submit(commit());
+            assert_eq!(asked[0].session, Some(9));
+            stage.fail(&asked[0], why);
+            let answer = Event::Answer(Ticket(stage.submitted), Answer::Failed(failure));
+            assert_eq!(stage.told(), [answer]);
+        }
+        let asked = stage.submit(commit());
+        stage.reply(&asked[0], Err(Code::SESSION_EXPIRED));
+        let ended = Answer::Failed(Failure::SessionEnded(SessionId(9)));
+        assert_eq!(stage.told(), [Event::Answer(Ticket(stage.submitted), ended)]);
+        let asked = stage.submit(commit());
+        stage.reply(&asked[0], Err(Code::OPERATION_TIMEOUT));
+        let [Event::Answer(_, Answer::Failed(Failure::Unknown(_)))] = &stage.told()[..] else {
+            panic!("the server itself does not know");
+        };
+        assert_eq!(stage.under_way(), (0, 0));
+    }
+
+    #[test]
+    fn the_root_is_made_from_the_top_at_each_connection() {
+        let mut stage = Stage::new("/a/bc/d");
+        let paths: Vec<String> = stage
+            .interpreter
+            .event(zk::Event::Resync)
+            .into_iter()
+            .map(|ask| match ask.request {
+                Some(zk::Request::Create(create)) => {
+                    assert_eq!(create.mode, CreateMode::Container);
+                    create.path
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(paths, ["/a", "/a/bc", "/a/bc/d"]);
+        assert_eq!(Stage::new("").interpreter.event(zk::Event::Resync), []);
+    }
+}
