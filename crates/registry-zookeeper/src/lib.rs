@@ -23,4 +23,7 @@ mod registry;
 
 pub use address::{Address, AddressError};
 pub use digest::{Digest, DigestError};
-pub use registry::{LIMITS, ZooKeeper, open, open_url};
+pub use flockwork_zookeeper::Tls;
+#[cfg(feature = "tls")]
+pub use flockwork_zookeeper::TlsError;
+pub use registry::{Credentials, LIMITS, ZooKeeper, open, open_url};

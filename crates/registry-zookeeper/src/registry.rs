@@ -7,7 +7,7 @@ use flockwork_registry::inbox::{self, Sender};
 use flockwork_registry::{
     Answer, Event, Failure, Inbox, Limits, Op, Registry, Request, SessionId, Ticket,
 };
-use flockwork_zookeeper::{Acl, Config, Handle, spawn};
+use flockwork_zookeeper::{Acl, Config, Handle, Servers, Tls, spawn};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
@@ -28,6 +28,15 @@ const BYTES_UNDER_WAY: usize = 16 * 1024 * 1024;
 /// How long a closing may take.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// By which right and how securely the servers are talked to. By default: by none, in the clear.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// Whose nodes they are: with it every node belongs to it alone.
+    pub digest: Option<Digest>,
+    /// Whom to believe; to be had with the feature `tls`.
+    pub tls: Option<Tls>,
+}
+
 /// Opens a registry at an address; see [`open`].
 ///
 /// # Errors
@@ -37,9 +46,9 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Outside a tokio runtime with I/O and time.
 pub fn open_url(
     url: &str,
-    digest: Option<&Digest>,
+    credentials: &Credentials,
 ) -> Result<(Arc<dyn Registry>, Inbox), AddressError> {
-    let (registry, inbox) = open(&Address::parse(url)?, digest);
+    let (registry, inbox) = open(&Address::parse(url)?, credentials);
     Ok((registry, inbox))
 }
 
@@ -49,7 +58,8 @@ pub fn open_url(
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
 #[must_use]
-pub fn open(address: &Address, digest: Option<&Digest>) -> (Arc<ZooKeeper>, Inbox) {
+pub fn open(address: &Address, credentials: &Credentials) -> (Arc<ZooKeeper>, Inbox) {
+    let digest = credentials.digest.as_ref();
     let (sender, inbox) = inbox::channel();
     let (sender, under_way) = (Arc::new(sender), Arc::new(UnderWay::default()));
     let acl = if digest.is_some() { Acl::Creator } else { Acl::Open };
@@ -62,7 +72,8 @@ pub fn open(address: &Address, digest: Option<&Digest>) -> (Arc<ZooKeeper>, Inbo
         // Seeded by the system; two processes have different ones.
         spread: RandomState::new().build_hasher().finish(),
     };
-    let handle = spawn(address.servers.clone(), config, interpreter);
+    let servers = Servers { names: address.servers.clone(), tls: credentials.tls.clone() };
+    let handle = spawn(servers, config, interpreter);
     let describe = address.to_string();
     (Arc::new(ZooKeeper { handle, sender, under_way, closed, describe }), inbox)
 }

@@ -1,17 +1,19 @@
 //! The edge: one task that carries out what a session wants, on tokio.
 
+use crate::Tls;
 use crate::session::{Ask, Config, Event, Input, Output, Session};
 use bytes::{Bytes, BytesMut};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -89,19 +91,29 @@ pub fn boot_millis() -> u64 {
     seconds * 1_000 + millis
 }
 
-/// Starts a session on the current runtime. `servers` are names or addresses with ports; they are
-/// looked up anew before each round of attempts.
+/// Where the servers are, and how to talk to them.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// Names or addresses with ports; they are looked up anew before each round of attempts.
+    pub names: Vec<String>,
+    /// In the clear if there is none.
+    pub tls: Option<Tls>,
+}
+
+/// Starts a session on the current runtime.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
 #[must_use]
-pub fn spawn<U: User>(servers: Vec<String>, config: Config, user: U) -> Handle<U::Command> {
+pub fn spawn<U: User>(servers: Servers, config: Config, user: U) -> Handle<U::Command> {
     let (sender, orders) = mpsc::unbounded_channel();
     let live = Arc::new(AtomicI64::new(0));
     let task = Task {
         session: Session::new(boot_millis(), config),
         user,
-        servers: servers.into(),
+        servers: servers.names.into(),
+        tls: servers.tls,
+        hosts: BTreeMap::new(),
         live: Arc::clone(&live),
         way: Way::None,
         unsent: BytesMut::new(),
@@ -113,18 +125,29 @@ pub fn spawn<U: User>(servers: Vec<String>, config: Config, user: U) -> Handle<U
 
 type Coming<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A connection, in the clear or not.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Addresses, each with the name it was found by.
+type Found = Vec<(SocketAddr, String)>;
+
 /// What stands between us and the servers.
 enum Way {
     None,
-    LookUp(Coming<Result<Vec<SocketAddr>, String>>),
-    Dial(Coming<io::Result<TcpStream>>),
-    Stream(TcpStream),
+    LookUp(Coming<Result<Found, String>>),
+    Dial(Coming<io::Result<Box<dyn Stream>>>),
+    Stream(Box<dyn Stream>),
 }
 
 struct Task<U> {
     session: Session,
     user: U,
     servers: Arc<[String]>,
+    tls: Option<Tls>,
+    /// By which name each address was found.
+    hosts: BTreeMap<SocketAddr, String>,
     live: Arc<AtomicI64>,
     way: Way,
     /// Bounded by what may be under way.
@@ -142,7 +165,7 @@ impl<U: User> Task<U> {
             // What has arrived goes before the clock: a process that stood still has not waited.
             let input = tokio::select! {
                 biased;
-                input = progress(&mut self.way, &mut self.unsent, &mut buffer) => input,
+                input = progress(&mut self.way, &mut self.hosts, &mut self.unsent, &mut buffer) => input,
                 taken = orders.recv_many(&mut batch, COMMANDS), if wanted => {
                     self.obey(&mut batch);
                     // Its user is gone, and has said so with a last order.
@@ -198,16 +221,14 @@ impl<U: User> Task<U> {
             Output::Write(bytes) => self.unsent.extend_from_slice(&bytes),
             Output::Resolve => self.way = Way::LookUp(Box::pin(look_up(Arc::clone(&self.servers)))),
             Output::Connect(address) => {
-                self.way = Way::Dial(Box::pin(async move {
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    Ok(stream)
-                }));
+                let host = self.hosts.get(&address).cloned().unwrap_or_default();
+                self.way = Way::Dial(Box::pin(dial(address, host, self.tls.clone())));
             }
             Output::Disconnect => {
                 // A last word, such as that a session is not needed, goes out if it can at once.
-                if let Way::Stream(stream) = &self.way {
-                    let _ = stream.try_write(&self.unsent);
+                if let Way::Stream(stream) = &mut self.way {
+                    let mut now = Context::from_waker(Waker::noop());
+                    let _ = send(stream, &mut self.unsent, &mut now);
                 }
                 self.unsent.clear();
                 self.way = Way::None;
@@ -216,28 +237,56 @@ impl<U: User> Task<U> {
     }
 }
 
-async fn look_up(servers: Arc<[String]>) -> Result<Vec<SocketAddr>, String> {
-    let (mut all, mut why) = (Vec::new(), None);
+async fn look_up(servers: Arc<[String]>) -> Result<Found, String> {
+    let (mut all, mut why) = (BTreeMap::new(), None);
     for server in servers.iter() {
+        let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
         match tokio::net::lookup_host(server).await {
-            Ok(addresses) => {
-                all.extend(addresses.filter(|address| !all.contains(address)).collect::<Vec<_>>())
-            }
+            Ok(addresses) => all.extend(addresses.map(|address| (address, host.to_owned()))),
             Err(error) => why = Some(format!("{server}: {error}")),
         }
     }
     match why {
         Some(why) if all.is_empty() => Err(why),
-        _ => Ok(all),
+        _ => Ok(all.into_iter().collect()),
     }
 }
 
+async fn dial(address: SocketAddr, host: String, tls: Option<Tls>) -> io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    match tls {
+        None => Ok(Box::new(stream)),
+        Some(tls) => encrypted(tls, host, stream).await,
+    }
+}
+
+#[cfg(feature = "tls")]
+async fn encrypted(tls: Tls, host: String, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+    Ok(Box::new(tls.connect(host, stream).await?))
+}
+
+#[cfg(not(feature = "tls"))]
+async fn encrypted(tls: Tls, _host: String, _stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+    match tls {}
+}
+
 /// Waits for whatever stands between us and the servers. Safe to drop: nothing taken is lost.
-async fn progress(way: &mut Way, unsent: &mut BytesMut, buffer: &mut BytesMut) -> Option<Input> {
+async fn progress(
+    way: &mut Way,
+    hosts: &mut BTreeMap<SocketAddr, String>,
+    unsent: &mut BytesMut,
+    buffer: &mut BytesMut,
+) -> Option<Input> {
     let input = match way {
         Way::None => return std::future::pending().await,
         Way::LookUp(coming) => match coming.await {
-            Ok(addresses) => Input::Resolved(addresses),
+            Ok(found) => {
+                let addresses = found.iter().map(|(address, _)| *address).collect();
+                *hosts = found.into_iter().collect();
+                Input::Resolved(addresses)
+            }
             Err(why) => Input::NotResolved(why),
         },
         Way::Dial(coming) => match coming.await {
@@ -248,8 +297,7 @@ async fn progress(way: &mut Way, unsent: &mut BytesMut, buffer: &mut BytesMut) -
             Err(error) => Input::Broken(error.to_string()),
         },
         Way::Stream(stream) => match exchange(stream, unsent, buffer).await {
-            Ok(None) => return None,
-            Ok(Some(bytes)) => return Some(Input::Received(bytes)),
+            Ok(bytes) => return Some(Input::Received(bytes)),
             Err(error) => Input::Broken(error.to_string()),
         },
     };
@@ -257,20 +305,39 @@ async fn progress(way: &mut Way, unsent: &mut BytesMut, buffer: &mut BytesMut) -
     Some(input)
 }
 
-/// Reads what has come, else writes what is there to be written.
+/// Writes what is there to be written until something has come.
 async fn exchange(
-    stream: &mut TcpStream,
+    stream: &mut Box<dyn Stream>,
     unsent: &mut BytesMut,
     buffer: &mut BytesMut,
-) -> io::Result<Option<Bytes>> {
-    let (mut from, mut to) = stream.split();
+) -> io::Result<Bytes> {
     buffer.reserve(READ);
-    tokio::select! {
-        biased;
-        read = from.read_buf(buffer) => match read? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
-            _ => Ok(Some(buffer.split().freeze())),
-        },
-        written = to.write_buf(unsent), if !unsent.is_empty() => written.map(|_| None),
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(read) = pin!(stream.read_buf(buffer)).poll(context) {
+            let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, CLOSED);
+            return Poll::Ready(
+                read.and_then(|bytes| (bytes > 0).then_some(()).ok_or_else(closed)),
+            );
+        }
+        match send(stream, unsent, context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok(buffer.split().freeze())
+}
+
+const CLOSED: &str = "the server closed the connection";
+
+/// Writes as much as goes, to the wire.
+fn send(
+    stream: &mut Box<dyn Stream>,
+    unsent: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while !unsent.is_empty() {
+        ready!(pin!(stream.write_buf(unsent)).poll(context))?;
     }
+    pin!(stream.flush()).poll(context)
 }

@@ -18,10 +18,14 @@ mod jute;
 mod reply;
 mod request;
 mod session;
+mod tls;
 
 pub use code::Code;
-pub use edge::{Handle, User, boot_millis, spawn};
+pub use edge::{Handle, Servers, User, boot_millis, spawn};
 pub use jute::DecodeError;
 pub use reply::{Change, OpResult, Reply, Stat};
 pub use request::{ANY_VERSION, Acl, Create, CreateMode, MAX_PACKET, Op, Request};
 pub use session::{Ask, Config, Event, Input, Lost, Output, Session};
+pub use tls::Tls;
+#[cfg(feature = "tls")]
+pub use tls::TlsError;

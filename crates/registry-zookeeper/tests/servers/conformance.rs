@@ -3,7 +3,7 @@
 use crate::fixture::Place;
 use crate::server::{Release, Server, ensemble};
 use flockwork_registry::conformance::{Fixture, run_all};
-use flockwork_registry_zookeeper::Digest;
+use flockwork_registry_zookeeper::{Credentials, Digest};
 
 /// On one server no read lags, and one that is full ends itself.
 const NOT_APPLICABLE: [&str; 4] = [
@@ -22,14 +22,16 @@ async fn conforms(fixture: &dyn Fixture) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_is_kept_on_the_distributions_server() {
     let server = Server::start(Release::Debian);
-    conforms(&Place { server: server.address(), root: "", digest: None }).await;
+    conforms(&Place { server: server.address(), root: "", credentials: Credentials::default() })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_is_kept_on_a_3_9_below_a_root_with_a_digest() {
     let server = Server::start(Release::Maven);
     let digest = Digest::new("flock:word", "this test").ok();
-    conforms(&Place { server: server.address(), root: "/apps/flock", digest }).await;
+    let credentials = Credentials { digest, tls: None };
+    conforms(&Place { server: server.address(), root: "/apps/flock", credentials }).await;
 }
 
 /// Through a follower, whose reads may be old and whose writes go to the leader.
@@ -37,5 +39,10 @@ async fn the_contract_is_kept_on_a_3_9_below_a_root_with_a_digest() {
 async fn the_contract_is_kept_by_a_follower_of_three() {
     let servers = ensemble(Release::Maven);
     let follower = servers.iter().find(|server| server.is("follower")).expect("two of them");
-    conforms(&Place { server: follower.address(), root: "/flock", digest: None }).await;
+    conforms(&Place {
+        server: follower.address(),
+        root: "/flock",
+        credentials: Credentials::default(),
+    })
+    .await;
 }

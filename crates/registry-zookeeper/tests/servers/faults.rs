@@ -6,6 +6,7 @@ use crate::proxy::Proxy;
 use crate::server::{Release, Server, await_leader, ensemble};
 use flockwork_registry::client::Client;
 use flockwork_registry::{Event, Failure, Inbox, Key, Op, SessionState};
+use flockwork_registry_zookeeper::{Credentials, open_url};
 use flockwork_zookeeper::boot_millis;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -146,13 +147,13 @@ fn trust(inbox: &mut Inbox, until: &mut u64) -> bool {
 /// What lives with a session is there for as long as the session was said to be trusted.
 async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr) {
     let observed = address(&[far], "/trust", Duration::from_secs(8));
-    let (registry, inbox) = opened(&observed, None).await;
+    let (registry, inbox) = opened(&observed, &Credentials::default()).await;
     let mut observer = Client::new(registry, inbox, PATIENCE);
     observer.session().await.expect("a server answers");
     for round in 0..rounds() {
         let proxy = Proxy::before(near).await;
         let address = address(&[proxy.address], "/trust", TIMEOUT);
-        let (registry, inbox) = opened(&address, None).await;
+        let (registry, inbox) = opened(&address, &Credentials::default()).await;
         let mut client = Client::new(registry, inbox, PATIENCE);
         let sign = key(&format!("/sign-{round}"));
         client.commit(vec![Op::create_for_session(sign.clone(), "")]).await.expect("made");
@@ -194,7 +195,7 @@ async fn nothing_vanishes_before_the_end_of_trust_behind_a_follower() {
 async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
     let mut server = Server::start(Release::Debian);
     let address = address(&[server.address()], "/anew", Duration::from_secs(1));
-    let (registry, mut inbox) = opened(&address, None).await;
+    let (registry, mut inbox) = opened(&address, &Credentials::default()).await;
     let before = registry.session().expect("opened");
     for turn in 0..50 {
         let create = vec![Op::create(key(&format!("/{turn}")), "")];
@@ -241,7 +242,7 @@ async fn an_address_without_a_server_suspends_and_says_why() {
         (format!("no-such-host.invalid:{port}"), "no-such-host.invalid"),
     ] {
         let url = format!("zookeeper://{servers}/x?session_timeout=1s");
-        let (registry, inbox) = flockwork_registry_zookeeper::open_url(&url, None).expect("read");
+        let (registry, inbox) = open_url(&url, &Credentials::default()).expect("read");
         let mut client = Client::new(registry, inbox, Duration::from_secs(2));
         let Err(Failure::NotSent(why)) = client.session().await else { panic!("{url}: a session") };
         assert!(why.contains(wanted), "{why}");

@@ -4,7 +4,7 @@ use crate::proxy::Proxy;
 use flockwork_registry::conformance::{Asked, Control, Fixture, Link, Tried};
 use flockwork_registry::memory::Loss;
 use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
-use flockwork_registry_zookeeper::{Address, Digest, ZooKeeper, open};
+use flockwork_registry_zookeeper::{Address, Credentials, ZooKeeper, open};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Place {
     pub(crate) server: SocketAddr,
     pub(crate) root: &'static str,
-    pub(crate) digest: Option<Digest>,
+    pub(crate) credentials: Credentials,
 }
 
 pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> Address {
@@ -26,8 +26,11 @@ pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> 
 }
 
 /// Opens a registry and waits until its session is proven, without reading its inbox.
-pub(crate) async fn opened(address: &Address, digest: Option<&Digest>) -> (Arc<ZooKeeper>, Inbox) {
-    let (registry, inbox) = open(address, digest);
+pub(crate) async fn opened(
+    address: &Address,
+    credentials: &Credentials,
+) -> (Arc<ZooKeeper>, Inbox) {
+    let (registry, inbox) = open(address, credentials);
     let deadline = Instant::now() + PATIENCE;
     while registry.session().is_none() {
         assert!(Instant::now() < deadline, "no session at {address}");
@@ -45,7 +48,7 @@ impl Fixture for Place {
         Box::pin(async {
             let proxy = Proxy::before(self.server).await;
             let address = address(&[proxy.address], self.root, Duration::from_secs(4));
-            let (registry, inbox) = opened(&address, self.digest.as_ref()).await;
+            let (registry, inbox) = opened(&address, &self.credentials).await;
             let registry = Arc::new(AfterLosses { registry, proxy: proxy.clone() });
             Link { registry, inbox, control: Box::new(Hand(proxy)) }
         })

@@ -8,7 +8,7 @@
 use crate::fixture::{PATIENCE, opened};
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Failure, Index, Key, Op, Scope, SessionId};
-use flockwork_registry_zookeeper::Address;
+use flockwork_registry_zookeeper::{Address, Credentials};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,7 +92,7 @@ fn key(text: &str) -> Key {
 }
 
 async fn client(address: &Address) -> Client {
-    let (registry, inbox) = opened(address, None).await;
+    let (registry, inbox) = opened(address, &Credentials::default()).await;
     let mut client = Client::new(registry, inbox, PATIENCE);
     client.session().await.expect("a server answers");
     client

@@ -8,3 +8,4 @@ mod history;
 mod proxy;
 mod rights;
 mod server;
+mod tls;

@@ -4,7 +4,7 @@ use crate::fixture::{PATIENCE, address, opened};
 use crate::server::{Release, Server};
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Failure, Key, Lifetime, Op, Why};
-use flockwork_registry_zookeeper::Digest;
+use flockwork_registry_zookeeper::{Credentials, Digest};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -14,7 +14,9 @@ fn key(text: &str) -> Key {
 }
 
 async fn client(server: &Server, root: &str, digest: Option<&Digest>) -> Client {
-    let (registry, inbox) = opened(&address(&[server.address()], root, TIMEOUT), digest).await;
+    let credentials = Credentials { digest: digest.cloned(), tls: None };
+    let address = address(&[server.address()], root, TIMEOUT);
+    let (registry, inbox) = opened(&address, &credentials).await;
     Client::new(registry, inbox, PATIENCE)
 }
 

@@ -29,8 +29,12 @@ impl Release {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let (jar, path) = match self {
             Self::Debian => {
-                let jar = PathBuf::from("/usr/share/java/zookeeper.jar");
-                (jar.clone(), jar.display().to_string())
+                let java = "/usr/share/java";
+                let jar = PathBuf::from(format!("{java}/zookeeper.jar"));
+                // Its manifest names the rest, but for what TLS needs.
+                let netty = ["codec", "resolver", "transport-native-unix-common"]
+                    .map(|part| format!(":{java}/netty-{part}.jar"));
+                (jar, format!("{java}/zookeeper.jar{}", netty.concat()))
             }
             Self::Maven => {
                 let folder = root.join("target/oracles/zookeeper");
@@ -54,9 +58,14 @@ pub(crate) struct Server {
 impl Server {
     /// A server of its own, ready.
     pub(crate) fn start(release: Release) -> Self {
+        Self::start_with(release, |_| String::new())
+    }
+
+    /// One with more lines of configuration, which may name files in its directory.
+    pub(crate) fn start_with(release: Release, more: impl FnOnce(&Path) -> String) -> Self {
         let port = free_port();
         let mut server = Self { release, dir: directory(), port, child: None };
-        server.configure("");
+        server.configure(&more(server.dir.path()));
         server.run();
         server.await_mode("standalone");
         server
@@ -208,7 +217,7 @@ fn directory() -> TempDir {
 
 /// A port nobody listens on at the moment, below those the system gives to outgoing connections:
 /// a server that comes back must find its port free.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS {
         let turn =
