@@ -5,6 +5,7 @@ mod conformance;
 mod faults;
 mod fixture;
 mod history;
+mod oracle;
 mod proxy;
 mod rights;
 mod server;

@@ -1,0 +1,212 @@
+//! How fast the registry is on a server, beside a bare loop of the same requests:
+//! `cargo run --release -p flockwork-registry-zookeeper --example speed HOST:PORT`.
+//!
+//! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
+
+use flockwork_registry::client::Client;
+use flockwork_registry::{Answer, Event, Key, Op, Request, Scope, Ticket};
+use flockwork_registry_zookeeper::{Credentials, open_url};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+type Done<T = ()> = Result<T, Box<dyn Error>>;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Commits of one claim each, in one run.
+const CLAIMS: usize = 20_000;
+/// Of them under way at once.
+const WINDOW: usize = 256;
+/// Runs of each kind, in turn; the best counts, as the server warms up and others use the machine.
+const RUNS: usize = 4;
+/// Keys of the mirror.
+const MIRRORED: usize = 10_000;
+const EVENTS: usize = 1_000;
+
+fn main() -> Done {
+    let server = std::env::args().nth(1).ok_or("name a server: HOST:PORT")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(measure(&server))
+}
+
+fn figure(name: &str, value: f64, unit: &str, goal: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "figure {name} {value:.2} {unit} goal {goal}")
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("keys of this program read /part/part")
+}
+
+async fn join(server: &str, root: &str) -> Done<Client> {
+    let (registry, inbox) =
+        open_url(&format!("zookeeper://{server}{root}"), &Credentials::default())?;
+    let mut client = Client::new(registry, inbox, PATIENCE);
+    client.session().await?;
+    Ok(client)
+}
+
+async fn measure(server: &str) -> Done {
+    let root = format!("/speed-{}", std::process::id());
+    let mut client = join(server, &root).await?;
+    client.commit(["/owner", "/event"].map(|text| Op::create(key(text), "me")).to_vec()).await?;
+    let (mut ours, mut bare) = (0.0_f64, 0.0_f64);
+    for run in 0..RUNS {
+        let parents = [format!("/bare{run}"), format!("/ours{run}")];
+        client.commit(parents.iter().map(|parent| Op::create(key(parent), "")).collect()).await?;
+        bare = bare.max(loop_bare(server, &root, &parents[0]).await?);
+        ours = ours.max(claim(&mut client, &parents[1]).await?);
+    }
+    figure("zookeeper_bare_commits", bare, "/s", "none")?;
+    figure("zookeeper_commits", ours, "/s", "none")?;
+    figure("zookeeper_commits_to_bare", ours / bare, "x", ">= 0.8")?;
+    figure("zookeeper_event_p99", events(server, &root, &mut client).await?, "ms", "<= 5")?;
+    figure("zookeeper_mirror_read", mirror(&mut client).await?, "s", "<= 1")?;
+    client.close().await;
+    Ok(())
+}
+
+fn per_second(count: usize, began: Instant) -> f64 {
+    count as f64 / began.elapsed().as_secs_f64()
+}
+
+/// A claim checks whose the shard is and says that it runs.
+async fn claim(client: &mut Client, parent: &str) -> Done<f64> {
+    let began = Instant::now();
+    let mut under_way = VecDeque::new();
+    for n in 0..CLAIMS {
+        if under_way.len() == WINDOW {
+            committed(client, &mut under_way).await?;
+        }
+        let running = Op::create_for_session(key(&format!("{parent}/{n}")), "me");
+        let ops = vec![Op::Check(key("/owner"), None), running];
+        under_way.push_back(client.send(Request::Commit(ops)));
+    }
+    while !under_way.is_empty() {
+        committed(client, &mut under_way).await?;
+    }
+    Ok(per_second(CLAIMS, began))
+}
+
+async fn committed(client: &mut Client, under_way: &mut VecDeque<Ticket>) -> Done {
+    let ticket = under_way.pop_front().ok_or("nothing is under way")?;
+    match client.answer(ticket).await {
+        Answer::Committed(_) => Ok(()),
+        other => Err(format!("a claim was answered {other:?}").into()),
+    }
+}
+
+/// A packet with its length, of numbers and texts.
+fn packet(parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [&(body.len() as u32).to_be_bytes()[..], &body].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+/// The same requests, written by hand and read without a look at them.
+async fn loop_bare(server: &str, root: &str, parent: &str) -> Done<f64> {
+    let stream = TcpStream::connect(server).await?;
+    stream.set_nodelay(true)?;
+    let (from, mut to) = stream.into_split();
+    let mut from = BufReader::with_capacity(64 * 1024, from);
+    let hello = [0; 12].into_iter().chain(30_000_u32.to_be_bytes()).chain([0; 8]);
+    let hello: Vec<u8> = hello.chain(16_u32.to_be_bytes()).chain([0; 17]).collect();
+    to.write_all(&packet(&[&hello])).await?;
+    skip(&mut from).await?;
+    let (owner, began) = (text(&format!("{root}/owner")), Instant::now());
+    let (mut sent, mut answered) = (0, 0);
+    while answered < CLAIMS {
+        let mut burst = Vec::new();
+        while sent < CLAIMS && sent - answered < WINDOW {
+            burst.extend(bare_claim(sent, &owner, &text(&format!("{root}{parent}/{sent}"))));
+            sent += 1;
+        }
+        to.write_all(&burst).await?;
+        skip(&mut from).await?;
+        answered += 1;
+        // What has arrived already is taken with it.
+        while from.buffer().len() >= 4 && answered < sent {
+            skip(&mut from).await?;
+            answered += 1;
+        }
+    }
+    Ok(per_second(CLAIMS, began))
+}
+
+fn bare_claim(xid: usize, owner: &[u8], running: &[u8]) -> Vec<u8> {
+    let one = |code: u32| [&code.to_be_bytes()[..], &[0, 255, 255, 255, 255]].concat();
+    let acl = [&[0, 0, 0, 1, 0, 0, 0, 31][..], &text("world"), &text("anyone")].concat();
+    packet(&[
+        &(xid as u32 + 1).to_be_bytes(),
+        &14_u32.to_be_bytes(),
+        &one(13),
+        owner,
+        &[255; 4],
+        &one(1),
+        running,
+        &text("me"),
+        &acl,
+        &1_u32.to_be_bytes(),
+        &[255, 255, 255, 255, 1, 255, 255, 255, 255],
+    ])
+}
+
+async fn skip(from: &mut (impl AsyncReadExt + Unpin)) -> Done {
+    let mut body = vec![0; from.read_u32().await? as usize];
+    from.read_exact(&mut body).await?;
+    Ok(())
+}
+
+/// From before the commit until another node has been told, in milliseconds; the 99th of a hundred.
+async fn events(server: &str, root: &str, writer: &mut Client) -> Done<f64> {
+    let mut watcher = join(server, root).await?;
+    watcher.watch(&key("/event"), Scope::Value).await?;
+    watcher.kept();
+    let mut took = Vec::with_capacity(EVENTS);
+    for _ in 0..EVENTS {
+        let began = Instant::now();
+        let set = writer.send(Request::Commit(vec![Op::Set(key("/event"), "x".into(), None)]));
+        while !matches!(watcher.next_event().await, Some(Event::Changed(..))) {
+            if began.elapsed() > PATIENCE {
+                return Err("a change was not told".into());
+            }
+        }
+        took.push(began.elapsed().as_secs_f64() * 1_000.0);
+        writer.answer(set).await;
+    }
+    watcher.close().await;
+    took.sort_by(f64::total_cmp);
+    Ok(took[EVENTS * 99 / 100])
+}
+
+/// Reads as many keys as a mirror holds, in seconds: what a resync costs, as a reconnect sets the
+/// watches by itself.
+async fn mirror(client: &mut Client) -> Done<f64> {
+    client.commit(vec![Op::create(key("/mirror"), "")]).await?;
+    let keys: Vec<Key> = (0..MIRRORED).map(|n| key(&format!("/mirror/{n:05}"))).collect();
+    for some in keys.chunks(WINDOW) {
+        let make = some.iter().map(|key| Op::create(key.clone(), vec![b'x'; 100]));
+        client.commit(make.collect()).await?;
+        all(client, some.iter().map(|key| Request::Watch(key.clone(), Scope::Value))).await?;
+    }
+    let began = Instant::now();
+    for some in keys.chunks(WINDOW) {
+        all(client, some.iter().cloned().map(Request::Get)).await?;
+    }
+    Ok(began.elapsed().as_secs_f64())
+}
+
+async fn all(client: &mut Client, requests: impl Iterator<Item = Request>) -> Done {
+    let sent: Vec<Ticket> = requests.map(|request| client.send(request)).collect();
+    for ticket in sent {
+        if let Answer::Failed(why) = client.answer(ticket).await {
+            return Err(why.into());
+        }
+    }
+    Ok(())
+}
