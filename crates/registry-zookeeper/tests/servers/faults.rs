@@ -131,6 +131,27 @@ async fn commits_are_linearizable_while_the_leader_of_three_is_killed() {
     assert_eq!(judged.2, WRITERS, "a session outlives its leader");
 }
 
+/// The one that stands still leads still, as far as it knows, when it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_linearizable_while_the_leader_of_three_stands_still() {
+    let servers = ensemble(Release::Debian);
+    let address = address(&addresses(&servers), "/stale", Duration::from_secs(6));
+    let writers = Writers::start(&address, WRITERS).await;
+    for _ in 0..rounds() {
+        writers.more(20).await;
+        let leader = await_leader(&servers);
+        servers[leader].stop();
+        // The others go on without it.
+        sleep(Duration::from_secs(1)).await;
+        writers.more(20).await;
+        servers[leader].go_on();
+        await_leader(&servers);
+    }
+    let judged = writers.judged().await;
+    told("leader stopped", judged);
+    assert_eq!(judged.2, WRITERS, "a session outlives its leader");
+}
+
 /// The last trust told, and whether the end was; takes what waits.
 fn trust(inbox: &mut Inbox, until: &mut u64) -> bool {
     let mut ended = false;
