@@ -11,6 +11,7 @@ use flockwork_layout::settings::{NodeSettings, Origin, Resolved, Source, Written
 use flockwork_registry::client::Client;
 use flockwork_registry::memory::MemoryRegistry;
 use flockwork_registry_embedded::{Embedded, OpenError, Options};
+use flockwork_registry_zookeeper as zookeeper;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) enum Address {
     Memory,
     /// In a directory of this host.
     Embedded(PathBuf),
+    /// On ZooKeeper, and by which right.
+    ZooKeeper(zookeeper::Address, Option<zookeeper::Digest>),
 }
 
 /// Where jobs are found.
@@ -51,10 +54,19 @@ impl Found {
             RegistryUrl::Embedded(None) => {
                 Address::Embedded(Path::new(&settings.data).join("registry"))
             }
-            other @ (RegistryUrl::ZooKeeper { .. } | RegistryUrl::Etcd { .. }) => {
+            RegistryUrl::ZooKeeper { servers, root, .. } => {
+                let address = zookeeper::Address {
+                    servers: servers.iter().map(ToString::to_string).collect(),
+                    root: if root.is_empty() { String::new() } else { format!("/{root}") },
+                    session_timeout: settings.session_timeout,
+                };
+                Address::ZooKeeper(address, digest()?)
+            }
+            other @ RegistryUrl::Etcd { .. } => {
                 let what = format!("this release cannot use {other} yet");
-                return Err(Fault::new(Exit::Invalid, "REGISTRY_ADDR", what)
-                    .hint("use embedded:DIR: one host, several processes"));
+                return Err(Fault::new(Exit::Invalid, "REGISTRY_ADDR", what).hint(
+                    "use embedded:DIR (one host, several processes) or zookeeper://HOST:PORT",
+                ));
             }
         };
         let namespace = settings.namespace.clone();
@@ -77,6 +89,9 @@ impl Found {
     pub(crate) async fn operator(&self) -> Result<Operator, Fault> {
         let directory = match &self.address {
             Address::Embedded(directory) => directory,
+            Address::ZooKeeper(address, digest) => {
+                return self.asks(on_zookeeper(address, digest)).await;
+            }
             Address::Memory => {
                 let why = "memory: is within one process; a command cannot see into another";
                 return Err(Fault::new(Exit::Invalid, "REGISTRY_ADDR", why)
@@ -91,6 +106,10 @@ impl Found {
         }
         let (registry, inbox) =
             Embedded::open(directory, &self.options()).map_err(|why| refused(&why))?;
+        self.asks(Link { registry, inbox }).await
+    }
+
+    async fn asks(&self, Link { registry, inbox }: Link) -> Result<Operator, Fault> {
         let mut client = Client::new(registry, inbox, PATIENCE);
         client
             .session()
@@ -110,12 +129,35 @@ fn connect(address: &Address, options: &Options, memory: &MemoryRegistry) -> Res
             let (registry, inbox) = memory.connect();
             return Ok(Link { registry, inbox });
         }
+        Address::ZooKeeper(address, digest) => return Ok(on_zookeeper(address, digest)),
     };
     match Embedded::open(directory, options) {
         Ok((registry, inbox)) => Ok(Link { registry, inbox }),
         Err(why) if why.is_temporary() => Err(NoLink::Away(why.to_string())),
         Err(why) => Err(NoLink::Refused(why.to_string())),
     }
+}
+
+fn on_zookeeper(address: &zookeeper::Address, digest: &Option<zookeeper::Digest>) -> Link {
+    let credentials = zookeeper::Credentials { digest: digest.clone(), tls: None };
+    let (registry, inbox) = zookeeper::open(address, &credentials);
+    Link { registry, inbox }
+}
+
+/// A secret has no place in an address, in a file of jobs or on a command line.
+fn digest() -> Result<Option<zookeeper::Digest>, Fault> {
+    const TEXT: &str = "FLOCKWORK_REGISTRY_DIGEST";
+    const FILE: &str = "FLOCKWORK_REGISTRY_DIGEST_FILE";
+    let digest = match (environment(TEXT), environment(FILE)) {
+        (None, None) => return Ok(None),
+        (Some(text), None) => zookeeper::Digest::new(&text, TEXT),
+        (None, Some(file)) => zookeeper::Digest::from_file(Path::new(&file)),
+        (Some(_), Some(_)) => {
+            let what = format!("{TEXT} and {FILE} are both set");
+            return Err(Fault::new(Exit::Invalid, "CONFLICT", what).hint("unset one of them"));
+        }
+    };
+    digest.map(Some).map_err(|why| Fault::new(Exit::Invalid, "REGISTRY_DIGEST", why.to_string()))
 }
 
 /// The settings and where each came from, or what is wrong with them.
@@ -153,6 +195,7 @@ impl fmt::Display for Address {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Embedded(directory) => write!(f, "embedded:{}", directory.display()),
+            Self::ZooKeeper(address, _) => address.fmt(f),
         }
     }
 }

@@ -68,7 +68,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("registry"),
         kind: Kind::Registry,
         default: "embedded:",
-        about: "Where nodes agree: memory: (this process), embedded:DIR (this host; without DIR in the data directory).",
+        about: "Where nodes agree: memory: (this process), embedded:DIR (this host; without DIR in the data directory), zookeeper://HOST:PORT,HOST:PORT/ROOT?session_timeout=4s (its digest, user:password, comes from the environment variable FLOCKWORK_REGISTRY_DIGEST or the file that FLOCKWORK_REGISTRY_DIGEST_FILE names).",
         trouble: "Nodes with different registries do not see each other: each runs every job.",
     },
     Setting {

@@ -1,8 +1,9 @@
 //! A registry's address.
 
-use flockwork_core::config::{Code, Problem};
+use flockwork_core::config::{Code, Problem, duration};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 /// Where the registry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum RegistryUrl {
         servers: Vec<Server>,
         /// The path under which all is kept, without leading slash; empty for the root.
         root: String,
+        /// The session time-out that the address asks for.
+        session_timeout: Option<Duration>,
     },
     /// An etcd cluster.
     Etcd {
@@ -53,19 +56,30 @@ impl fmt::Display for RegistryUrl {
             Self::Embedded(directory) => {
                 write!(f, "embedded:{}", directory.as_deref().unwrap_or(""))
             }
-            Self::ZooKeeper { servers, root } if root.is_empty() => {
-                write!(f, "zookeeper://{}", list(servers))
+            Self::ZooKeeper { servers, root, session_timeout } => {
+                write!(f, "zookeeper://{}", list(servers))?;
+                if !root.is_empty() {
+                    write!(f, "/{root}")?;
+                }
+                match session_timeout {
+                    Some(timeout) => write!(f, "?session_timeout={}", duration::format(*timeout)),
+                    None => Ok(()),
+                }
             }
-            Self::ZooKeeper { servers, root } => write!(f, "zookeeper://{}/{root}", list(servers)),
             Self::Etcd { servers } => write!(f, "etcd://{}", list(servers)),
         }
     }
 }
 
+/// As the setting `session_timeout`.
+const SESSION_TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(2)..=Duration::from_secs(600);
+
 const EXAMPLE: &str =
     "write memory:, embedded:DIR, zookeeper://host:2181,host:2181 or etcd://host:2379";
 
-/// Reads `memory:`, `embedded:DIR`, `zookeeper://HOST:PORT,.../ROOT` or `etcd://HOST:PORT,...`.
+/// Reads `memory:`, `embedded:DIR`, `zookeeper://HOST:PORT,.../ROOT?session_timeout=4s` or
+/// `etcd://HOST:PORT,...`.
 ///
 /// # Errors
 /// `REGISTRY_ADDR` with an example; `SECRET_LITERAL` for a password, which is not shown.
@@ -103,12 +117,27 @@ fn embedded(text: &str, directory: &str) -> Result<RegistryUrl, Problem> {
 
 fn zookeeper(text: &str, rest: &str) -> Result<RegistryUrl, Problem> {
     let rest = rest.strip_prefix("//").ok_or_else(|| bad(text, "// is missing"))?;
+    let (rest, query) =
+        rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
     let (list, root) = rest.split_once('/').unwrap_or((rest, ""));
     let root_stands = root.is_empty() || crate::keys::Namespace::new(root).is_ok();
     if !root_stands {
         return Err(bad(text, "its path has an empty or relative part"));
     }
-    Ok(RegistryUrl::ZooKeeper { servers: servers(text, list)?, root: root.to_owned() })
+    let session_timeout = query.map(|query| session_timeout(text, query)).transpose()?;
+    let (servers, root) = (servers(text, list)?, root.to_owned());
+    Ok(RegistryUrl::ZooKeeper { servers, root, session_timeout })
+}
+
+fn session_timeout(text: &str, query: &str) -> Result<Duration, Problem> {
+    let value = query
+        .strip_prefix("session_timeout=")
+        .ok_or_else(|| bad(text, "the one option is session_timeout"))?;
+    let timeout = duration::parse(value).map_err(|_| bad(text, "session_timeout is no time"))?;
+    match SESSION_TIMEOUTS.contains(&timeout) {
+        true => Ok(timeout),
+        false => Err(bad(text, "session_timeout is not 2s to 10m")),
+    }
 }
 
 fn etcd(text: &str, rest: &str) -> Result<RegistryUrl, Problem> {
@@ -162,6 +191,8 @@ mod tests {
             "embedded:./my data",
             "zookeeper://a:2181,b:2181,[::1]:2181/apps/jobs",
             "zookeeper://10.0.0.1:2181",
+            "zookeeper://a:2181?session_timeout=4s",
+            "zookeeper://a:2181/jobs?session_timeout=2m",
             "etcd://etcd-0:2379",
         ] {
             assert_eq!(parse_registry_url(text).map(|url| url.to_string()), Ok(text.to_owned()));
@@ -189,6 +220,9 @@ mod tests {
             "zookeeper://a:+1",
             "zookeeper://a:2181/ns/../x",
             "zookeeper://a:1//x",
+            "zookeeper://a:1?x=1",
+            "zookeeper://a:1?session_timeout=1s",
+            "zookeeper://a:1?session_timeout=soon",
             "etcd://a:2379/x",
             "memory:x",
             "embedded://x",

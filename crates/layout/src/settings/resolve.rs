@@ -185,6 +185,11 @@ impl Values<'_> {
         let cancel_grace = self.duration("cancel_grace");
         let session_timeout = self.duration("session_timeout");
         let reconcile_interval = self.duration("reconcile_interval");
+        // An address that names a time-out means it.
+        let asked_for = match &registry {
+            Some(RegistryUrl::ZooKeeper { session_timeout, .. }) => *session_timeout,
+            _ => None,
+        };
         let present = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Some(NodeSettings {
             registry: registry?,
@@ -196,7 +201,7 @@ impl Values<'_> {
             max_running: max_running?,
             drain_timeout: drain_timeout?,
             cancel_grace: cancel_grace?,
-            session_timeout: session_timeout?,
+            session_timeout: asked_for.or(session_timeout)?,
             reconcile_interval: reconcile_interval?,
             time_zone: time_zone?,
             log: self.text("log").to_owned(),
