@@ -247,18 +247,24 @@ impl Node {
         job.phase = Phase::Refused;
         job.config_read = read;
         job.next = None;
-        // Others must not count on an instance that runs nothing of it.
-        if job.registered.is_some() && !job.under_way.leave {
-            job.under_way.leave = true;
-            let me = self.settings.instance.clone();
-            let leads = self.job(ix).view.leader.last_seen() == Some(&me);
-            let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];
-            if leads {
-                ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
-            }
-            self.link.gather(Member::new(Aim::Leave(ix), ops));
-        }
+        self.deregister(ix);
         false
+    }
+
+    /// Others must not count on an instance that runs nothing of a job.
+    fn deregister(&mut self, ix: JobIx) {
+        let job = self.job(ix);
+        if job.registered.is_none() || job.under_way.leave {
+            return;
+        }
+        job.under_way.leave = true;
+        let me = self.settings.instance.clone();
+        let leads = self.job(ix).view.leader.last_seen() == Some(&me);
+        let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];
+        if leads {
+            ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
+        }
+        self.link.gather(Member::new(Aim::Leave(ix), ops));
     }
 
     /// Makes this instance known as one that serves the job. Whoever finds nobody else there also
@@ -331,6 +337,10 @@ impl Node {
             (job.phase, job.leaving) = (Phase::Leaving, Some("it was left before"));
             self.untended.insert(ix);
             return;
+        }
+        if job.phase == Phase::Refused {
+            // That it deregistered was lost, and did not happen.
+            return self.deregister(ix);
         }
         job.phase = Phase::Serving;
         if !std::mem::replace(&mut job.is_reconciled, true) {

@@ -557,3 +557,20 @@ fn a_definition_that_cannot_be_served_any_more_is_left_to_others() {
     world.run_for(3_500);
     assert!(world.starts.len() > before, "it is served again");
 }
+
+#[test]
+fn a_refused_definition_stays_refused_when_deregistering_is_lost() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Config);
+    world.commit(vec![Op::Set(key, "shardingTotalCount: nonsense".into(), None)]);
+    world.hosts[0].lost_commits = 1;
+    world.run_for(3_000);
+    assert_eq!(world.hosts[0].lost_commits, 0);
+    let instances = world.store.children(&namespace().key(&name, &Facet::Instances));
+    assert_eq!(instances, Some(vec![]), "nobody is counted on");
+    assert_eq!(world.starts_of("j", 0).len(), 1);
+}

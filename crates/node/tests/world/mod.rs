@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) is_drained: bool,
     /// How far its wall clock is ahead.
     pub(crate) ahead: Duration,
+    /// How many of its next commits do not happen, and are not answered for.
+    pub(crate) lost_commits: u32,
 }
 
 pub(crate) struct World {
@@ -94,6 +96,7 @@ impl World {
             renewed: self.now_ms,
             is_drained: false,
             ahead: Duration::ZERO,
+            lost_commits: 0,
         });
         self.tell_live(n);
         n
@@ -161,6 +164,11 @@ impl World {
     fn carry_out(&mut self, n: usize, effect: Effect, events: &mut Vec<Event>) {
         let session = self.hosts[n].session;
         match effect {
+            Effect::Submit(ticket, Request::Commit(_)) if self.hosts[n].lost_commits > 0 => {
+                self.hosts[n].lost_commits -= 1;
+                let lost = Answer::Failed(Failure::Unknown("lost".to_owned()));
+                events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, lost)));
+            }
             Effect::Submit(ticket, request) => {
                 let is_claim = is_claim(&request);
                 let mut answer = self.store.apply(session, request);
