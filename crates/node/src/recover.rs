@@ -381,8 +381,9 @@ impl Node {
         let is_orphan = is_free && state.record.value().is_some_and(|s| s.record.claim.is_none());
         let stamp = entry.stamp;
         let runner = InstanceId::new(&String::from_utf8_lossy(&entry.value)).ok();
+        let is_own = is_free && runner.as_ref() == Some(&self.settings.instance);
         let is_gone = runner.is_some_and(|runner| self.is_live(ix, &runner) == Some(false));
-        if is_orphan && is_gone && self.is_keeper(ix, shard) {
+        if is_own || (is_orphan && is_gone && self.is_keeper(ix, shard)) {
             let op = Op::Delete(self.keys(ix, shard).running.clone(), Some(stamp));
             let Some(stored) = self.record_of(ix, shard) else { return };
             if let Some(state) = self.job(ix).shard(shard) {

@@ -408,6 +408,8 @@ impl Node {
             turn.report(Report::Superseded { run: told, outcome });
         }
         self.look(run.ix, Facet::Record(run.shard));
+        // Whoever took the claim left the mark to its session, which may live on.
+        self.look(run.ix, Facet::Running(run.shard));
         self.tend_if_leaving(run.ix);
     }
 

@@ -574,3 +574,21 @@ fn a_refused_definition_stays_refused_when_deregistering_is_lost() {
     assert_eq!(instances, Some(vec![]), "nobody is counted on");
     assert_eq!(world.starts_of("j", 0).len(), 1);
 }
+
+#[test]
+fn a_run_whose_claim_was_taken_leaves_no_mark_behind() {
+    let mut world = World::new(long);
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &job("j", 1));
+    }
+    world.run_for(1_500);
+    let runner = world.starts_of("j", 0)[0].instance.clone();
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Instance(runner.clone()));
+    world.commit(vec![Op::Delete(key, None)]);
+    world.run_for(8_000);
+    let runs = world.starts_of("j", 0);
+    let others = runs.iter().filter(|run| run.instance != runner).count();
+    assert!(others >= 2, "{others}");
+}
