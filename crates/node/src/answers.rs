@@ -20,6 +20,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 impl Node {
     pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, member: &Member, index: Index) {
+        self.told_failure = None;
         match member.aim {
             Aim::Parent => {}
             Aim::Tree(ix) => {
@@ -289,7 +290,10 @@ impl Node {
             let until = turn.now.mono.plus(pause);
             self.link.pause(until);
             self.alarms.add(until, Alarm::Send);
-            turn.trouble(None, failure_code(failure), failure.to_string());
+            let code = failure_code(failure);
+            if self.told_failure.replace(code) != Some(code) {
+                turn.trouble(None, code, failure.to_string());
+            }
         }
         for member in members {
             match member.aim {

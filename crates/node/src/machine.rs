@@ -42,6 +42,8 @@ pub struct Node {
     pub(crate) trust_alarm: Option<Mono>,
     /// Watches whose setting was not confirmed.
     pub(crate) unwatched: Vec<registry::Request>,
+    /// Why commits fail at present, as it was told: each reason once, until one succeeds.
+    pub(crate) told_failure: Option<&'static str>,
     pub(crate) is_draining: bool,
     pub(crate) is_drained: bool,
 }
@@ -81,6 +83,7 @@ impl Node {
             untended: BTreeSet::new(),
             trust_alarm: None,
             unwatched: Vec::new(),
+            told_failure: None,
             is_draining: false,
             is_drained: false,
         }
