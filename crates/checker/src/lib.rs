@@ -39,9 +39,14 @@ pub const INVARIANTS: [Invariant; 4] = [
 /// run in which nothing happened proves nothing.
 #[must_use]
 pub fn judge(trace: &[Line]) -> Vec<(&'static str, Verdict)> {
+    judge_story(trace, &Stories::read(trace))
+}
+
+/// Judges a trace whose stories were read already.
+#[must_use]
+pub fn judge_story(trace: &[Line], stories: &Stories<'_>) -> Vec<(&'static str, Verdict)> {
     if let Some(why) = verdict::cannot_be_judged(trace) {
         return INVARIANTS.iter().map(|(name, _)| (*name, Verdict::Unknown(why.clone()))).collect();
     }
-    let stories = Stories::read(trace);
-    INVARIANTS.iter().map(|(name, judge)| (*name, judge(trace, &stories))).collect()
+    INVARIANTS.iter().map(|(name, judge)| (*name, judge(trace, stories))).collect()
 }

@@ -11,7 +11,7 @@
 //!   the code said;
 //! * code starts while its claim stands in the registry, in the process of the claim's instance.
 
-use crate::story::{Change, Claimed, How, Stories, Story, held_claim};
+use crate::story::{Change, Claimed, Closing, How, Stories, Story, held_claim};
 use crate::trace::{Fact, Line, Probe};
 use crate::verdict::Verdict;
 
@@ -44,7 +44,8 @@ fn unfenced(story: &Story<'_>) -> Breach {
             return Some((change.line, format!("commit {index} comes after commit {before:?}")));
         }
         let exists = change.change.old.is_some();
-        if exists && change.change.guard != before {
+        let goes = change.is_removed && change.change.new.is_none();
+        if exists && !goes && change.change.guard != before {
             let guard = change.change.guard;
             return Some((
                 change.line,
@@ -62,7 +63,9 @@ fn not_the_holders(story: &Story<'_>) -> Breach {
         let new = change.change.new.as_ref().and_then(held_claim);
         if let Some(old) = old.filter(|old| new != Some(*old)) {
             let is_holder = change.writer == Some(&*old.instance);
-            if !is_holder && change.holder_lives {
+            // With its job a claim goes, whoever holds it.
+            let goes = change.is_removed && change.change.new.is_none();
+            if !is_holder && !goes && change.holder_lives {
                 let writer = change.writer.unwrap_or("an unknown session");
                 let what = format!("{writer} closed the claim of {}, which lives", old.instance);
                 return Some((change.line, what));
@@ -124,7 +127,9 @@ fn under_its_claim(claimed: &Claimed<'_>, line: usize, probe: &Probe) -> Result<
     if line < claimed.made {
         return Err(format!("code started before its claim was committed (line {})", claimed.made));
     }
-    if let Some(closing) = claimed.closed.filter(|closing| closing.line < line) {
+    // That its job was removed meanwhile nobody can have told it.
+    let counts = |closing: &Closing| closing.line < line && closing.how != How::Removed;
+    if let Some(closing) = claimed.closed.filter(counts) {
         let how = closing.how;
         return Err(format!("code started after its claim was closed ({how:?})"));
     }

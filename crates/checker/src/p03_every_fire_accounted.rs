@@ -6,10 +6,12 @@
 //!   [`MOST_PENDING`] may be left out of the counts, as is said of jobs nobody served for long.
 //!   A claim that is taken back accounts nothing: what counts is what taking it back leaves.
 //! * The watermark goes back only where a claim is taken back, and then the counts go back as far.
+//! * A record is deleted only with its job, and with it all that was due of it.
 //! * Closing a claim counts exactly one run as ended well, failed or crashed (a crash that nobody
 //!   tries again is a failure besides), unless it is taken back; nothing else counts one.
 //! * A claim closed as ended, other than as crashed, had code that ran.
-//! * At the end, all that was due [`TOLERANCE`] before it is accounted, for each shard of each plan.
+//! * At the end, all that was due [`TOLERANCE`] before it is accounted, for each shard of each plan
+//!   of a job that some instance serves.
 
 use crate::story::{Change, Closing, How, Stories, Story};
 use crate::trace::{Counts, Line};
@@ -48,7 +50,10 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 
 /// Compares the counts with the schedule.
 fn accounts_what_was_due(stories: &Stories<'_>, change: &Change<'_>) -> Result<(), String> {
-    let Some(new) = &change.change.new else { return Err("the record was deleted".to_owned()) };
+    let Some(new) = &change.change.new else {
+        let is_right = change.is_removed;
+        return if is_right { Ok(()) } else { Err("the record was deleted".to_owned()) };
+    };
     let counted = new.counts.accounted() - change.base.counts.accounted();
     if new.through < change.base.through {
         let from = change.base.through;
@@ -68,8 +73,10 @@ fn accounts_what_was_due(stories: &Stories<'_>, change: &Change<'_>) -> Result<(
 
 fn miscounted(story: &Story<'_>) -> Option<(usize, String)> {
     let closings = story.claims.iter().filter_map(|claimed| claimed.closed);
-    let mut counted: BTreeSet<usize> =
-        closings.filter(|c| c.how != How::Undone).map(|closing| closing.line).collect();
+    let mut counted: BTreeSet<usize> = closings
+        .filter(|c| !matches!(c.how, How::Undone | How::Removed))
+        .map(|closing| closing.line)
+        .collect();
     counted.extend(&story.given_back);
     for change in &story.changes {
         let Some(new) = &change.change.new else { continue };
@@ -108,7 +115,9 @@ fn counts_as_run(story: &Story<'_>, closing: &Closing) -> bool {
 fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
     let last = trace.len() - 1;
     let (_, over) = stories.over;
-    for (job, plans) in &stories.plans {
+    // What nobody serves waits for someone.
+    let waits = |job: &&str| stories.removed.contains(job) || !stories.served.contains(job);
+    for (job, plans) in stories.plans.iter().filter(|(job, _)| !waits(job)) {
         let Some(plan) = plans.last() else { continue };
         let Some(schedule) = stories.schedules.named(job, &plan.schedule) else { continue };
         for shard in 0..plan.shards {

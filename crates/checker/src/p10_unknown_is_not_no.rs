@@ -3,7 +3,8 @@
 //! * Code starts only in a process that was told its session is proven, before the instant until
 //!   which it is; never while it was told that it is not.
 //! * A claim that was committed is never forgotten: by the end its code has started, or it was
-//!   closed; whatever became of the answer that should have told its maker.
+//!   closed, if its job still has the shard; whatever became of the answer that should have told
+//!   its maker.
 //! * A claim that is taken back was not run.
 
 use crate::story::{How, Stories};
@@ -23,9 +24,13 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     if let Some((line, what)) = untrusted_start(trace) {
         return Verdict::breach(trace, line, what);
     }
-    for story in stories.shards.values() {
+    for ((job, shard), story) in &stories.shards {
+        // A shard that the definition no longer has is looked after when it has it again.
+        let plan = stories.plans.get(job).and_then(|plans| plans.last());
+        let is_counted = plan.is_some_and(|plan| *shard < plan.shards);
         for claimed in &story.claims {
-            let forgotten = claimed.starts.is_empty()
+            let forgotten = is_counted
+                && claimed.starts.is_empty()
                 && claimed.closed.is_none()
                 && trace[claimed.made].at + TOLERANCE <= stories.over.0;
             if forgotten {

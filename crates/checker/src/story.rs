@@ -19,6 +19,10 @@ pub struct Stories<'a> {
     pub over: (u64, i64),
     /// Instances that died, and the line of their death.
     pub dead: BTreeMap<&'a str, usize>,
+    /// Jobs whose definition is gone from the registry at the end.
+    pub removed: BTreeSet<&'a str>,
+    /// Jobs that some instance serves at the end.
+    pub served: BTreeSet<&'a str>,
 }
 
 /// What may happen to a run that did not succeed.
@@ -58,6 +62,8 @@ pub struct Change<'a> {
     pub writer_is_registered: bool,
     /// Whether the instance of the claim that was held before was registered.
     pub holder_lives: bool,
+    /// Whether its job's definition was gone from the registry.
+    pub is_removed: bool,
     /// How many plans its job had had; the last of them was in force.
     pub plans: usize,
     /// What it must be compared with: the record as it was, or, if this change takes a claim back,
@@ -114,6 +120,8 @@ pub enum How {
     Undone,
     /// By someone else.
     Taken,
+    /// With the job, which was removed.
+    Removed,
 }
 
 impl<'a> Story<'a> {
@@ -184,6 +192,7 @@ impl<'a> Stories<'a> {
         for (at, line) in trace.iter().enumerate() {
             stories.take(at, line, &mut held);
         }
+        stories.served = held.instances.keys().map(|(job, _)| *job).collect();
         for story in stories.shards.values_mut() {
             story.join();
         }
@@ -217,14 +226,25 @@ impl<'a> Stories<'a> {
                 self.dead.insert(instance, at);
             }
             Fact::Over { wall } => self.over = (line.at, *wall),
-            Fact::Node { node, instance } => {
+            Fact::Node { node, instance, .. } => {
                 held.nodes.insert(*node, instance);
             }
             Fact::Trust { node, session, .. } => {
                 let instance = held.nodes.get(node).copied();
                 held.sessions.extend(instance.map(|instance| (*session, instance)));
             }
-            Fact::Distrust { .. } | Fact::Fault(_) | Fact::Healed => {}
+            Fact::Config(config) => {
+                match config.document {
+                    Some(_) => self.removed.remove(&*config.job),
+                    None => self.removed.insert(&config.job),
+                };
+            }
+            Fact::Distrust { .. }
+            | Fact::Fault(_)
+            | Fact::Healed
+            | Fact::Clock { .. }
+            | Fact::Drain { .. }
+            | Fact::Exit { .. } => {}
         }
     }
 
@@ -269,6 +289,7 @@ impl<'a> Stories<'a> {
 
     fn change(&mut self, line: usize, change: &'a RecordChange, held: &Held<'a>) {
         let plans = self.plans.get(&*change.job).map_or(0, Vec::len);
+        let is_removed = self.removed.contains(&*change.job);
         let story = self.shards.entry((&change.job, change.shard)).or_default();
         let writer = held.sessions.get(&change.session).copied();
         let old = change.old.as_ref().and_then(held_claim);
@@ -280,9 +301,16 @@ impl<'a> Stories<'a> {
         let undone = close(story, line, change, writer);
         let restored = undone.as_ref().and_then(|before| held_claim(before).cloned());
         let base = undone.unwrap_or_else(|| change.old.clone().unwrap_or_default());
-        let entry =
-            Change { line, change, writer, writer_is_registered, holder_lives, plans, base };
-        story.changes.push(entry);
+        story.changes.push(Change {
+            line,
+            change,
+            writer,
+            writer_is_registered,
+            holder_lives,
+            is_removed,
+            plans,
+            base,
+        });
         let made = change.new.as_ref().and_then(held_claim).filter(|new| old != Some(*new));
         if let Some(restored) = made.and(restored.filter(|restored| Some(restored) == made)) {
             story.reopen(&restored);
@@ -322,6 +350,7 @@ fn close<'a>(
     let before = story.before(open.change);
     let by_holder = writer == Some(&*open.claim.instance);
     let how = match change.new.as_ref() {
+        None => How::Removed,
         _ if !by_holder => How::Taken,
         Some(new) if takes_back(&before, new) => How::Undone,
         _ => How::Ended,

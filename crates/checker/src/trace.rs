@@ -31,7 +31,36 @@ pub enum Fact {
         node: u32,
         /// Its id.
         instance: String,
+        /// How many runs it has at a time; 0 if that is not known.
+        #[serde(default)]
+        slots: u64,
+        /// Its session's time-out in milliseconds; 0 if that is not known.
+        #[serde(default)]
+        timeout: u64,
     },
+    /// A node's wall clock was set, or its process started with it.
+    Clock {
+        /// The node.
+        node: u32,
+        /// How far it is ahead of the trace's wall clock, in milliseconds.
+        offset: i64,
+        /// By how much it runs fast from here on, in millionths.
+        drift: i64,
+    },
+    /// A process was told to stop.
+    Drain {
+        /// The node.
+        node: u32,
+    },
+    /// A process that was told to stop has left everything in order, and closes its session.
+    Exit {
+        /// The node.
+        node: u32,
+        /// Who left.
+        instance: String,
+    },
+    /// A commit changed a job's definition.
+    Config(Config),
     /// A commit changed a shard's record.
     Record(Box<RecordChange>),
     /// A commit changed a job's plan.
@@ -74,7 +103,7 @@ pub enum Fact {
 }
 
 /// A definition, as far as it can be judged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Its name.
     pub job: String,
@@ -88,10 +117,48 @@ pub struct Job {
     pub failover: bool,
     /// How often a failed or crashed run may be tried again.
     pub retries: u32,
+    /// Which node was given it; none if someone wrote it to the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
+    /// Whether that node is to replace the registry's definition by it.
+    #[serde(default)]
+    pub apply: bool,
+    /// The definition as the registry holds it.
+    #[serde(default)]
+    pub document: String,
+    /// What happens to fires that come due during a run: `once`, `skip` or `queue`.
+    #[serde(default)]
+    pub overlap: String,
+    /// Whether each fire that was missed is made up for.
+    #[serde(default)]
+    pub catches_up: bool,
+    /// Whether its shards stay with their servers.
+    #[serde(default)]
+    pub is_static: bool,
+}
+
+/// A change of a job's definition by one commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The job.
+    pub job: String,
+    /// The commit.
+    pub index: u64,
+    /// The session in whose name it was made.
+    pub session: u64,
+    /// The last change that the commit demanded to be still in place, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<u64>,
+    /// What it is now; none if the job was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+    /// Whether it says that this release does not know its form.
+    #[serde(default)]
+    pub is_newer: bool,
 }
 
 /// When a job is due.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum When {
     /// At `anchor + k * period`.
@@ -109,6 +176,7 @@ pub enum When {
         zone: String,
     },
     /// Only if asked.
+    #[default]
     OnTrigger,
 }
 
@@ -147,6 +215,9 @@ pub struct Record {
     pub last: Option<Last>,
     /// How many fires met which fate.
     pub counts: Counts,
+    /// The names of fields that this release does not know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// A fire: when it was due and why.
@@ -258,6 +329,9 @@ pub struct Plan {
     pub shards: u32,
     /// Since when, from which shard on; ascending.
     pub spans: Vec<(u32, i64)>,
+    /// The names of fields that this release does not know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 impl Plan {
@@ -300,6 +374,8 @@ pub enum About {
     Running(u32),
     /// A shard is switched off.
     Disabled(u32),
+    /// The shards are to be dealt anew.
+    Necessary,
     /// A host is switched on or off.
     Server(String),
     /// An instance is asked to run its shards now.
@@ -365,6 +441,36 @@ pub enum Fault {
         /// The commit, if it happened; none if it never will.
         #[serde(skip_serializing_if = "Option::is_none")]
         index: Option<u64>,
+    },
+    /// Requests (`up`) or answers of a node stood still from here on; the other way was open.
+    OneWay {
+        /// The node.
+        node: u32,
+        /// Until when.
+        until: u64,
+        /// Whether it was the requests.
+        up: bool,
+        /// How many requests had no answer yet.
+        in_flight: u32,
+    },
+    /// The registry answered nobody from here on.
+    RegistryAway {
+        /// Until when.
+        until: u64,
+        /// Whether it restarted, so that sessions have all their time again; else it stood still.
+        restarts: bool,
+    },
+    /// The registry took no commit from here on, as its disk was full.
+    Full {
+        /// Until when.
+        until: u64,
+    },
+    /// A node was told of changes late, twice and in another order from here on.
+    Jumbled {
+        /// The node.
+        node: u32,
+        /// Until when.
+        until: u64,
     },
     /// Messages took long from here on.
     Slow {

@@ -45,7 +45,14 @@ pub(crate) struct Host {
     pub(crate) deferred: Vec<Happens>,
     /// Where its monotonic clock began.
     pub(crate) origin: u64,
+    /// How far its wall clock was off the world's when it was last set.
     pub(crate) skew: i64,
+    /// By how much its clocks run fast, in millionths.
+    pub(crate) drift: i64,
+    /// When its wall clock was last set.
+    pub(crate) set_at: u64,
+    /// Whether it writes what other releases do not know.
+    pub(crate) is_newer: bool,
     /// The instant for which it asked to be woken.
     pub(crate) wake_at: Option<u64>,
     pub(crate) is_flush_due: bool,
@@ -57,21 +64,42 @@ impl Host {
     /// What its clocks show.
     pub(crate) fn clocks(&self, now: u64, wall: i64) -> Now {
         let since = i64::try_from(now).unwrap_or(i64::MAX);
-        let wall = Timestamp::from_millis(wall + self.skew + since);
-        Now { wall, mono: Mono::from_millis(self.origin + now) }
+        let wall = Timestamp::from_millis(wall + since + self.offset(now));
+        Now { wall, mono: Mono::from_millis(self.mono(now)) }
+    }
+
+    /// How far its wall clock is off.
+    pub(crate) fn offset(&self, now: u64) -> i64 {
+        self.skew + drifted(now - self.set_at, self.drift)
+    }
+
+    /// What its monotonic clock shows.
+    pub(crate) fn mono(&self, now: u64) -> u64 {
+        self.origin.saturating_add(now).saturating_add_signed(drifted(now, self.drift))
     }
 
     /// When, on the world's clock, it wants to be woken.
-    pub(crate) fn wants_to_wake(&self, wall: i64) -> Option<u64> {
+    pub(crate) fn wants_to_wake(&self, now: u64, wall: i64) -> Option<u64> {
         let (due, deadline) = self.node.as_ref()?.wake_at();
-        let of_wall = due.map(|due| {
-            u64::try_from(due.as_millis().saturating_sub(wall + self.skew)).unwrap_or(0)
-        });
-        let of_mono = deadline.map(|deadline| deadline.as_millis().saturating_sub(self.origin));
+        let shown = self.clocks(now, wall);
+        let wait = |wanted: i64, shown: i64| {
+            let wait = u64::try_from(wanted.saturating_sub(shown)).unwrap_or(0);
+            // A clock that runs slow makes it wait longer.
+            let slow = drifted(wait, -self.drift);
+            now.saturating_add(wait.saturating_add_signed(slow.max(0) + i64::from(slow > 0)))
+        };
+        let of_wall = due.map(|due| wait(due.as_millis(), shown.wall.as_millis()));
+        let signed = |mono: Mono| i64::try_from(mono.as_millis()).unwrap_or(i64::MAX);
+        let of_mono = deadline.map(|deadline| wait(signed(deadline), signed(shown.mono)));
         of_wall.into_iter().chain(of_mono).min()
     }
 
     pub(crate) fn is_up(&self) -> bool {
         self.node.is_some()
     }
+}
+
+/// By how much a clock that runs fast by so many millionths is ahead after a while.
+fn drifted(millis: u64, millionths: i64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(millionths) / 1_000_000
 }

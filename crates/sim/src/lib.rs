@@ -6,18 +6,20 @@
 //!
 //! In reading order: randomness ([`dice`]), what a seed holds ([`scenario`]), the events (`queue`),
 //! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`), what goes
-//! wrong (`trouble`), the world that turns it all ([`world`]), what it leaves ([`recorder`]) and what
+//! wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world that turns it all ([`world`]), what it leaves ([`recorder`]) and what
 //! is told of it ([`outcome`], [`reached`], [`timeline`]).
 
 mod code;
 pub mod dice;
 mod host;
+mod jobs;
 mod link;
 pub mod outcome;
 mod queue;
 pub mod reached;
 pub mod recorder;
 mod registry_side;
+mod release;
 pub mod scenario;
 pub mod timeline;
 mod trouble;

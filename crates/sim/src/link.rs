@@ -78,6 +78,14 @@ pub(crate) struct Link {
     pub(crate) is_dead: bool,
     pub(crate) cut_until: u64,
     pub(crate) slow_until: u64,
+    /// What is sent to the registry stands still until then; the other way is open.
+    pub(crate) up_stalled_until: u64,
+    /// What comes back stands still until then.
+    pub(crate) down_stalled_until: u64,
+    /// Changes are told late, twice and out of order until then.
+    pub(crate) jumbled_until: u64,
+    /// Changes that are told later; before any answer.
+    pub(crate) held_back: Vec<Event>,
     pub(crate) latency: u64,
     pub(crate) dice: Dice,
 }
@@ -98,6 +106,10 @@ impl Link {
             is_dead: false,
             cut_until: 0,
             slow_until: 0,
+            up_stalled_until: 0,
+            down_stalled_until: 0,
+            jumbled_until: 0,
+            held_back: Vec::new(),
             latency,
             dice,
         }
@@ -119,7 +131,7 @@ impl Link {
             return None;
         }
         let floor = self.up.back().map_or(0, |last| last.arrives);
-        let arrives = floor.max(now + delay);
+        let arrives = floor.max(now + delay).max(self.up_stalled_until);
         let connection = self.connection;
         self.up.push_back(OnTheWay { arrives, connection, is_local: false, message });
         Some(arrives)
@@ -131,7 +143,8 @@ impl Link {
         if self.is_dead || self.accepted != self.connection {
             return None;
         }
-        Some(self.enqueue(now + delay, message, false))
+        let arrives = self.down_stalled_until.max(now + delay);
+        Some(self.enqueue(arrives, message, false))
     }
 
     /// Tells the node something that its own side of the link knows.
@@ -156,8 +169,20 @@ impl Link {
         self.is_dead = true;
     }
 
+    /// A request has its answer. Answers come in order, but for those of requests never sent.
+    pub(crate) fn answered(&mut self, ticket: Ticket) {
+        if self.in_flight.front() == Some(&ticket) {
+            self.in_flight.pop_front();
+        } else {
+            self.in_flight.retain(|sent| *sent != ticket);
+        }
+    }
+
     /// The node's side gives the connection up. What it asked and was not told is unknown.
     pub(crate) fn give_up(&mut self, now: u64, why: &str) -> u64 {
+        if !self.is_dead {
+            self.sever();
+        }
         self.connection += 1;
         self.is_dead = false;
         self.state = State::Apart;
@@ -182,6 +207,26 @@ impl Link {
         self.tell(now, Event::Session(SessionState::Ended(session)))
     }
 
+    /// Takes the changes that were held back: in another order, some of them twice; or, instead of
+    /// all, the word that some were missed.
+    pub(crate) fn take_held_back(&mut self) -> Vec<Event> {
+        let held = std::mem::take(&mut self.held_back);
+        if held.is_empty() || self.dice.chance(30) {
+            return held.first().map(|_| Event::Resync).into_iter().collect();
+        }
+        let mut told: Vec<Event> = Vec::with_capacity(held.len());
+        for event in held {
+            let place = |dice: &mut Dice, len: usize| {
+                usize::try_from(dice.below(len as u64 + 1)).unwrap_or(0)
+            };
+            if self.dice.chance(200) {
+                told.insert(place(&mut self.dice, told.len()), event.clone());
+            }
+            told.insert(place(&mut self.dice, told.len()), event);
+        }
+        told
+    }
+
     /// Forgets everything the node's side knew: the process died. What is under way may arrive.
     pub(crate) fn die(&mut self) {
         if !self.is_dead {
@@ -193,6 +238,7 @@ impl Link {
         self.session = None;
         self.watches.clear();
         self.in_flight.clear();
+        self.held_back.clear();
         self.down.clear();
     }
 }

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let (text, is_well) = match wish {
         Wish::Many { from, seeds } => many(from, seeds),
         Wish::One { seed, job } => one(seed, job.as_deref()),
-        Wish::Hash(seed) => (format!("{:016x}\n", run(seed).hash), true),
+        Wish::Hash(seed) => (format!("{:016x}\n", run(seed).hash()), true),
     };
     // A closed pipe ends the telling, and changes nothing of what was found.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -73,7 +73,7 @@ fn verdicts(outcome: &Outcome) -> String {
 /// Simulates seeds on all cores; what is told does not depend on how many there are.
 fn many(from: u64, seeds: u64) -> (String, bool) {
     let next = AtomicU64::new(from);
-    let total = Mutex::new((Counts::default(), Vec::new()));
+    let total = Mutex::new((Counts::default(), Vec::new(), u64::MAX, u64::MAX));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -86,6 +86,9 @@ fn many(from: u64, seeds: u64) -> (String, bool) {
                     let outcome = run(seed);
                     let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     total.0.add(&outcome.counts);
+
+                    total.2 = total.2.min(outcome.counts.completed);
+                    total.3 = total.3.min(outcome.counts.faults);
                     if !outcome.is_valid() {
                         total.1.push((seed, verdicts(&outcome)));
                     }
@@ -93,8 +96,10 @@ fn many(from: u64, seeds: u64) -> (String, bool) {
             });
         }
     });
-    let (counts, mut failing) = total.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (counts, mut failing, least_runs, least_faults) =
+        total.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     failing.sort();
+    eprintln!("least runs {least_runs} faults {least_faults}");
     told(seeds, &counts, &failing)
 }
 

@@ -4,8 +4,9 @@ use crate::queue::HostAt;
 use crate::scenario::Scenario;
 use crate::world::{Ended, Runaway, World};
 use crate::{reached, trace_hash};
+use flockwork_checker::story::Stories;
 use flockwork_checker::trace::Line;
-use flockwork_checker::{Verdict, judge};
+use flockwork_checker::{Verdict, judge_story};
 use flockwork_node::Report;
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ pub type Said = (u64, usize, String);
 pub struct Counts {
     /// User code started.
     pub runs: u64,
+    /// User code ended.
+    pub completed: u64,
     /// Faults that took effect.
     pub faults: u64,
     /// Lost answers to claims that were committed.
@@ -74,6 +77,7 @@ impl Counts {
     /// Adds another seed's.
     pub fn add(&mut self, other: &Self) {
         self.runs += other.runs;
+        self.completed += other.completed;
         self.faults += other.faults;
         self.lost_and_claimed += other.lost_and_claimed;
         self.lost_and_not_claimed += other.lost_and_not_claimed;
@@ -92,8 +96,6 @@ pub struct Outcome {
     pub seed: u64,
     /// Each invariant's verdict.
     pub verdicts: Vec<(&'static str, Verdict)>,
-    /// A hash of the whole trace.
-    pub hash: u64,
     /// What happened how often.
     pub counts: Counts,
     /// The trace.
@@ -103,6 +105,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// A hash of the whole trace.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        trace_hash(&self.trace)
+    }
+
     /// Whether every invariant holds.
     #[must_use]
     pub fn is_valid(&self) -> bool {
@@ -126,15 +134,17 @@ fn simulate(seed: u64, keep_reports: bool) -> Outcome {
     let world = World::new(seed, Scenario::draw(seed), keep_reports);
     match world.run() {
         Ok(Ended { trace, mut counts, said }) => {
-            reached::count(&trace, &mut counts);
-            let hash = trace_hash(&trace);
-            Outcome { seed, verdicts: judge(&trace), hash, counts, trace, said }
+            let stories = Stories::read(&trace);
+            reached::count(&trace, &stories, &mut counts);
+            let verdicts = judge_story(&trace, &stories);
+            drop(stories);
+            Outcome { seed, verdicts, counts, trace, said }
         }
         Err(Runaway { at }) => {
             let why = Verdict::Unknown(format!("no end in sight at {at} ms: a node is spinning"));
             let verdicts = vec![("an end", why)];
             let counts = Counts::default();
-            Outcome { seed, verdicts, hash: 0, counts, trace: Vec::new(), said: Vec::new() }
+            Outcome { seed, verdicts, counts, trace: Vec::new(), said: Vec::new() }
         }
     }
 }

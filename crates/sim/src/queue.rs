@@ -9,6 +9,9 @@ use std::collections::BinaryHeap;
 /// A host's place in the list.
 pub(crate) type HostAt = usize;
 
+/// A job's place in the list.
+pub(crate) type JobAt = usize;
+
 /// Something that happens.
 #[derive(Clone, Debug)]
 pub(crate) enum Happens {
@@ -22,6 +25,18 @@ pub(crate) enum Happens {
     Resume(HostAt),
     /// The registry looks for sessions that are over.
     Expire,
+    /// The registry is there again; its sessions have all their time, if it restarted.
+    RegistryBack(bool),
+    /// Changes that were held back are told.
+    Spill(HostAt),
+    /// A process is told to stop.
+    Drain(HostAt),
+    /// What is left of a removed job is swept away.
+    Sweep(JobAt, u8),
+    /// A definition of a newer release is taken back.
+    PutBack(JobAt),
+    /// A host's wall clock is set right.
+    ClockRight(HostAt),
     /// Something goes wrong.
     Strike(Kind),
     /// Everything is well from here on.
@@ -62,6 +77,29 @@ pub(crate) enum Kind {
     Cut,
     Slow,
     Operator,
+    Jobs,
+    Clock,
+    Registry,
+    Full,
+    Rolling,
+    Jumble,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Crash,
+        Self::Restart,
+        Self::Pause,
+        Self::Cut,
+        Self::Slow,
+        Self::Operator,
+        Self::Jobs,
+        Self::Clock,
+        Self::Registry,
+        Self::Full,
+        Self::Rolling,
+        Self::Jumble,
+    ];
 }
 
 /// The queue.

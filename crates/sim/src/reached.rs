@@ -39,8 +39,7 @@ pub const STATES: [&str; 30] = [
 ];
 
 /// Counts the states that the trace tells of.
-pub(crate) fn count(trace: &[Line], counts: &mut Counts) {
-    let stories = Stories::read(trace);
+pub(crate) fn count(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) {
     for story in stories.shards.values() {
         for at in 0..story.claims.len() {
             claim(trace, story, at, counts);
@@ -54,7 +53,7 @@ pub(crate) fn count(trace: &[Line], counts: &mut Counts) {
         }
     }
     plans(trace, counts);
-    lost_claims(trace, &stories, counts);
+    lost_claims(trace, stories, counts);
 }
 
 fn claim(trace: &[Line], story: &Story<'_>, at: usize, counts: &mut Counts) {
@@ -78,6 +77,7 @@ fn claim(trace: &[Line], story: &Story<'_>, at: usize, counts: &mut Counts) {
             counts.reach_if("a claim was closed as crashed", goes_on.is_none());
         }
         Some(How::Undone) => counts.reach("a claim was taken back"),
+        Some(How::Removed) => counts.reach("a claim went with its job"),
         Some(How::Ended) if goes_on.is_some() => {
             counts.reach_if("a run was tried again on another node", elsewhere);
             counts.reach_if("a run was tried again on the same node", !elsewhere);
@@ -112,6 +112,7 @@ fn plans(trace: &[Line], counts: &mut Counts) {
                     counts.reach_if("the number of shards changed", shards != plan.shards);
                 }
             }
+            Fact::End { .. } => counts.completed += 1,
             Fact::Mark(mark) => {
                 let About::Owner(shard) = mark.about else { continue };
                 let before = owners.insert((&mark.job, shard), mark.value.as_ref());

@@ -2,7 +2,7 @@
 //! independent of what any node says.
 
 use flockwork_checker::trace::{
-    About, Claim, Counts, Fact, Fire, Last, Line, Mark, Plan, Record, RecordChange,
+    About, Claim, Config, Counts, Fact, Fire, Last, Line, Mark, Plan, Record, RecordChange,
 };
 use flockwork_core::account;
 use flockwork_layout::keys::{Facet, Namespace};
@@ -75,9 +75,10 @@ impl Recorder {
             }
         }
         facts.sort_by_key(|fact| match fact {
-            Fact::Plan(_) => 0,
-            Fact::Record(_) => 1,
-            _ => 2,
+            Fact::Config(_) => 0,
+            Fact::Plan(_) => 1,
+            Fact::Record(_) => 2,
+            _ => 3,
         });
         for fact in facts {
             self.write(at, fact);
@@ -128,6 +129,8 @@ impl Recorder {
                 })));
             }
             Facet::Plan => return plain_plan(job, change.index, new?),
+            Facet::Config => return Some(Fact::Config(plain_config(job, change, new))),
+            Facet::Necessary => About::Necessary,
             Facet::Instance(id) => About::Instance(id.to_string()),
             Facet::Owner(shard) => About::Owner(shard),
             Facet::Running(shard) => About::Running(shard),
@@ -172,11 +175,20 @@ fn touched(store: &Store, op: &Op) -> Option<(Key, Option<Entry>, Option<u64>)> 
 fn plain_plan(job: String, index: u64, entry: &Entry) -> Option<Fact> {
     let plan = plan::decode(&entry.value).ok()?;
     let spans = plan.spans.iter().map(|(first, from)| (*first, from.as_millis())).collect();
-    Some(Fact::Plan(Plan { job, index, schedule: plan.schedule, shards: plan.shards, spans }))
+    let unknown = plan.unknown.keys().cloned().collect();
+    let (schedule, shards) = (plan.schedule, plan.shards);
+    Some(Fact::Plan(Plan { job, index, schedule, shards, spans, unknown }))
+}
+
+fn plain_config(job: String, change: Change, new: Option<&Entry>) -> Config {
+    let document = new.map(|entry| String::from_utf8_lossy(&entry.value).into_owned());
+    let is_newer = document.as_ref().is_some_and(|text| text.contains("flockwork.schema: \"2\""));
+    let Change { index, session, guard } = change;
+    Config { job, index, session, guard, document, is_newer }
 }
 
 fn plain_record(entry: &Entry) -> Option<Record> {
-    let record = record::decode(&entry.value).ok()?.record;
+    let record::Stored { record, unknown } = record::decode(&entry.value).ok()?;
     let fire = |fire: flockwork_core::execution::Fire| Fire {
         due: fire.due.as_millis(),
         source: fire.source.as_str().to_owned(),
@@ -211,5 +223,6 @@ fn plain_record(entry: &Entry) -> Option<Record> {
             failed: record.counts.failed,
             crashed: record.counts.crashed,
         },
+        unknown: unknown.keys().cloned().collect(),
     })
 }

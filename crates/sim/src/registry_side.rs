@@ -87,7 +87,12 @@ impl World {
         loss: Option<Loss>,
     ) -> Answer {
         let is_commit = matches!(request, Request::Commit(_));
+        if is_commit && self.now < self.full_until {
+            self.counts.reach("a commit found the disk full");
+            return Answer::Failed(Failure::Full("the disk is full".to_owned()));
+        }
         let is_claim = claims(self, &request);
+        let request = self.as_its_release_writes(at, request);
         let lost = || Answer::Failed(Failure::Unknown("the answer was lost".to_owned()));
         let Some(loss) = loss else {
             return self.recorder.apply(self.now, &mut self.store, session, request);
@@ -111,6 +116,21 @@ impl World {
     }
 
     fn reply(&mut self, at: HostAt, message: Down) {
+        if matches!(message, Down::Event(Event::Answer(..))) {
+            // Before an answer come all changes that precede it.
+            self.spill(at);
+        }
+        self.send_back(at, message);
+    }
+
+    /// Tells the changes that were held back.
+    pub(crate) fn spill(&mut self, at: HostAt) {
+        for event in self.hosts[at].link.take_held_back() {
+            self.send_back(at, Down::Event(event));
+        }
+    }
+
+    fn send_back(&mut self, at: HostAt, message: Down) {
         if let Some(arrives) = self.hosts[at].link.reply(self.now, message) {
             self.push_within(at, arrives, Within::Heard);
         }
@@ -121,8 +141,17 @@ impl World {
         for session in self.store.notified() {
             let events = self.store.take_events(session);
             let Some(at) = self.holders.get(&session).copied() else { continue };
+            let is_jumbled = self.now < self.hosts[at].link.jumbled_until;
             for event in events {
-                self.reply(at, Down::Event(event));
+                let link = &mut self.hosts[at].link;
+                if is_jumbled && matches!(event, Event::Changed(..)) {
+                    link.held_back.push(event);
+                    let later = link.dice.below(1_500);
+                    self.queue.push(self.now + later, Happens::Spill(at));
+                } else {
+                    self.spill(at);
+                    self.send_back(at, Down::Event(event));
+                }
             }
         }
     }
@@ -134,6 +163,7 @@ impl World {
         }
         link.accepted = connection;
         link.late.retain(|(of, _)| Some(*of) == session);
+        link.held_back.clear();
         let old = session.filter(|session| self.store.renew(self.now, *session).is_ok());
         let kept = old.unwrap_or_else(|| self.open(at));
         self.store.take_events(kept);
@@ -154,12 +184,20 @@ impl World {
     }
 
     fn expect_expiry(&mut self) {
-        if let Some(at) = self.store.next_expiry().filter(|at| *at < u64::MAX) {
-            self.queue.push(at + self.scenario.expiry_lag, Happens::Expire);
+        let Some(at) = self.store.next_expiry().filter(|at| *at < u64::MAX) else { return };
+        let at = at + self.scenario.expiry_lag;
+        // One look is enough, if it comes early enough; it plans the next.
+        if self.expiry_at.is_none_or(|planned| at < planned) {
+            self.expiry_at = Some(at);
+            self.queue.push(at, Happens::Expire);
         }
     }
 
     pub(crate) fn expire(&mut self) {
+        if self.now < self.away_until {
+            return self.queue.push(self.away_until, Happens::Expire);
+        }
+        self.expiry_at = None;
         let lag = self.scenario.expiry_lag;
         let before = self.store.index().0;
         let ended = self.store.expire(self.now.saturating_sub(lag));
@@ -167,6 +205,16 @@ impl World {
             self.session_gone(before + 1, session);
         }
         self.spread();
+        self.expect_expiry();
+    }
+
+    /// The registry is there again. One that restarted gives each session its whole time once more.
+    pub(crate) fn registry_back(&mut self, restarted: bool) {
+        let sessions: Vec<SessionId> = self.holders.keys().copied().collect();
+        for session in sessions.into_iter().filter(|_| restarted) {
+            let lives = self.store.renew(self.now, session).is_ok();
+            self.counts.reach_if("a session outlived a restart of the registry", lives);
+        }
         self.expect_expiry();
     }
 
@@ -185,6 +233,8 @@ impl World {
             host.is_up() && host.link.session == Some(session) && !host.runs.is_empty();
         self.counts.reach_if("a session ended under living runs", still_runs);
         self.counts.reach_if("a session ended during a pause", host.pause.is_some());
+        let one_way = self.now < host.link.up_stalled_until.max(host.link.down_stalled_until);
+        self.counts.reach_if("a session ended in a one-way partition", one_way && still_runs);
         self.recorder.ended(self.now, index, session);
     }
 
@@ -228,7 +278,7 @@ impl World {
         }
         let host = &mut self.hosts[at];
         match &event {
-            Event::Answer(ticket, _) => host.link.in_flight.retain(|sent| sent != ticket),
+            Event::Answer(ticket, _) => host.link.answered(*ticket),
             Event::Session(SessionState::Suspended { .. } | SessionState::Ended(_)) => {
                 let node = host.number;
                 self.recorder.write(self.now, Fact::Distrust { node });
@@ -257,7 +307,7 @@ impl World {
         let until = sent + self.scenario.timeout - margin;
         let host = &self.hosts[at];
         let Some(session) = host.link.session else { return };
-        let trusted_until = host.origin + until;
+        let trusted_until = host.mono(until);
         let fact = Fact::Trust { node: host.number, session: session.0, until };
         self.recorder.write(self.now, fact);
         let live = SessionState::Live { session, trusted_until };

@@ -8,6 +8,7 @@ use flockwork_core::execution::Work;
 use flockwork_core::id::JobName;
 use flockwork_core::schedule::{Cron, DstPolicy, Every, Schedule, Zone};
 use flockwork_core::time::Timestamp;
+use flockwork_layout::document;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,11 @@ const TWO_MONTHS: u64 = 60 * 24 * 3_600_000;
 
 /// How long everything is well before the end: milliseconds. Enough for sessions to end, back-offs
 /// to pass, queues to drain, and a fire of each job.
-const QUIET: u64 = 200_000;
+const QUIET: u64 = 400_000;
+/// The shortest life of a world: an hour.
+const HOUR: u64 = 3_600_000;
+/// How many runs a seed aims at, were nothing to go wrong.
+const RUNS: u64 = 3_300;
 
 /// All that a seed says before the first event.
 #[derive(Clone, Debug)]
@@ -27,8 +32,12 @@ pub struct Scenario {
     pub nodes: usize,
     /// The wall clock at the beginning.
     pub wall: i64,
-    /// How far each node's wall clock is off, in milliseconds.
+    /// How far each node's wall clock is off at first, in milliseconds.
     pub skew: Vec<i64>,
+    /// By how much each node's clocks run fast, in millionths.
+    pub drift: Vec<i64>,
+    /// Which nodes are of a newer release: they write fields that the others do not know.
+    pub newer: Vec<bool>,
     /// The sessions' time-out.
     pub timeout: u64,
     /// How late the registry notices that a session is over.
@@ -62,6 +71,18 @@ pub struct Rates {
     pub slow: u64,
     /// ... what an operator does.
     pub operator: u64,
+    /// ... jobs added, changed and removed.
+    pub jobs: u64,
+    /// ... clocks stepped.
+    pub clock: u64,
+    /// ... the registry going away.
+    pub registry: u64,
+    /// ... the registry's disk being full.
+    pub full: u64,
+    /// ... all nodes restarted one after the other.
+    pub rolling: u64,
+    /// ... changes told late, twice and in another order.
+    pub jumble: u64,
     /// Lost answers, in a thousand.
     pub lost_answer: u64,
 }
@@ -71,6 +92,12 @@ pub struct Rates {
 pub struct Workload {
     /// The definition all nodes start with.
     pub config: Arc<JobConfig>,
+    /// That definition as the registry holds it.
+    pub document: Arc<str>,
+    /// How often it is due, about.
+    pub period: u64,
+    /// Whether nodes that start offer to serve it.
+    pub is_offered: bool,
     /// The shortest run.
     pub shortest: u64,
     /// The longest run.
@@ -83,76 +110,153 @@ pub struct Workload {
     pub stubborn: u64,
 }
 
+impl Workload {
+    /// How many runs it has in an hour, were nothing to go wrong.
+    fn runs_an_hour(&self) -> u64 {
+        let (schedule, shards) = (&self.config.schedule, u64::from(self.config.shards));
+        let from = Timestamp::from_millis(EARLIEST);
+        let next = |last: &Timestamp| schedule.next_after(*last, from);
+        let due = std::iter::successors(next(&from), next).take(12);
+        let Some(last) = due.last() else { return 0 };
+        let period = last.since(from).as_millis().max(1) as u64 / 12;
+        let mean = u64::midpoint(self.shortest, self.longest);
+        HOUR * shards / period.max(mean)
+    }
+
+    /// Gives it another definition.
+    pub(crate) fn redefine(&mut self, config: JobConfig) {
+        self.document = document::encode(&config).into();
+        self.config = Arc::new(config);
+    }
+}
+
 impl Scenario {
     /// What a seed holds.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let root = Dice::new(seed);
         let mut dice = root.split("scenario", 0);
-        let nodes = 3;
-        let jobs = dice.between(1, 8);
-        let heal_at = dice.between(180, 600) * 1_000;
+        // Most clusters are small: they cost less, and most of what can go wrong takes few.
+        let nodes = *dice.pick(&[3, 3, 3, 4, 4, 5, 6, 7]);
+        let jobs = match dice.below(6) {
+            0..=2 => dice.between(5, 8),
+            3 | 4 => dice.between(9, 14),
+            _ => dice.between(15, 30),
+        };
+        let over_at = HOUR + dice.below(200_000);
         let skewed = dice.chance(300);
-        let wall = EARLIEST + i64::try_from(dice.below(TWO_MONTHS)).unwrap_or(0);
+        let two_releases = dice.chance(300);
+        let wall = EARLIEST + small(dice.below(TWO_MONTHS));
         Self {
             nodes,
             wall,
-            skew: (0..nodes)
-                .map(|_| if skewed { small(dice.below(400)) - 200 } else { 0 })
-                .collect(),
-            timeout: *dice.pick(&[3_000, 4_000, 10_000, 20_000]),
+            skew: drawn(&mut dice, nodes, |d| if skewed { small(d.below(400)) - 200 } else { 0 }),
+            drift: drawn(&mut dice, nodes, |d| if skewed { small(d.below(600)) - 300 } else { 0 }),
+            newer: drawn(&mut dice, nodes, |d| two_releases && d.chance(500)),
+            timeout: *dice.pick(&[6_000, 10_000, 15_000, 30_000]),
             expiry_lag: dice.below(500),
             latency: *dice.pick(&[2, 5, 20, 80]),
-            max_running: usize::try_from(dice.between(2, 40)).unwrap_or(2),
-            jobs: (0..jobs).map(|at| workload(&mut root.split("job", at), at, wall)).collect(),
+            max_running: usize::try_from(dice.between(10, 40)).unwrap_or(10),
+            jobs: workloads(&root, jobs, wall),
             rates: rates(&mut root.split("rates", 0)),
-            heal_at,
-            over_at: heal_at + QUIET,
+            heal_at: over_at - QUIET,
+            over_at,
         }
     }
+}
+
+fn drawn<T>(dice: &mut Dice, count: usize, draw: impl Fn(&mut Dice) -> T) -> Vec<T> {
+    (0..count).map(|_| draw(dice)).collect()
+}
+
+/// Jobs that together have about [`RUNS`] runs in an hour: the first makes up for what the others
+/// lack.
+fn workloads(root: &Dice, jobs: u64, wall: i64) -> Vec<Workload> {
+    let shards: Vec<u32> = (0..jobs).map(|at| shards(&mut root.split("shards", at))).collect();
+    let period = HOUR * shards.iter().map(|n| u64::from(*n)).sum::<u64>() / RUNS;
+    let drawn = |at: u64, shards: u32, period: u64| {
+        workload(&mut root.split("job", at), at, shards, period.max(1_000), wall)
+    };
+    let others = (1..).zip(&shards[1..]).map(|(at, shards)| {
+        let tenths = *root.split("period", at).pick(&[8, 10, 12, 16]);
+        drawn(at, *shards, period * tenths / 10)
+    });
+    let mut all: Vec<Workload> = others.collect();
+    let of_others: u64 = all.iter().map(Workload::runs_an_hour).sum();
+    let missing = RUNS.saturating_sub(of_others).max(RUNS / 4);
+    let first = shards[0].max(2);
+    all.insert(0, drawn(0, first, HOUR * u64::from(first) / missing));
+    all
+}
+
+/// How many shards a job has; the first, which carries much of the load, has several.
+fn shards(dice: &mut Dice) -> u32 {
+    u32::try_from(*dice.pick(&[1, 1, 2, 2, 3, 4, 6])).unwrap_or(1)
+}
+
+/// A job that is added while the others run.
+pub(crate) fn another(dice: &mut Dice, number: u64, wall: i64) -> Workload {
+    let shards = shards(dice);
+    let period = 1_000 * dice.between(20, 200);
+    workload(dice, number, shards, period, wall)
 }
 
 fn small(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(0)
 }
 
+/// A mean interval for each kind: of some there are none, of some many.
 fn rates(dice: &mut Dice) -> Rates {
     let mut every = |often: u64| match dice.below(4) {
         0 => 0,
         1 => often / 2,
         2 => often,
-        _ => often * 3,
+        _ => often * 2,
     };
     let rates = Rates {
-        crash: every(60_000),
-        restart: every(120_000),
-        pause: every(60_000),
-        cut: every(50_000),
-        slow: every(60_000),
-        operator: every(40_000),
+        crash: every(240_000),
+        restart: every(400_000),
+        pause: every(240_000),
+        cut: every(180_000),
+        slow: every(300_000),
+        operator: every(150_000),
+        jobs: every(200_000),
+        clock: every(400_000),
+        registry: every(600_000),
+        full: every(800_000),
+        rolling: every(1_500_000),
+        jumble: every(300_000),
         lost_answer: 0,
     };
-    Rates { lost_answer: *dice.pick(&[0, 2, 10, 50]), ..rates }
+    // There is no seed in which nearly nothing goes wrong.
+    let cut = if rates.crash == 0 || rates.cut == 0 { 90_000 } else { rates.cut };
+    Rates { lost_answer: *dice.pick(&[0, 2, 10, 40]), cut, ..rates }
 }
 
-fn workload(dice: &mut Dice, number: u64, wall: i64) -> Workload {
-    let schedule = schedule(dice, wall);
-    let period = match &schedule {
-        Schedule::Every(every) => every.period_ms,
-        _ => 10_000,
+fn workload(dice: &mut Dice, number: u64, shards: u32, period: u64, wall: i64) -> Workload {
+    // The first job has as much to do as several, so that no seed has too little.
+    let is_steady = number == 0;
+    let schedule = if is_steady { every(dice, period, wall) } else { schedule(dice, period, wall) };
+    let overlap = match is_steady {
+        true => Overlap::RunOnceAfter,
+        false => *dice.pick(&[Overlap::RunOnceAfter, Overlap::Skip, Overlap::Queue]),
     };
-    let overlap = *dice.pick(&[Overlap::RunOnceAfter, Overlap::Skip, Overlap::Queue]);
     let longest = match overlap {
         // A queue that grows for ever never drains.
-        Overlap::Queue => period,
-        _ => *dice.pick(&[50, period / 2, period * 2, period * 4]),
+        Overlap::Queue => period / 2,
+        _ if is_steady => period / 10,
+        _ => *dice.pick(&[50, period / 4, period, period * 2]),
     };
     let timeout = dice.chance(500).then(|| Duration::from_millis(period * dice.between(1, 4)));
-    let config = config(dice, number, schedule, overlap, timeout);
+    let mut config = config(dice, number, schedule, overlap, timeout);
+    config.shards = shards;
     Workload {
+        document: document::encode(&config).into(),
         config: Arc::new(config),
+        period,
+        is_offered: true,
         shortest: 1 + longest / 10,
-        longest: longest.clamp(20, 120_000),
+        longest: longest.clamp(20, 60_000),
         fails: *dice.pick(&[0, 0, 50, 300]),
         hangs: if timeout.is_some() && overlap != Overlap::Queue { dice.below(40) } else { 0 },
         stubborn: *dice.pick(&[0, 0, 300]),
@@ -186,7 +290,7 @@ fn config(
         implementation: "SIMULATED".to_owned(),
         work: Arc::new(Work::Function),
         schedule,
-        shards: u32::try_from(dice.between(1, 6)).unwrap_or(1),
+        shards: 1,
         shard_parameters: BTreeMap::new(),
         job_parameter: String::new(),
         misfire,
@@ -196,11 +300,16 @@ fn config(
         retry: Retry { times, backoff, on },
         timeout,
         on_session_loss,
-        strategy: *dice.pick(&[Strategy::Sticky, Strategy::Sticky, Strategy::Average]),
-        static_sharding: false,
+        strategy: *dice.pick(&[
+            Strategy::Sticky,
+            Strategy::Sticky,
+            Strategy::Average,
+            Strategy::RoundRobin,
+        ]),
+        static_sharding: dice.chance(150),
         monitor_execution: true,
         max_time_difference: None,
-        reconcile_interval: Some(Duration::from_secs(60)),
+        reconcile_interval: dice.chance(100).then_some(Duration::from_mins(5)),
         disabled: false,
         overwrite: false,
         description: String::new(),
@@ -209,29 +318,36 @@ fn config(
     }
 }
 
-/// A fixed rate, a cron expression or none.
-pub(crate) fn schedule(dice: &mut Dice, wall: i64) -> Schedule {
+/// Cron expressions, and about how often they are due: milliseconds.
+const CRON: [(&str, u64); 7] = [
+    ("0/10 * * * * ?", 10_000),
+    ("3,7,40 * * * * ?", 20_000),
+    ("*/15 0/2 * * * ?", 30_000),
+    ("0 * * * * ?", 60_000),
+    ("30 1/2 * * * ?", 120_000),
+    ("0 0/5 * * * ?", 300_000),
+    ("0 0/20 * * * ?", 1_200_000),
+];
+
+/// A fixed rate, a cron expression or none; due about once in `period`.
+pub(crate) fn schedule(dice: &mut Dice, period: u64, wall: i64) -> Schedule {
     match dice.below(10) {
         0 => Schedule::OnTrigger,
         1..=3 => {
-            let expression = *dice.pick(&[
-                "0/2 * * * * ?",
-                "0/10 * * * * ?",
-                "3,7,40 * * * * ?",
-                "0 * * * * ?",
-                "*/15 0/2 * * * ?",
-            ]);
+            let fits = |(_, often): &&(&str, u64)| *often >= period * 2 / 3;
+            let (expression, _) = CRON.iter().find(fits).unwrap_or(&CRON[6]);
             let zone = *dice.pick(&["UTC", "America/New_York", "Asia/Beirut"]);
             let zone = Zone::parse(zone).expect("a zone that the database has");
             let cron = Cron::parse(expression, &zone, DstPolicy::Quartz);
             Schedule::Cron(Arc::new(cron.expect("an expression that reads")))
         }
-        _ => {
-            let period_ms = *dice.pick(&[1_000, 2_000, 5_000, 7_300, 20_000, 60_000]);
-            let anchor = Timestamp::from_millis(wall - small(dice.below(period_ms)));
-            Schedule::Every(Every { period_ms, anchor })
-        }
+        _ => every(dice, period, wall),
     }
+}
+
+fn every(dice: &mut Dice, period: u64, wall: i64) -> Schedule {
+    let anchor = Timestamp::from_millis(wall - small(dice.below(period)));
+    Schedule::Every(Every { period_ms: period, anchor })
 }
 
 #[cfg(test)]

@@ -34,7 +34,19 @@ fn told(line: &Line, only: Option<&str>) -> Option<String> {
         Fact::Job(job) if wanted(&job.job) => {
             format!("define {} {:?} x{}", job.job, job.schedule, job.shards)
         }
-        Fact::Node { node, instance } => format!("n{node} starts as {instance}"),
+        Fact::Node { node, instance, .. } => format!("n{node} starts as {instance}"),
+        Fact::Drain { node } => format!("n{node} is told to stop"),
+        Fact::Exit { node, instance } => format!("n{node} has left everything as {instance}"),
+        Fact::Clock { node, offset, drift } => {
+            format!("n{node} CLOCK is {offset} ms ahead, runs {drift} millionths fast")
+        }
+        Fact::Config(config) if wanted(&config.job) => format!(
+            "@{} s{} {} definition {}",
+            config.index,
+            config.session,
+            config.job,
+            config.document.as_ref().map_or("removed", |_| "written")
+        ),
         Fact::Plan(plan) if wanted(&plan.job) => format!(
             "@{} plan {} {:?} x{} since {:?}",
             plan.index, plan.job, plan.schedule, plan.shards, plan.spans

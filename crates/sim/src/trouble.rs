@@ -4,14 +4,12 @@ use crate::dice::Dice;
 use crate::host::Pause;
 use crate::link::Up;
 use crate::queue::{Happens, HostAt, Kind, Within};
-use crate::scenario::schedule;
 use crate::world::World;
 use flockwork_checker::trace::{Fact, Fault};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_layout::keys::Facet;
 use flockwork_node::Event;
 use flockwork_registry::{Answer, Op, Request};
-use std::sync::Arc;
 
 /// How long a drain may take before it is forced.
 const DRAIN: u64 = 25_000;
@@ -27,6 +25,12 @@ impl World {
             Kind::Cut => rates.cut,
             Kind::Slow => rates.slow,
             Kind::Operator => rates.operator,
+            Kind::Jobs => rates.jobs,
+            Kind::Clock => rates.clock,
+            Kind::Registry => rates.registry,
+            Kind::Full => rates.full,
+            Kind::Rolling => rates.rolling,
+            Kind::Jumble => rates.jumble,
         };
         if mean > 0 {
             let after = self.faults.between(mean / 4, mean * 7 / 4);
@@ -43,9 +47,16 @@ impl World {
             Kind::Crash => self.strike_dead(at),
             Kind::Restart => self.drain(at),
             Kind::Pause => self.pause(at),
+            Kind::Cut if self.faults.chance(350) => self.stall(at),
             Kind::Cut => self.cut(at),
             Kind::Slow => self.slow(at),
             Kind::Operator => self.operate(),
+            Kind::Jobs => self.change_jobs(),
+            Kind::Clock => self.step_clock(at),
+            Kind::Registry => self.take_registry_away(),
+            Kind::Full => self.fill_disk(),
+            Kind::Rolling => self.restart_all(),
+            Kind::Jumble => self.jumble(),
         }
         self.strike_later(kind);
     }
@@ -57,7 +68,7 @@ impl World {
         let away = match self.faults.below(3) {
             0 => self.faults.below(timeout / 2),
             1 => self.faults.between(timeout, timeout * 2),
-            _ => self.faults.between(timeout, 60_000),
+            _ => self.faults.between(timeout, timeout + 60_000),
         };
         for at in hosts {
             if self.hosts[at].is_up() {
@@ -70,11 +81,13 @@ impl World {
         self.counts.reach_if("no node lived", none);
     }
 
-    fn drain(&mut self, at: HostAt) {
+    pub(crate) fn drain(&mut self, at: HostAt) {
         let host = &mut self.hosts[at];
         if !host.is_up() || host.pause.is_some() || std::mem::replace(&mut host.is_draining, true) {
             return;
         }
+        let fact = Fact::Drain { node: host.number };
+        self.recorder.write(self.now, fact);
         self.push_within(at, self.now, Within::Told(Event::Drain));
         self.push_within(at, self.now + DRAIN, Within::DrainOver);
     }
@@ -88,6 +101,7 @@ impl World {
         host.node = None;
         host.deferred.clear();
         host.runs.clear();
+        let (number, instance) = (host.number, host.instance.to_string());
         let close = session.and_then(|session| host.link.send(self.now, Up::Close { session }));
         host.link.connection += 1;
         host.link.state = crate::link::State::Apart;
@@ -99,6 +113,7 @@ impl World {
         if let Some(arrives) = close {
             self.queue.push(arrives, Happens::Arrives(at));
         }
+        self.recorder.write(self.now, Fact::Exit { node: number, instance });
         self.counts.reach_if("a drain left runs behind", left > 0);
         let away = self.faults.below(10_000);
         self.queue.push(self.now + away, Happens::Start(at));
@@ -141,6 +156,113 @@ impl World {
         }
     }
 
+    /// One way is cut, the other is not; nobody notices but by silence.
+    fn stall(&mut self, at: HostAt) {
+        let timeout = self.scenario.timeout;
+        let until = self.now + timeout * *self.faults.pick(&[3, 8, 12, 25]) / 10;
+        let up = self.faults.chance(500);
+        let host = &mut self.hosts[at];
+        let in_flight = u32::try_from(host.link.in_flight.len()).unwrap_or(u32::MAX);
+        match up {
+            true => host.link.up_stalled_until = until,
+            false => host.link.down_stalled_until = until,
+        }
+        let node = host.number;
+        self.counts.faults += 1;
+        self.counts.reach(if up { "requests stood still" } else { "answers stood still" });
+        self.recorder.write(self.now, Fact::Fault(Fault::OneWay { node, until, up, in_flight }));
+    }
+
+    /// A wall clock is set to another time.
+    fn step_clock(&mut self, at: HostAt) {
+        let by = match self.faults.below(10) {
+            0..=3 => self.faults.below(2_000),
+            4..=7 => self.faults.between(2_000, 60_000),
+            8 => self.faults.between(60_000, 200_000),
+            _ => self.faults.between(200_000, 3_700_000),
+        };
+        let by = i64::try_from(by).unwrap_or(0);
+        let forward = self.faults.chance(500);
+        let back_later = self.faults.chance(800);
+        self.set_clock(at, if forward { by } else { -by });
+        self.counts.reach(if forward { "a clock was set forward" } else { "a clock was set back" });
+        if back_later {
+            let later = self.now + self.faults.between(1_000, 90_000);
+            self.queue.push(later, Happens::ClockRight(at));
+        }
+    }
+
+    /// Sets a host's wall clock by so much off the world's.
+    pub(crate) fn set_clock(&mut self, at: HostAt, skew: i64) {
+        let now = self.now;
+        let host = &mut self.hosts[at];
+        let by = skew - host.offset(now);
+        (host.skew, host.set_at) = (skew, now);
+        let fact = Fact::Clock { node: host.number, offset: skew, drift: host.drift };
+        self.recorder.write(now, fact);
+        if by != 0 {
+            self.counts.faults += 1;
+            let noticed = now + self.hosts[at].dice.below(1_000);
+            self.push_within(at, noticed, Within::Told(Event::Wake));
+        }
+    }
+
+    /// The registry restarts, or stands still: then sessions end that nobody let go.
+    fn take_registry_away(&mut self) {
+        if self.now < self.away_until {
+            return;
+        }
+        let timeout = self.scenario.timeout;
+        let restarts = self.faults.chance(600);
+        let until = self.now + timeout * *self.faults.pick(&[1, 3, 7, 12, 20]) / 10;
+        self.away_until = until;
+        for at in 0..self.hosts.len() {
+            let link = &mut self.hosts[at].link;
+            if restarts {
+                link.sever();
+                link.cut_until = until;
+                let (connection, later) = (link.connection, link.dice.below(50));
+                self.push_within(at, self.now + later, Within::Noticed(connection));
+            } else {
+                link.up_stalled_until = until;
+                link.down_stalled_until = until;
+            }
+        }
+        self.counts.faults += 1;
+        let state = if restarts { "the registry restarted" } else { "the registry stood still" };
+        self.counts.reach(state);
+        self.recorder.write(self.now, Fact::Fault(Fault::RegistryAway { until, restarts }));
+        self.queue.push(until, Happens::RegistryBack(restarts));
+    }
+
+    fn fill_disk(&mut self) {
+        let until = self.now + self.faults.between(500, 20_000);
+        self.full_until = until;
+        self.counts.faults += 1;
+        self.recorder.write(self.now, Fact::Fault(Fault::Full { until }));
+    }
+
+    /// Every node is restarted, one after the other, as for an upgrade.
+    fn restart_all(&mut self) {
+        let apart = self.faults.between(2_000, 20_000);
+        self.counts.reach("all nodes were restarted in turn");
+        for at in 0..self.hosts.len() {
+            self.queue.push(self.now + apart * at as u64, Happens::Drain(at));
+        }
+    }
+
+    fn jumble(&mut self) {
+        let until = self.now + self.faults.between(2_000, 40_000);
+        for at in 0..self.hosts.len() {
+            if self.faults.chance(600) {
+                self.hosts[at].link.jumbled_until = until;
+                let node = self.hosts[at].number;
+                self.counts.faults += 1;
+                self.recorder.write(self.now, Fact::Fault(Fault::Jumbled { node, until }));
+            }
+        }
+    }
+
     fn slow(&mut self, at: HostAt) {
         let until = self.now + self.faults.between(1_000, 15_000);
         let host = &mut self.hosts[at];
@@ -156,16 +278,15 @@ impl World {
         let name = self.jobs[at].config.name.clone();
         let shards = self.jobs[at].config.shards;
         let shard = u32::try_from(dice.below(u64::from(shards))).unwrap_or(0);
-        match dice.below(7) {
+        match dice.below(6) {
             0..=2 => self.trigger(&name, &mut dice),
             3 => self.switch_shard(&name, shard, false),
             4 => self.switch_shard(&name, shard, true),
-            5 => self.switch_server(&name, &mut dice),
-            _ => self.redefine(at, &mut dice),
+            _ => self.switch_server(&name, &mut dice),
         }
     }
 
-    fn ask(&mut self, request: Request) -> Answer {
+    pub(crate) fn ask(&mut self, request: Request) -> Answer {
         let answer = self.recorder.apply(self.now, &mut self.store, self.client, request);
         self.spread();
         answer
@@ -195,23 +316,10 @@ impl World {
 
     fn switch_server(&mut self, job: &JobName, dice: &mut Dice) {
         let server = format!("10.0.0.{}", dice.below(self.hosts.len() as u64));
-        let state = if dice.chance(500) { "ENABLED" } else { "DISABLED" };
+        let state = if dice.chance(400) { "ENABLED" } else { "DISABLED" };
+        self.counts.reach_if("a server was switched off", state == "DISABLED");
         let key = self.namespace.key(job, &Facet::Server(server));
         self.ask(Request::Commit(vec![Op::Set(key, state.into(), None)]));
-    }
-
-    /// A new definition: the next process that starts makes it count; one is started for it.
-    fn redefine(&mut self, at: usize, dice: &mut Dice) {
-        let mut config = (*self.jobs[at].config).clone();
-        if dice.chance(500) {
-            config.schedule = schedule(dice, self.scenario.wall);
-        } else {
-            config.shards = u32::try_from(dice.between(1, 6)).unwrap_or(1);
-        }
-        self.jobs[at].config = Arc::new(config);
-        self.to_apply[at] = true;
-        let host = usize::try_from(dice.below(self.hosts.len() as u64)).unwrap_or(0);
-        self.drain(host);
     }
 
     /// Switches all shards and servers of all jobs on.

@@ -8,9 +8,10 @@ use crate::queue::{Happens, HostAt, Kind, Queue, Within};
 use crate::recorder::Recorder;
 use crate::scenario::{Scenario, Workload};
 use flockwork_checker::trace::{Fact, Fault, Job, Line, When};
-use flockwork_core::config::JobConfig;
+use flockwork_core::config::{CatchUp, JobConfig, Overlap};
 use flockwork_core::id::InstanceId;
 use flockwork_core::schedule::Schedule;
+use flockwork_layout::document;
 use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Effect, Event, Node, Settings};
 use flockwork_registry::memory::Store;
@@ -38,11 +39,15 @@ pub struct World {
     pub(crate) client: SessionId,
     /// The definitions as they stand now.
     pub(crate) jobs: Vec<Workload>,
-    /// Jobs whose definition changed: the next start of a process makes it count.
-    pub(crate) to_apply: Vec<bool>,
     pub(crate) root: Dice,
     pub(crate) faults: Dice,
     pub(crate) is_healed: bool,
+    /// Until when the registry answers nobody and lets no session end.
+    pub(crate) away_until: u64,
+    /// When the registry next looks for sessions that are over.
+    pub(crate) expiry_at: Option<u64>,
+    /// Until when the registry takes no commit.
+    pub(crate) full_until: u64,
     pub(crate) counts: Counts,
     /// What nodes reported, for people; kept only on request.
     pub(crate) said: Option<Vec<Said>>,
@@ -77,10 +82,12 @@ impl World {
             holders: BTreeMap::new(),
             client,
             jobs: scenario.jobs.clone(),
-            to_apply: vec![false; scenario.jobs.len()],
             faults: root.split("faults", 0),
             root,
             is_healed: false,
+            away_until: 0,
+            expiry_at: None,
+            full_until: 0,
             counts: Counts::default(),
             said: keep_reports.then(Vec::new),
             starts: 0,
@@ -106,6 +113,9 @@ impl World {
                 deferred: Vec::new(),
                 origin: 0,
                 skew: self.scenario.skew[at],
+                drift: self.scenario.drift[at],
+                set_at: 0,
+                is_newer: self.scenario.newer[at],
                 wake_at: None,
                 is_flush_due: false,
                 is_draining: false,
@@ -114,8 +124,7 @@ impl World {
             let begin = self.faults.below(5_000);
             self.queue.push(begin, Happens::Start(at));
         }
-        for kind in [Kind::Crash, Kind::Restart, Kind::Pause, Kind::Cut, Kind::Slow, Kind::Operator]
-        {
+        for kind in Kind::ALL {
             self.strike_later(kind);
         }
         self.queue.push(self.scenario.heal_at, Happens::Heal);
@@ -152,6 +161,13 @@ impl World {
             Happens::Arrives(at) => self.arrives(at),
             Happens::Resume(at) => self.resume(at),
             Happens::Expire => self.expire(),
+            Happens::RegistryBack(restarted) => self.registry_back(restarted),
+            Happens::Spill(at) => self.spill(at),
+            Happens::Drain(_) if self.is_healed => {}
+            Happens::Drain(at) => self.drain(at),
+            Happens::Sweep(job, left) => self.sweep(job, left),
+            Happens::PutBack(job) => self.put_back(job),
+            Happens::ClockRight(at) => self.set_clock(at, 0),
             Happens::Strike(kind) => self.strike(kind),
             Happens::Heal => self.heal(),
             Happens::Over => {}
@@ -170,7 +186,7 @@ impl World {
             }
         }
         match within {
-            Within::Told(event) => self.step(at, event),
+            Within::Told(event) => self.told(at, event),
             Within::Heard => self.heard(at),
             Within::Wake(asked) => self.wake(at, asked),
             Within::Flush => self.flush(at),
@@ -209,20 +225,52 @@ impl World {
         (host.wake_at, host.is_flush_due, host.is_draining) = (None, false, false);
         host.pause = None;
         host.deferred.clear();
-        let fact = Fact::Node { node: host.number, instance: host.instance.to_string() };
-        let connection = host.link.connection;
+        let (node, connection) = (host.number, host.link.connection);
+        let clock = Fact::Clock { node, offset: host.offset(self.now), drift: host.drift };
+        let fact = Fact::Node {
+            node,
+            instance: host.instance.to_string(),
+            slots: self.scenario.max_running as u64,
+            timeout: self.scenario.timeout,
+        };
         self.recorder.write(self.now, fact);
+        self.recorder.write(self.now, clock);
         self.define_all(at);
         self.push_within(at, self.now, Within::Connect(connection));
     }
 
     fn define_all(&mut self, at: HostAt) {
-        for job in 0..self.jobs.len() {
+        for job in (0..self.jobs.len()).filter(|job| self.jobs[*job].is_offered).collect::<Vec<_>>()
+        {
             let config = self.jobs[job].config.clone();
-            let apply = std::mem::take(&mut self.to_apply[job]);
-            self.recorder.write(self.now, Fact::Job(defined(&config)));
-            self.push_within(at, self.now, Within::Told(Event::Define(Define { config, apply })));
+            self.push_within(
+                at,
+                self.now,
+                Within::Told(Event::Define(Define { config, apply: false })),
+            );
         }
+    }
+
+    /// A process is told something by its own side.
+    fn told(&mut self, at: HostAt, event: Event) {
+        if let Event::Define(define) = &event {
+            let node = self.hosts[at].number;
+            self.define_in_trace(Some(node), &define.config.clone(), define.apply);
+        }
+        self.step(at, event);
+    }
+
+    pub(crate) fn define_in_trace(
+        &mut self,
+        node: Option<u32>,
+        config: &Arc<JobConfig>,
+        apply: bool,
+    ) {
+        let offered = self.jobs.iter().find(|job| Arc::ptr_eq(&job.config, config));
+        // What a node is told late may have been changed since.
+        let document = offered
+            .map_or_else(|| document::encode(config), |job| job.document.as_ref().to_owned());
+        self.recorder.write(self.now, Fact::Job(Job { node, apply, document, ..defined(config) }));
     }
 
     /// Gives a node an event, and does what it asks for.
@@ -255,7 +303,7 @@ impl World {
     /// Sets the timer. A timer is never early, and may be late.
     fn arm(&mut self, at: HostAt) {
         let host = &mut self.hosts[at];
-        let wanted = host.wants_to_wake(self.scenario.wall);
+        let wanted = host.wants_to_wake(self.now, self.scenario.wall);
         if wanted == host.wake_at || host.node.is_none() {
             return;
         }
@@ -350,10 +398,13 @@ impl World {
     /// Nothing goes wrong from here on: everyone goes on, and what was switched off is on.
     fn heal(&mut self) {
         self.is_healed = true;
+        (self.full_until, self.away_until) = (self.now, self.now);
         for at in 0..self.hosts.len() {
             self.resume(at);
             let link = &mut self.hosts[at].link;
-            (link.cut_until, link.slow_until) = (self.now, self.now);
+            (link.cut_until, link.slow_until, link.jumbled_until) = (self.now, self.now, self.now);
+            (link.up_stalled_until, link.down_stalled_until) = (self.now, self.now);
+            self.set_clock(at, 0);
             if !self.hosts[at].is_up() {
                 let later = self.faults.below(3_000);
                 self.queue.push(self.now + later, Happens::Start(at));
@@ -361,6 +412,7 @@ impl World {
             self.end_runs_soon(at);
         }
         self.switch_everything_on();
+        self.offer_everything();
         self.recorder.write(self.now, Fact::Healed);
     }
 }
@@ -400,5 +452,14 @@ fn defined(config: &Arc<JobConfig>) -> Job {
         shards: config.shards,
         failover: config.failover,
         retries: config.retry.times,
+        overlap: match config.overlap {
+            Overlap::RunOnceAfter => "once",
+            Overlap::Skip => "skip",
+            Overlap::Queue => "queue",
+        }
+        .to_owned(),
+        catches_up: config.catch_up == CatchUp::All,
+        is_static: config.static_sharding,
+        ..Job::default()
     }
 }

@@ -100,10 +100,18 @@ impl Scribe {
                 shards,
                 failover: tried_again,
                 retries: if tried_again { 2 } else { 0 },
+                ..Job::default()
             }));
             self.index += 1;
             let (index, spans) = (self.index, vec![(0, WALL)]);
-            self.write(Fact::Plan(Plan { job: name, index, schedule, shards, spans }));
+            self.write(Fact::Plan(Plan {
+                job: name,
+                index,
+                schedule,
+                shards,
+                spans,
+                unknown: vec![],
+            }));
             for shard in 0..shards {
                 self.shards.insert((job, shard), Shard { record: Record::default(), last: None });
             }
@@ -120,7 +128,12 @@ impl Scribe {
         let process =
             Process { instance: format!("10.0.0.{node}@-@{}", self.index), session: self.index };
         let number = u32::try_from(node).unwrap();
-        self.write(Fact::Node { node: number, instance: process.instance.clone() });
+        self.write(Fact::Node {
+            node: number,
+            instance: process.instance.clone(),
+            slots: 10,
+            timeout: 6_000,
+        });
         for (job, ..) in JOBS {
             self.register(job, &process, true);
         }
