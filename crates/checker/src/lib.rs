@@ -5,17 +5,28 @@
 //! about itself. Simulation and real runs write the same form, so one checker judges both.
 //!
 //! In reading order: the form ([`trace`]), one shard's claims as they follow from it ([`story`]),
-//! when a schedule is due ([`due`]), and the invariants: [`p01_one_holder`],
-//! [`p03_every_fire_accounted`], [`p04_nothing_invented`], [`p10_unknown_is_not_no`].
+//! when a schedule is due ([`due`]), when a cluster was left alone ([`weather`]), and the invariants,
+//! a file each, by their numbers.
 
 pub mod due;
 pub mod p01_one_holder;
 pub mod p03_every_fire_accounted;
 pub mod p04_nothing_invented;
+pub mod p05_never_early;
+pub mod p06_taken_over;
+pub mod p07_over_is_over;
+pub mod p08_all_assigned;
+pub mod p09_nothing_waits;
 pub mod p10_unknown_is_not_no;
+pub mod p11_config_kept;
+pub mod p12_asked_once;
+pub mod p17_clean_stop;
+pub mod p18_clock_steps;
+pub mod p20_releases;
 pub mod story;
 pub mod trace;
 pub mod verdict;
+pub mod weather;
 
 pub use trace::{Fact, Line};
 pub use verdict::{Verdict, Witness};
@@ -26,11 +37,21 @@ use story::Stories;
 pub type Invariant = (&'static str, fn(&[Line], &Stories<'_>) -> Verdict);
 
 /// All invariants that are judged.
-pub const INVARIANTS: [Invariant; 4] = [
+pub const INVARIANTS: [Invariant; 14] = [
     (p01_one_holder::NAME, p01_one_holder::judge),
     (p03_every_fire_accounted::NAME, p03_every_fire_accounted::judge),
     (p04_nothing_invented::NAME, p04_nothing_invented::judge),
+    (p05_never_early::NAME, p05_never_early::judge),
+    (p06_taken_over::NAME, p06_taken_over::judge),
+    (p07_over_is_over::NAME, p07_over_is_over::judge),
+    (p08_all_assigned::NAME, p08_all_assigned::judge),
+    (p09_nothing_waits::NAME, p09_nothing_waits::judge),
     (p10_unknown_is_not_no::NAME, p10_unknown_is_not_no::judge),
+    (p11_config_kept::NAME, p11_config_kept::judge),
+    (p12_asked_once::NAME, p12_asked_once::judge),
+    (p17_clean_stop::NAME, p17_clean_stop::judge),
+    (p18_clock_steps::NAME, p18_clock_steps::judge),
+    (p20_releases::NAME, p20_releases::judge),
 ];
 
 /// Judges a whole trace by every invariant.

@@ -5,7 +5,7 @@
 //!   made due before the one in force began may be accounted, or dropped with it. Only what is more than
 //!   [`MOST_PENDING`] may be left out of the counts, as is said of jobs nobody served for long.
 //!   A claim that is taken back accounts nothing: what counts is what taking it back leaves.
-//! * The watermark goes back only where a claim is taken back, and then the counts go back as far.
+//! * Where a claim is taken back, the counts go back as far as the watermark.
 //! * A record is deleted only with its job, and with it all that was due of it.
 //! * Closing a claim counts exactly one run as ended well, failed or crashed (a crash that nobody
 //!   tries again is a failure besides), unless it is taken back; nothing else counts one.
@@ -33,10 +33,14 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     for story in stories.shards.values() {
         let taken_back = story.taken_back();
         let stands = |at: &usize| !taken_back.contains(at);
+        let mut highest = i64::MIN;
         for change in (0..story.changes.len()).filter(stands).map(|at| &story.changes[at]) {
-            if let Err(what) = accounts_what_was_due(stories, change) {
+            if let Err(what) = accounts_what_was_due(stories, change, highest) {
                 return Verdict::breach(trace, change.line, what);
             }
+            // That it never goes back is judged by P18.
+            let through = change.change.new.as_ref().map(|new| new.through);
+            highest = through.map_or(i64::MIN, |through| through.max(highest));
         }
         if let Some((line, what)) = miscounted(story) {
             return Verdict::breach(trace, line, what);
@@ -49,20 +53,21 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 }
 
 /// Compares the counts with the schedule.
-fn accounts_what_was_due(stories: &Stories<'_>, change: &Change<'_>) -> Result<(), String> {
+fn accounts_what_was_due(
+    stories: &Stories<'_>,
+    change: &Change<'_>,
+    highest: i64,
+) -> Result<(), String> {
     let Some(new) = &change.change.new else {
         let is_right = change.is_removed;
         return if is_right { Ok(()) } else { Err("the record was deleted".to_owned()) };
     };
     let counted = new.counts.accounted() - change.base.counts.accounted();
-    if new.through < change.base.through {
-        let from = change.base.through;
-        return Err(format!("the watermark went back from {from} to {}", new.through));
-    }
-    let (due, earlier) = stories.due(change, change.base.through, new.through)?;
+    let after = change.base.through.max(highest);
+    let (due, earlier) = stories.due(change, after, new.through)?;
     let least = i128::from(due.min(MOST_PENDING));
     if counted < least || counted > i128::from(due + earlier) {
-        let (after, through) = (change.base.through, new.through);
+        let through = new.through;
         return Err(format!(
             "{due} were due in ({after}, {through}] ({earlier} more by a schedule before), \
              {counted} were accounted"

@@ -1,9 +1,10 @@
 //! P4: nothing is invented.
 //!
-//! * A first attempt is for a fire that the schedule in force makes due and that this very change
-//!   accounts, or for one that someone asked this instance for and that no one ran yet.
+//! * A first attempt is for a fire that the schedule in force makes due (which of them, is judged by
+//!   P18), or for one that someone asked this instance for and that no one ran yet.
 //! * A further attempt follows the attempt before it, of the same fire, after that failed or was
-//!   found crashed, and only as often as the definition allows; never after a success.
+//!   found crashed, and only as often as the definition allows. That none follows what is over, is
+//!   judged by P7.
 //! * Code is told the fire, attempt and shard of its claim, and starts once under it.
 
 use crate::story::{Allowed, Claimed, How, Stories, Story, held_claim};
@@ -70,8 +71,8 @@ fn was_asked_for<'a>(
     if *taken >= before {
         return Err(format!("claimed as asked for, {before} times asked, {taken} times run"));
     }
-    let undone = claimed.closed.is_some_and(|closing| closing.how == How::Undone);
-    *taken += usize::from(!undone);
+    // What never started is not what was asked for, and may be claimed once more.
+    *taken += usize::from(!claimed.starts.is_empty());
     Ok(())
 }
 
@@ -81,11 +82,6 @@ fn was_due(stories: &Stories<'_>, story: &Story<'_>, claimed: &Claimed<'_>) -> R
     let (now, earlier) = stories.due(change, due - 1, due)?;
     if now + earlier == 0 {
         return Err(format!("claimed a fire at {due}, which is not due"));
-    }
-    let before = story.before(claimed.change).through;
-    let after = change.change.new.as_ref().map_or(i64::MIN, |new| new.through);
-    if due <= before || due > after {
-        return Err(format!("claimed a fire at {due}, the change accounts ({before}, {after}]"));
     }
     Ok(())
 }
@@ -102,15 +98,6 @@ fn follows(story: &Story<'_>, at: usize, allowed: Allowed) -> Result<(), String>
     };
     if before.claim.fire != claimed.claim.fire || before.claim.attempt + 1 != attempts {
         return Err(format!("attempt {attempts} follows attempt {}", before.claim.attempt));
-    }
-    // How it was closed by then: a claim that was taken and given back may be closed again later.
-    let closing = before.closed.filter(|closing| closing.change <= claimed.change);
-    let succeeded = closing.is_some_and(|closing| {
-        let change = &story.changes[closing.change];
-        change.change.new.as_ref().is_some_and(|new| new.counts.ok > change.base.counts.ok)
-    });
-    if succeeded {
-        return Err(format!("attempt {attempts} after attempt {} succeeded", attempts - 1));
     }
     is_allowed(story, before, claimed, allowed)
 }
@@ -136,11 +123,8 @@ fn is_allowed(
     let crashes_rose = crashes - before.claim.crashes.min(crashes);
     let failures = attempts.saturating_sub(1 + crashes);
     let most = if allowed.failover { MOST_TAKEOVERS } else { 0 };
-    let is_open = story.before(claimed.change).claim.is_some();
-    let fits = crashes_rose <= u32::from(may_count)
-        && crashes <= most
-        && failures <= allowed.retries
-        && is_open;
+    let fits =
+        crashes_rose <= u32::from(may_count) && crashes <= most && failures <= allowed.retries;
     match fits {
         true => Ok(()),
         false => Err(format!(

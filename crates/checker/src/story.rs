@@ -2,6 +2,7 @@
 
 use crate::due::Schedules;
 use crate::trace::{About, Claim, Fact, Fault, Job, Line, Plan, Probe, Record, RecordChange};
+use crate::weather::Weather;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All that a trace tells, by shard.
@@ -21,6 +22,8 @@ pub struct Stories<'a> {
     pub dead: BTreeMap<&'a str, usize>,
     /// Jobs whose definition is gone from the registry at the end.
     pub removed: BTreeSet<&'a str>,
+    /// When the cluster was left alone.
+    pub weather: Weather,
     /// Jobs that some instance serves at the end.
     pub served: BTreeSet<&'a str>,
 }
@@ -187,7 +190,7 @@ impl<'a> Stories<'a> {
     /// Reads a trace.
     #[must_use]
     pub fn read(trace: &'a [Line]) -> Self {
-        let mut stories = Self::default();
+        let mut stories = Self { weather: Weather::read(trace), ..Self::default() };
         let mut held = Held::default();
         for (at, line) in trace.iter().enumerate() {
             stories.take(at, line, &mut held);
@@ -197,6 +200,14 @@ impl<'a> Stories<'a> {
             story.join();
         }
         stories
+    }
+
+    /// Whether, at the end, a shard is one of a job that some instance serves.
+    #[must_use]
+    pub fn is_looked_after(&self, job: &str, shard: u32) -> bool {
+        let plan = self.plans.get(job).and_then(|plans| plans.last());
+        let is_counted = plan.is_some_and(|plan| shard < plan.shards);
+        is_counted && self.served.contains(job) && !self.removed.contains(job)
     }
 
     fn take(&mut self, at: usize, line: &'a Line, held: &mut Held<'a>) {

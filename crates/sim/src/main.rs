@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many seeds must reach every named state.
 const ENOUGH: u64 = 300;
 /// How many failing seeds are told in full.
-const TOLD: usize = 5;
+const TOLD: usize = 25;
 
 const USAGE: &str =
     "usage: flockwork-sim [--seeds N] [--from S] | --seed S [--job NAME] | --hash S";

@@ -86,8 +86,6 @@ impl World {
         if !host.is_up() || host.pause.is_some() || std::mem::replace(&mut host.is_draining, true) {
             return;
         }
-        let fact = Fact::Drain { node: host.number };
-        self.recorder.write(self.now, fact);
         self.push_within(at, self.now, Within::Told(Event::Drain));
         self.push_within(at, self.now + DRAIN, Within::DrainOver);
     }

@@ -253,8 +253,11 @@ impl World {
 
     /// A process is told something by its own side.
     fn told(&mut self, at: HostAt, event: Event) {
+        let node = self.hosts[at].number;
+        if matches!(event, Event::Drain) {
+            self.recorder.write(self.now, Fact::Drain { node });
+        }
         if let Event::Define(define) = &event {
-            let node = self.hosts[at].number;
             self.define_in_trace(Some(node), &define.config.clone(), define.apply);
         }
         self.step(at, event);

@@ -1,7 +1,8 @@
 //! Writes correct histories: what a registry and its nodes would leave behind if all were well.
 
 use flockwork_checker::trace::{
-    About, Claim, Fact, Fault, Fire, Job, Last, Line, Mark, Plan, Probe, Record, RecordChange, When,
+    About, Claim, Config, Fact, Fault, Fire, Job, Last, Line, Mark, Plan, Probe, Record,
+    RecordChange, When,
 };
 use std::collections::BTreeMap;
 
@@ -20,6 +21,11 @@ impl Dice {
 
 /// Where the wall clock stands when the trace begins; a whole second.
 pub(crate) const WALL: i64 = 1_772_323_200_000;
+
+/// The second at which the first fires are not run any more.
+pub(crate) const LAST: u64 = 170;
+/// The session of someone outside.
+pub(crate) const CLIENT: u64 = 999;
 
 /// The jobs: one due each second that is tried again, one each five seconds that is not, one on
 /// request.
@@ -58,7 +64,10 @@ pub(crate) fn correct(seed: u64) -> Vec<Line> {
         shards: BTreeMap::new(),
     };
     scribe.open();
-    for second in 1..60 {
+    for second in 1..LAST {
+        if second == 60 {
+            scribe.write(Fact::Healed);
+        }
         scribe.at = second * 1_000 + 5;
         for (job, period, shards) in JOBS {
             for shard in 0..shards {
@@ -72,10 +81,10 @@ pub(crate) fn correct(seed: u64) -> Vec<Line> {
             }
         }
     }
-    scribe.at = 60_100;
-    scribe.write(Fact::Healed);
-    scribe.at = 68_000;
-    scribe.write(Fact::Over { wall: WALL + 68_000 });
+    scribe.at = LAST * 1_000 + 100;
+    scribe.stop(2);
+    scribe.at = LAST * 1_000 + 6_000;
+    scribe.write(Fact::Over { wall: WALL + i64::try_from(scribe.at).unwrap() });
     scribe.lines
 }
 
@@ -112,8 +121,23 @@ impl Scribe {
                 spans,
                 unknown: vec![],
             }));
+            self.index += 1;
+            let config = Config {
+                job: job.to_owned(),
+                index: self.index,
+                session: CLIENT,
+                guard: None,
+                document: Some(job.to_owned()),
+                is_newer: false,
+            };
+            self.write(Fact::Config(config.clone()));
+            self.index += 1;
+            let guard = Some(config.index);
+            self.write(Fact::Config(Config { index: self.index, guard, ..config }));
             for shard in 0..shards {
-                self.shards.insert((job, shard), Shard { record: Record::default(), last: None });
+                let unknown = if job == "seldom" { vec!["later".to_owned()] } else { vec![] };
+                let record = Record { unknown, ..Record::default() };
+                self.shards.insert((job, shard), Shard { record, last: None });
             }
         }
         for node in 0..3 {
@@ -140,6 +164,36 @@ impl Scribe {
         let session = process.session;
         self.write(Fact::Trust { node: number, session, until: 1_000_000 });
         self.processes[node] = process;
+        if node == 0 {
+            self.deal();
+        }
+    }
+
+    /// All shards belong to the first process.
+    fn deal(&mut self) {
+        let value = self.processes[0].instance.clone();
+        for (job, _, shards) in JOBS {
+            for shard in 0..shards {
+                self.mark(job, About::Owner(shard), CLIENT, Some(value.clone()));
+            }
+        }
+    }
+
+    fn mark(&mut self, job: &str, about: About, session: u64, value: Option<String>) {
+        self.index += 1;
+        let (job, index) = (job.to_owned(), self.index);
+        self.write(Fact::Mark(Mark { job, index, session, about, value, lives_with: None }));
+    }
+
+    /// A process is told to stop, and has nothing to do.
+    fn stop(&mut self, node: usize) {
+        let number = u32::try_from(node).unwrap();
+        self.write(Fact::Drain { node: number });
+        let process = self.processes[node].clone();
+        for (job, ..) in JOBS {
+            self.register(job, &process, false);
+        }
+        self.write(Fact::Exit { node: number, instance: process.instance });
     }
 
     fn register(&mut self, job: &str, process: &Process, is_there: bool) {
@@ -204,16 +258,8 @@ impl Scribe {
     fn asked(&mut self, job: &'static str, shard: u32) {
         let node = usize::try_from(self.dice.roll(3)).unwrap();
         let process = self.processes[node].clone();
-        self.index += 1;
-        let mark = Mark {
-            job: job.to_owned(),
-            index: self.index,
-            session: 999,
-            about: About::Trigger(process.instance),
-            value: Some(String::new()),
-            lives_with: None,
-        };
-        self.write(Fact::Mark(mark));
+        let about = About::Trigger(process.instance.clone());
+        self.mark(job, about.clone(), CLIENT, Some(String::new()));
         let mut record = self.shards[&(job, shard)].record.clone();
         record.counts.ran += 1;
         record.counts.triggered += 1;
@@ -222,6 +268,7 @@ impl Scribe {
         let claim = self.claim(record, fire, 1, 0, node);
         let probe = self.start((job, shard), claim, node);
         self.finish((job, shard), probe, node, "OK", None);
+        self.mark(job, about, process.session, None);
     }
 
     fn run(&mut self, at: (&'static str, u32), record: Record, fire: Fire, roll: u64) {

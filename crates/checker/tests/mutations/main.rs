@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a history without what a test looks for is a broken test")]
 #![expect(clippy::ptr_arg, reason = "all mutations have one signature")]
 
+mod cluster;
 mod history;
 
 use flockwork_checker::story::{How, Stories};
@@ -13,15 +14,25 @@ use history::{Dice, correct};
 const P1: &str = flockwork_checker::p01_one_holder::NAME;
 const P3: &str = flockwork_checker::p03_every_fire_accounted::NAME;
 const P4: &str = flockwork_checker::p04_nothing_invented::NAME;
+const P5: &str = flockwork_checker::p05_never_early::NAME;
+const P6: &str = flockwork_checker::p06_taken_over::NAME;
+const P7: &str = flockwork_checker::p07_over_is_over::NAME;
+const P8: &str = flockwork_checker::p08_all_assigned::NAME;
+const P9: &str = flockwork_checker::p09_nothing_waits::NAME;
+const P11: &str = flockwork_checker::p11_config_kept::NAME;
+const P12: &str = flockwork_checker::p12_asked_once::NAME;
+const P17: &str = flockwork_checker::p17_clean_stop::NAME;
+const P18: &str = flockwork_checker::p18_clock_steps::NAME;
+const P20: &str = flockwork_checker::p20_releases::NAME;
 const P10: &str = flockwork_checker::p10_unknown_is_not_no::NAME;
 
 /// How many histories each way is tried on.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 16;
 
 /// Breaks a history; says whether it found something to break.
 type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
 
-const MUTATIONS: [(&str, Mutation, &str); 27] = [
+const MUTATIONS: [(&str, Mutation, &str); 43] = [
     ("a start is dropped", drop_run, P3),
     ("a start is doubled", double_start, P4),
     ("code starts before its claim", start_before_claim, P1),
@@ -38,17 +49,33 @@ const MUTATIONS: [(&str, Mutation, &str); 27] = [
     ("a fire is not accounted", skip_account, P3),
     ("a fire is accounted twice", account_twice, P3),
     ("the last fires are not accounted", end_later, P3),
-    ("a watermark goes back", watermark_back, P3),
+    ("a watermark goes back", watermark_back, P18),
     ("a run is counted twice as over", count_over_twice, P3),
     ("a run is not counted as over", count_over_never, P3),
     ("a fire is invented", invent_fire, P4),
     ("a request is invented", invent_request, P4),
     ("an attempt is left out", jump_attempt, P4),
-    ("a success is tried again", retry_success, P4),
+    ("a success is tried again", retry_success, P7),
     ("a retry nobody allowed", forbid_retries, P4),
     ("code is told another fire", tell_another_fire, P4),
     ("code starts without trust", distrust, P10),
     ("a claim is forgotten", forget_claim, P10),
+    ("code starts before its node's clock shows it", cluster::clock_is_behind, P5),
+    ("code starts late on a good day", cluster::start_late, P5),
+    ("nobody sees to a dead node's run", cluster::leave_the_dead, P6),
+    ("what is over is tried again", cluster::retry_what_is_over, P7),
+    ("a shard belongs to nobody", cluster::lose_the_owner, P8),
+    ("a shard belongs to one that is gone", cluster::give_to_the_gone, P8),
+    ("shards are never dealt anew", cluster::deal_for_ever, P8),
+    ("a request is left for ever", cluster::forget_a_request, P9),
+    ("an attempt waits for ever", cluster::release_for_ever, P9),
+    ("a definition is overwritten blindly", cluster::overwrite_blindly, P11),
+    ("a node overwrites a definition unasked", cluster::overwrite_unasked, P11),
+    ("a request is answered without a run", cluster::answer_without_running, P12),
+    ("code starts after the stop", cluster::start_after_stop, P17),
+    ("a node leaves while its code runs", cluster::leave_while_running, P17),
+    ("a newer release's field is lost", cluster::lose_a_field, P20),
+    ("a newer release's definition is run", cluster::run_a_newer_definition, P20),
 ];
 
 fn invalid(trace: &[Line]) -> Vec<&'static str> {
@@ -141,7 +168,9 @@ fn what_is_due_just_now_need_not_be_accounted_yet() {
     let over = |after_last_due: i64| {
         let mut trace = correct(5);
         let last = trace.last_mut().unwrap();
-        last.fact = Fact::Over { wall: history::WALL + 60_000 + after_last_due };
+        let at = i64::try_from(history::LAST).unwrap() * 1_000 + after_last_due;
+        last.at = u64::try_from(at).unwrap();
+        last.fact = Fact::Over { wall: history::WALL + at };
         invalid(&trace)
     };
     assert_eq!(over(9_999), [""; 0]);
@@ -158,6 +187,10 @@ struct Found {
     attempt: u32,
     triggered: bool,
     is_last: bool,
+    /// Whether the claim before it was released.
+    released_before: bool,
+    /// Whether its record has fields of a newer release.
+    is_of_newer: bool,
 }
 
 fn claims(trace: &[Line], wanted: fn(&Found) -> bool) -> Vec<Found> {
@@ -173,6 +206,8 @@ fn claims(trace: &[Line], wanted: fn(&Found) -> bool) -> Vec<Found> {
             attempt: c.claim.attempt,
             triggered: c.claim.fire.is_triggered(),
             is_last: at + 1 == last,
+            released_before: story.before(c.change).claim.is_some_and(|claim| !claim.is_held()),
+            is_of_newer: !story.before(c.change).unknown.is_empty(),
         })
     });
     all.filter(wanted).collect()
@@ -235,6 +270,7 @@ fn double_start(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
 fn start_before_claim(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let Some(found) = pick(trace, dice, ran_plainly) else { return false };
     move_after(trace, found.starts[0], found.made - 1);
+    trace[found.made].at = trace[found.made + 1].at;
     true
 }
 
@@ -327,7 +363,9 @@ fn account_twice(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
 
 fn end_later(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
     let Some(line) = trace.last_mut() else { return false };
-    line.fact = Fact::Over { wall: history::WALL + 75_000 };
+    line.at += 10_000;
+    let at = i64::try_from(line.at).unwrap();
+    line.fact = Fact::Over { wall: history::WALL + at };
     true
 }
 
@@ -442,7 +480,7 @@ fn forbid_retries(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
 fn tell_another_fire(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let Some(found) = pick(trace, dice, ran_plainly) else { return false };
     let Fact::Start(probe) = &mut trace[found.starts[0]].fact else { return false };
-    probe.fire.due += 1_000;
+    probe.fire.due -= 1_000;
     true
 }
 

@@ -1,0 +1,127 @@
+//! P5: never early, and on time when all is well.
+//!
+//! * Code for a fire, on its first attempt, starts no sooner than the clock of its node shows the fire's instant. A clock
+//!   that was set less than [`SET`] before may have shown it and not any more.
+//! * Where nothing went wrong and nothing was changed for [`CALM`], a fire starts within
+//!   [`TOLERANCE`], unless an earlier run of its shard was under way or its node had no place.
+
+use crate::story::{Claimed, Stories, Story};
+use crate::trace::{Fact, Line};
+use crate::verdict::Verdict;
+use crate::weather::Weather;
+use std::collections::BTreeMap;
+
+/// The invariant's name.
+pub const NAME: &str = "P5 never early";
+
+/// How late a fire may start when all is well: milliseconds.
+pub const TOLERANCE: i64 = 2_000;
+/// How long all must have been well: milliseconds.
+pub const CALM: u64 = 60_000;
+/// What is too little to tell, between what a clock shows and what it is asked for: milliseconds.
+pub const MARGIN: i64 = 10;
+/// For how long the setting of a clock excuses: milliseconds.
+pub const SET: u64 = 120_000;
+
+#[derive(Clone, Copy, Default)]
+struct Clock {
+    offset: i64,
+    drift: i64,
+    set_at: u64,
+}
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    let mut clocks: BTreeMap<u32, Clock> = BTreeMap::new();
+    let wall = stories.over.1 - signed(stories.over.0);
+    let mut shown_at = BTreeMap::new();
+    for (at, line) in trace.iter().enumerate() {
+        match &line.fact {
+            Fact::Clock { node, offset, drift } => {
+                clocks.insert(*node, Clock { offset: *offset, drift: *drift, set_at: line.at });
+            }
+            Fact::Start(probe) if probe.attempt == 1 && !probe.fire.is_triggered() => {
+                let clock = clocks.get(&probe.node).copied().unwrap_or_default();
+                let since = line.at - clock.set_at;
+                let shown =
+                    wall + signed(line.at) + clock.offset + signed(since) * clock.drift / 1_000_000;
+                shown_at.insert(at, shown);
+                let was_set = clock.set_at > 0 && since < SET;
+                if shown + MARGIN < probe.fire.due && !was_set {
+                    let early = probe.fire.due - shown;
+                    return Verdict::breach(trace, at, format!("code started {early} ms early"));
+                }
+            }
+            _ => {}
+        }
+    }
+    match late(trace, stories, (wall, &shown_at)) {
+        Some((line, what)) => Verdict::breach(trace, line, what),
+        None => Verdict::Valid,
+    }
+}
+
+fn signed(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+/// What started late, by the clocks of the nodes.
+fn late(
+    trace: &[Line],
+    stories: &Stories<'_>,
+    (wall, shown_at): (i64, &BTreeMap<usize, i64>),
+) -> Option<(usize, String)> {
+    let weather = &stories.weather;
+    for story in stories.shards.values() {
+        for (at, claimed) in story.claims.iter().enumerate() {
+            let is_plain = claimed.claim.fire.source == "schedule" && claimed.claim.attempt == 1;
+            let Some(line) = claimed.starts.first().copied().filter(|_| is_plain) else { continue };
+            let due = u64::try_from(claimed.claim.fire.due - wall).unwrap_or(0);
+            // Late by its node's clock, and not for having been set forward just then.
+            let by_clock = shown_at.get(&line).map_or(0, |shown| shown - claimed.claim.fire.due);
+            let late = by_clock.min(signed(trace[line].at) - signed(due));
+            if late > TOLERANCE
+                && was_calm(weather, due, trace[line].at)
+                && was_free(trace, story, at, due)
+                && had_room(trace, stories, claimed, due)
+            {
+                return Some((line, format!("code started {late} ms late though all was well")));
+            }
+        }
+    }
+    None
+}
+
+fn was_calm(weather: &Weather, due: u64, started: u64) -> bool {
+    due >= CALM && weather.is_calm(due - CALM, started)
+}
+
+/// Whether no earlier run of the shard was under way.
+fn was_free(trace: &[Line], story: &Story<'_>, at: usize, due: u64) -> bool {
+    let before = story.claims[..at].last();
+    before.is_none_or(|before| {
+        let closed = before.closed.map(|closing| trace[closing.line].at);
+        closed.is_some_and(|closed| closed < due) && !is_released(story, before)
+    })
+}
+
+fn is_released(story: &Story<'_>, claimed: &Claimed<'_>) -> bool {
+    let change = claimed.closed.map(|closing| story.changes[closing.change].change);
+    change.and_then(|change| change.new.as_ref()).is_some_and(|new| new.claim.is_some())
+}
+
+/// Whether the node had a place for one more run all the while.
+fn had_room(trace: &[Line], stories: &Stories<'_>, claimed: &Claimed<'_>, due: u64) -> bool {
+    let mine = |claim: &Claimed<'_>| claim.claim.instance == claimed.claim.instance;
+    let open = |claim: &&Claimed<'_>| {
+        let closed = claim.closed.map_or(u64::MAX, |closing| trace[closing.line].at);
+        mine(claim) && trace[claim.made].at <= trace[claimed.made].at && closed >= due
+    };
+    let under_way = stories.shards.values().flat_map(|story| &story.claims).filter(open).count();
+    let slots = trace.iter().find_map(|line| match &line.fact {
+        Fact::Node { instance, slots, .. } if *instance == claimed.claim.instance => Some(*slots),
+        _ => None,
+    });
+    (under_way as u64) < slots.unwrap_or(0)
+}

@@ -1,0 +1,138 @@
+//! P12: a request to run now is answered.
+//!
+//! Whoever takes a request away has run each of its shards for it: those that belonged to it and
+//! were switched on from the request to its end, unless the job skips what comes due during a run,
+//! and one was under way. That none is run twice for one request is judged by P4.
+
+use crate::story::{Claimed, Stories};
+use crate::trace::{About, Fact, Line, Mark};
+use crate::verdict::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The invariant's name.
+pub const NAME: &str = "P12 asked and answered";
+
+#[derive(Default)]
+struct Seen<'a> {
+    sessions: BTreeMap<u64, &'a str>,
+    owners: BTreeMap<(&'a str, u32), (&'a str, usize)>,
+    /// When a shard or the server of an instance was last switched, or the job changed.
+    switched: BTreeMap<(&'a str, String), usize>,
+    off: BTreeSet<(&'a str, String)>,
+    asked: BTreeMap<(&'a str, &'a str), usize>,
+    changed: BTreeMap<&'a str, usize>,
+    skips: BTreeSet<&'a str>,
+}
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    let mut seen = Seen::default();
+    for (at, line) in trace.iter().enumerate() {
+        match &line.fact {
+            Fact::Job(job) if job.overlap == "skip" => drop(seen.skips.insert(&job.job)),
+            Fact::Config(config) => drop(seen.changed.insert(&config.job, at)),
+            Fact::Plan(plan) => drop(seen.changed.insert(&plan.job, at)),
+            Fact::Mark(mark) => {
+                let answered = seen.take(at, mark);
+                let missing =
+                    answered.and_then(|asked| seen.unanswered(trace, stories, mark, (asked, at)));
+                if let Some(shard) = missing {
+                    let what = format!("shard {shard} was asked for and did not run");
+                    return Verdict::breach(trace, at, what);
+                }
+            }
+            _ => {}
+        }
+    }
+    Verdict::Valid
+}
+
+impl<'a> Seen<'a> {
+    /// Takes a change in; says since when a request stood that its instance took away.
+    fn take(&mut self, at: usize, mark: &'a Mark) -> Option<usize> {
+        let (job, value) = (&*mark.job, mark.value.as_deref());
+        match &mark.about {
+            About::Instance(id) => {
+                self.sessions.extend(mark.lives_with.map(|session| (session, &**id)));
+            }
+            About::Owner(shard) => {
+                self.owners.insert((job, *shard), (value.unwrap_or_default(), at));
+            }
+            About::Disabled(shard) => self.switch(job, shard.to_string(), value.is_some(), at),
+            About::Server(ip) => self.switch(job, ip.clone(), value == Some("DISABLED"), at),
+            About::Trigger(id) if value.is_some() => drop(self.asked.insert((job, id), at)),
+            About::Trigger(id) => {
+                let asked = self.asked.remove(&(job, &**id))?;
+                let is_own = self.sessions.get(&mark.session) == Some(&&**id);
+                return is_own.then_some(asked);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn switch(&mut self, job: &'a str, what: String, is_off: bool, at: usize) {
+        self.switched.insert((job, what.clone()), at);
+        match is_off {
+            true => self.off.insert((job, what)),
+            false => self.off.remove(&(job, what)),
+        };
+    }
+
+    fn is_on_since(&self, job: &'a str, what: String, asked: usize) -> bool {
+        let key = (job, what);
+        !self.off.contains(&key) && self.switched.get(&key).is_none_or(|at| *at < asked)
+    }
+
+    /// A shard that the request was for, and that was not run for it.
+    fn unanswered(
+        &self,
+        trace: &[Line],
+        stories: &Stories<'_>,
+        mark: &'a Mark,
+        (asked, answered): (usize, usize),
+    ) -> Option<u32> {
+        let About::Trigger(instance) = &mark.about else { return None };
+        let job = &*mark.job;
+        let server = instance.split_once("@-@").map_or(&**instance, |(server, _)| server);
+        let is_same = self.changed.get(job).is_none_or(|at| *at < asked);
+        if !is_same || !self.is_on_since(job, server.to_owned(), asked) {
+            return None;
+        }
+        let plan = stories.plans.get(job)?.last()?;
+        (0..plan.shards).find(|shard| {
+            let owner = self.owners.get(&(job, *shard));
+            let is_own = owner.is_some_and(|(owner, at)| owner == instance && *at < asked);
+            let is_on = self.is_on_since(job, shard.to_string(), asked);
+            is_own
+                && is_on
+                && !self.was_run(trace, stories, (job, *shard), instance, (asked, answered))
+        })
+    }
+
+    fn was_run(
+        &self,
+        trace: &[Line],
+        stories: &Stories<'_>,
+        shard: (&'a str, u32),
+        instance: &str,
+        (asked, answered): (usize, usize),
+    ) -> bool {
+        let Some(story) = stories.shards.get(&shard) else { return false };
+        let runs = |claimed: &Claimed<'_>| {
+            claimed.claim.fire.is_triggered()
+                && claimed.claim.instance == instance
+                && (asked..answered).contains(&claimed.made)
+        };
+        // Of the end of a run its node may learn as late as its session lets it.
+        let known = trace[asked].at.saturating_sub(stories.weather.timeout);
+        let is_under_way = |claimed: &Claimed<'_>| {
+            let closed = claimed.closed.map_or(u64::MAX, |closing| trace[closing.line].at);
+            claimed.made < answered && closed >= known
+        };
+        let mut claims = story.claims.iter();
+        let skips = self.skips.contains(shard.0);
+        claims.any(|claimed| runs(claimed) || (skips && is_under_way(claimed)))
+    }
+}

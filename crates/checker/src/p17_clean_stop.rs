@@ -1,0 +1,76 @@
+//! P17: who is told to stop, stops.
+//!
+//! * Nothing starts in a process after it was told to stop.
+//! * When it has left, no code of it runs, and no claim of it is held that code had run under.
+//! * It leaves within [`Weather::recovery`](crate::weather::Weather::recovery), which begins anew
+//!   with whatever goes wrong meanwhile.
+
+use crate::story::Stories;
+use crate::trace::{Fact, Line};
+use crate::verdict::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The invariant's name.
+pub const NAME: &str = "P17 clean stop";
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    let mut told: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut running: BTreeMap<u32, BTreeSet<(&str, u32, u64)>> = BTreeMap::new();
+    let mut ended = BTreeSet::new();
+    for (at, line) in trace.iter().enumerate() {
+        match &line.fact {
+            Fact::Drain { node } => drop(told.insert(*node, at)),
+            Fact::Node { node, .. } => {
+                told.remove(node);
+                running.remove(node);
+            }
+            Fact::Fault(crate::trace::Fault::Crash { node, .. }) => drop(told.remove(node)),
+            Fact::Start(probe) if told.contains_key(&probe.node) => {
+                return Verdict::breach(trace, at, "code started after its node was told to stop");
+            }
+            Fact::Start(probe) => {
+                let run = (&*probe.job, probe.shard, probe.epoch);
+                if !ended.contains(&run) {
+                    running.entry(probe.node).or_default().insert(run);
+                }
+            }
+            Fact::End { probe, .. } => {
+                let run = (&*probe.job, probe.shard, probe.epoch);
+                running.entry(probe.node).or_default().remove(&run);
+                ended.insert(run);
+            }
+            Fact::Exit { node, instance } => {
+                told.remove(node);
+                if running.get(node).is_some_and(|runs| !runs.is_empty()) {
+                    return Verdict::breach(trace, at, "it left while its code ran");
+                }
+                if let Some(held) = held_by(stories, instance, at) {
+                    return Verdict::breach(trace, held, "its holder left, and it is still held");
+                }
+            }
+            _ => {}
+        }
+    }
+    let weather = &stories.weather;
+    let late = told
+        .values()
+        .find(|line| weather.calm_for(trace[**line].at, weather.recovery()) < stories.over.0);
+    match late {
+        Some(line) => Verdict::breach(trace, *line, "told to stop, and it never left"),
+        None => Verdict::Valid,
+    }
+}
+
+/// The line of a claim that an instance held at a line.
+fn held_by(stories: &Stories<'_>, instance: &str, at: usize) -> Option<usize> {
+    let claims = stories.shards.values().flat_map(|story| &story.claims);
+    let held = claims.into_iter().find(|claimed| {
+        claimed.claim.instance == instance
+            && claimed.made < at
+            && !claimed.starts.is_empty()
+            && claimed.closed.is_none_or(|closing| closing.line > at)
+    });
+    held.map(|claimed| claimed.made)
+}
