@@ -317,7 +317,7 @@ impl Node {
         }
         let text = "the process stood still until its session could have ended; the claim is \
                     given back and the fire is settled again";
-        turn.trouble(Some(&told.job), "NOT_STARTED", text.to_owned());
+        turn.trouble(Some(&told.job), "GIVEN_BACK", text.to_owned());
         let Some(state) = self.job(ix).shard(shard) else { return };
         state.ran = state.ran.saturating_sub(1);
         state.is_triggered |= told.fire.source == Source::Trigger;

@@ -296,7 +296,7 @@ fn a_run_that_was_not_started_is_given_back_and_settled_again() {
             |report: &Report| matches!(report, Report::Trouble { code: c, .. } if *c == code);
         world.reports.iter().filter(|(.., report)| is_it(report)).count()
     };
-    assert_eq!(said("NOT_STARTED"), 1);
+    assert_eq!(said("GIVEN_BACK"), 1);
 }
 
 #[test]
