@@ -5,7 +5,6 @@ use bytes::Bytes;
 
 /// The number of a request on its connection; negative ones are the protocol's own.
 pub(crate) const XID_EVENT: i32 = -1;
-pub(crate) const XID_PING: i32 = -2;
 pub(crate) const XID_AUTH: i32 = -4;
 pub(crate) const XID_SET_WATCHES: i32 = -8;
 
@@ -17,7 +16,6 @@ pub(crate) mod opcode {
     pub(crate) const GET_DATA: i32 = 4;
     pub(crate) const SET_DATA: i32 = 5;
     pub(crate) const SYNC: i32 = 9;
-    pub(crate) const PING: i32 = 11;
     pub(crate) const GET_CHILDREN2: i32 = 12;
     pub(crate) const CHECK: i32 = 13;
     pub(crate) const MULTI: i32 = 14;
@@ -197,6 +195,19 @@ impl Request {
         self.encode(0).len() - 4
     }
 
+    /// Whether a server answers it only with its leader's part in it.
+    pub(crate) fn is_the_leaders(&self) -> bool {
+        match self {
+            Self::Create(_) | Self::Delete { .. } | Self::SetData { .. } => true,
+            Self::Multi(_) | Self::Sync(_) => true,
+            Self::Exists(_)
+            | Self::GetData(_)
+            | Self::GetChildren(_)
+            | Self::AddWatch(_)
+            | Self::RemoveWatches(_) => false,
+        }
+    }
+
     fn opcode(&self) -> i32 {
         match self {
             Self::Create(create) if create.mode == CreateMode::Container => {
@@ -259,17 +270,9 @@ fn multi(ops: &[Op], to: &mut Writer) {
     to.int(-1).boolean(true).int(-1);
 }
 
-pub(crate) fn ping() -> Bytes {
-    bare(XID_PING, opcode::PING)
-}
-
 pub(crate) fn close_session(xid: i32) -> Bytes {
-    bare(xid, opcode::CLOSE_SESSION)
-}
-
-fn bare(xid: i32, opcode: i32) -> Bytes {
     let mut to = Writer::new();
-    to.int(xid).int(opcode);
+    to.int(xid).int(opcode::CLOSE_SESSION);
     to.finish()
 }
 
@@ -423,7 +426,6 @@ mod tests {
 
     #[test]
     fn what_a_session_sends_by_itself_is_spelled_to_the_byte() {
-        assert_eq!(hex(&ping()), "00000008fffffffe0000000b");
         assert_eq!(hex(&close_session(9)), "0000000800000009fffffff5");
         let digest = "0000001dfffffffc0000006400000000000000066469676573740000000375";
         assert_eq!(hex(&auth("digest", b"u:p")), format!("{digest}3a70"));

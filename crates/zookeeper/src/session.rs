@@ -3,8 +3,8 @@
 //! * Nothing is queued: what is asked without a connection is answered [`Lost::NotSent`], what was
 //!   under way when it broke [`Lost::Unknown`].
 //! * Each reconnect sends the digest, then all watches, then whatever is asked.
-//! * A session is trusted from the sending (not the receiving) of what a server has answered, for
-//!   the time-out less a quarter: see [`Event::Live`].
+//! * A session is trusted from the sending (not the receiving) of what a server has answered, once
+//!   its leader must know of that: see `Session::trust`.
 //! * Servers that refuse the transaction this session saw last are asked for a new session beside
 //!   it; if their leader knows of none as great, they were reset, and the new one is the session.
 
@@ -21,10 +21,16 @@ use crate::request::{Hello, Request};
 use bytes::Bytes;
 use line::{Heard, Line};
 use route::Route;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// How long a closing waits for the server, in milliseconds.
 const CLOSING: u64 = 4_500;
+
+/// The leader is asked to be heard through so often within a time-out.
+const BEATS: u64 = 4;
+
+/// Answers are remembered so often within a time-out.
+const TOUCHES: u64 = 40;
 
 /// What a new session has for a password.
 const NO_PASSWORD: [u8; 16] = [0; 16];
@@ -79,6 +85,8 @@ pub struct Session {
     seen: i64,
     watches: BTreeSet<String>,
     trusted_until: u64,
+    /// When what was answered on this connection was sent, in order; at most [`TOUCHES`].
+    touches: VecDeque<u64>,
     /// Since when there has been no connection.
     lost: u64,
     /// A server took the connection and closed it without a word since then.
@@ -104,6 +112,7 @@ impl Session {
             seen: 0,
             watches: BTreeSet::new(),
             trusted_until: 0,
+            touches: VecDeque::new(),
             lost: now,
             snubbed: false,
             probed: now,
@@ -133,14 +142,14 @@ impl Session {
             | Phase::Dialling { until, .. }
             | Phase::Greeting { until, .. }
             | Phase::Probing { until, .. } => *until,
-            Phase::Live(line) => self.silent_at(line).min(self.ping_at(line)),
+            Phase::Live(line) => self.silent_at(line).min(self.beat_at(line)),
             Phase::Closed => u64::MAX,
         };
         own.min(self.closing.unwrap_or(u64::MAX))
     }
 
-    fn ping_at(&self, line: &Line) -> u64 {
-        line.sent.saturating_add(self.timeout / 3)
+    fn beat_at(&self, line: &Line) -> u64 {
+        line.led.saturating_add(self.timeout / BEATS)
     }
 
     fn silent_at(&self, line: &Line) -> u64 {
@@ -187,14 +196,14 @@ impl Session {
                 let silence = now.saturating_sub(line.heard);
                 self.lose(now, format!("nothing was heard for {silence} ms"));
             }
-            Phase::Live(_) => self.ping(now),
+            Phase::Live(_) => self.beat(now),
             Phase::Closed => {}
         }
     }
 
-    fn ping(&mut self, now: u64) {
+    fn beat(&mut self, now: u64) {
         if let Phase::Live(line) = &mut self.phase {
-            self.out.push(Output::Write(line.ping(now)));
+            self.out.push(Output::Write(line.beat(now)));
         }
     }
 
@@ -289,11 +298,11 @@ impl Session {
         }
         let mut line = Line::new(now, frames);
         if probe {
-            self.out.push(Output::Write(line.sync(now)));
+            self.out.push(Output::Write(line.beat(now)));
             self.phase = Phase::Probing { until, sent, welcome, line };
             return;
         }
-        self.enter(now, sent, welcome, line);
+        self.enter(sent, welcome, line);
     }
 
     /// The server says that this session has ended.
@@ -313,7 +322,7 @@ impl Session {
     }
 
     /// The session lives on this connection.
-    fn enter(&mut self, now: u64, sent: u64, welcome: Welcome, line: Line) {
+    fn enter(&mut self, sent: u64, welcome: Welcome, line: Line) {
         let session = welcome.session;
         self.timeout = u64::try_from(welcome.timeout).unwrap_or(self.timeout);
         self.identity = Some(Identity { id: session, password: welcome.password });
@@ -324,22 +333,43 @@ impl Session {
         let first = Line::open(self.config.digest.as_deref(), self.seen, &self.watches);
         self.out.extend(first.into_iter().map(Output::Write));
         self.tell(Event::Resync);
+        // A session is opened and taken up again by the leader itself.
+        self.touches = VecDeque::from([sent]);
         self.trusted_until = 0;
-        self.trust(sent);
+        self.trust_from(sent);
         if let (Some(_), Phase::Live(line)) = (self.closing, &mut self.phase) {
-            self.out.push(Output::Write(line.close(now)));
+            self.out.push(Output::Write(line.close()));
         }
     }
 
-    /// A server has answered what was sent then, so it has heard from the session since.
+    /// A server has answered what was sent then.
     ///
-    /// The margin of a quarter: a follower tells the leader only each half tick whom it has heard,
-    /// and may die before; a time-out is at least two ticks.
-    fn trust(&mut self, sent: u64) {
+    /// That it has heard from the session proves little: a follower tells its leader, who ends
+    /// sessions, only each half tick whom it has heard, and may be cut off from it or dead before
+    /// it does. But once the leader has had a part in what was sent half a tick later, the two were
+    /// together still, and it has been told of all before. A time-out is at least two ticks, so half
+    /// a tick is at most a quarter of it.
+    fn trust(&mut self, sent: u64, leader: bool) {
+        let apart = self.timeout / TOUCHES;
+        if self.touches.back().is_none_or(|last| last + apart <= sent) {
+            self.touches.push_back(sent);
+        }
+        if !leader {
+            self.touches.truncate(2 * usize::try_from(TOUCHES).unwrap_or(usize::MAX));
+            return;
+        }
+        let known = |touch: &u64| touch + self.timeout / 4 <= sent;
+        let Some(at) = self.touches.iter().rposition(known) else { return };
+        self.touches.drain(..at);
+        self.trust_from(self.touches[0]);
+    }
+
+    /// No server ends the session before this and its time-out; a fortieth is for clocks that run
+    /// apart.
+    fn trust_from(&mut self, touch: u64) {
         let Some(identity) = &self.identity else { return };
-        let until = sent + self.timeout - self.timeout / 4;
-        let gained = until.saturating_sub(self.trusted_until);
-        if gained > self.timeout / 20 {
+        let until = touch + self.timeout - self.timeout / 40;
+        if until.saturating_sub(self.trusted_until) > self.timeout / 20 {
             self.trusted_until = until;
             let session = identity.id;
             self.tell(Event::Live { session, trusted_until: until });
@@ -362,7 +392,9 @@ impl Session {
                     return self.lose(now, "the servers have lost what they knew".to_owned());
                 }
                 Heard::Zxid(zxid) => self.told_zxid(now, zxid),
-                Heard::Proof { sent } if matches!(self.phase, Phase::Live(_)) => self.trust(sent),
+                Heard::Proof { sent, leader } if matches!(self.phase, Phase::Live(_)) => {
+                    self.trust(sent, leader);
+                }
                 Heard::Proof { .. } => {}
                 Heard::NoWatch(path) => {
                     self.watches.remove(&path);
@@ -404,10 +436,10 @@ impl Session {
         if zxid < self.seen {
             self.reset(zxid);
             line.fresh = false;
-            return self.enter(now, sent, welcome, line);
+            return self.enter(sent, welcome, line);
         }
         self.probed = now;
-        self.out.push(Output::Write(line.close(now)));
+        self.out.push(Output::Write(line.close()));
         self.lose(now, "the servers do not take this session yet".to_owned());
     }
 
@@ -479,7 +511,7 @@ impl Session {
         }
         self.closing = Some(now + CLOSING);
         if let Phase::Live(line) = &mut self.phase {
-            self.out.push(Output::Write(line.close(now)));
+            self.out.push(Output::Write(line.close()));
         }
     }
 

@@ -166,7 +166,9 @@ fn trust(inbox: &mut Inbox, until: &mut u64) -> bool {
 }
 
 /// What lives with a session is there for as long as the session was said to be trusted.
-async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr) {
+///
+/// `dying` is told when the way is cut, and once all is over.
+async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr, mut dying: impl FnMut(bool)) {
     let observed = address(&[far], "/trust", Duration::from_secs(8));
     let (registry, inbox) = opened(&observed, &Credentials::default()).await;
     let mut observer = Client::new(registry, inbox, PATIENCE);
@@ -181,6 +183,7 @@ async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr) {
         sleep(Duration::from_millis(300 * round as u64)).await;
         proxy.shut(true);
         proxy.cut();
+        dying(true);
         let states = client.arrived();
         let until = states.iter().rev().find_map(|event| match event {
             Event::Session(SessionState::Live { trusted_until, .. }) => Some(*trusted_until),
@@ -194,6 +197,7 @@ async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr) {
         }
         let gone = boot_millis();
         assert!(gone >= until, "round {round}: gone at {gone}, trusted until {until}");
+        dying(false);
         client.close().await;
     }
 }
@@ -201,15 +205,24 @@ async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_vanishes_before_the_end_of_trust_on_one_server() {
     let server = Server::start(Release::Debian);
-    trusted_to_the_end(server.address(), server.address()).await;
+    trusted_to_the_end(server.address(), server.address(), |_| {}).await;
 }
 
+/// A follower tells the leader whom it has heard only now and then, and dies in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_vanishes_before_the_end_of_trust_behind_a_follower() {
-    let servers = ensemble(Release::Debian);
+async fn nothing_vanishes_before_the_end_of_trust_behind_a_follower_that_is_killed() {
+    let mut servers = ensemble(Release::Debian);
     let leader = await_leader(&servers);
     let follower = (leader + 1) % 3;
-    trusted_to_the_end(servers[follower].address(), servers[leader].address()).await;
+    let (near, far) = (servers[follower].address(), servers[leader].address());
+    let dying = |dies| match dies {
+        true => servers[follower].kill(),
+        false => {
+            servers[follower].run();
+            await_leader(&servers);
+        }
+    };
+    trusted_to_the_end(near, far, dying).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ enum Flight {
         xid: i32,
         form: Form,
         at: u64,
+        leads: bool,
         watch: Option<String>,
     },
     /// It waits for its turn to be told this.
@@ -27,9 +28,10 @@ enum Flight {
 #[derive(Debug)]
 pub(super) enum Heard {
     Tell(Event),
-    /// The server has answered what was sent then.
+    /// The server has answered what was sent then; whether its leader had a part in it.
     Proof {
         sent: u64,
+        leader: bool,
     },
     /// A transaction the server knows of.
     Zxid(i64),
@@ -47,10 +49,11 @@ pub(super) struct Line {
     frames: Frames,
     flights: VecDeque<Flight>,
     xid: i32,
-    pings: VecDeque<u64>,
+    /// What was asked of the leader without anybody's question, and when.
+    beats: VecDeque<(i32, u64)>,
     closing: Option<i32>,
-    syncing: Option<i32>,
-    pub(super) sent: u64,
+    /// When the leader was last asked for anything.
+    pub(super) led: u64,
     pub(super) heard: u64,
     /// Nothing has told a transaction on it yet.
     pub(super) fresh: bool,
@@ -62,10 +65,9 @@ impl Line {
             frames,
             flights: VecDeque::new(),
             xid: 0,
-            pings: VecDeque::new(),
+            beats: VecDeque::new(),
             closing: None,
-            syncing: None,
-            sent: now,
+            led: now,
             heard: now,
             fresh: true,
         }
@@ -88,9 +90,11 @@ impl Line {
             Request::AddWatch(path) => Some(path.clone()),
             _ => None,
         };
-        let (ticket, form) = (ask.ticket, Form::of(request));
-        self.flights.push_back(Flight::Sent { ticket, xid, form, at: now, watch });
-        self.sent = now;
+        let (ticket, form, leads) = (ask.ticket, Form::of(request), request.is_the_leaders());
+        self.flights.push_back(Flight::Sent { ticket, xid, form, at: now, leads, watch });
+        if leads {
+            self.led = now;
+        }
         Some(packet)
     }
 
@@ -115,24 +119,17 @@ impl Line {
         due
     }
 
-    pub(super) fn ping(&mut self, now: u64) -> Bytes {
-        self.pings.push_back(now);
-        self.sent = now;
-        request::ping()
-    }
-
-    /// Asks how far the leader is: the answer's transaction says it, whoever gives it.
-    pub(super) fn sync(&mut self, now: u64) -> Bytes {
+    /// Asks the leader to be heard through: shows that it is reached, and how far it is.
+    pub(super) fn beat(&mut self, now: u64) -> Bytes {
         let xid = self.next_xid();
-        self.syncing = Some(xid);
-        self.sent = now;
+        self.beats.push_back((xid, now));
+        self.led = now;
         Request::Sync("/".to_owned()).encode(xid)
     }
 
-    pub(super) fn close(&mut self, now: u64) -> Bytes {
+    pub(super) fn close(&mut self) -> Bytes {
         let xid = self.next_xid();
         self.closing = Some(xid);
-        self.sent = now;
         request::close_session(xid)
     }
 
@@ -183,17 +180,15 @@ impl Line {
                 let told = notification(&mut from)?;
                 all.extend(told.map(|(change, path)| Heard::Tell(Event::Watched(change, path))));
             }
-            request::XID_PING => match self.pings.pop_front() {
-                Some(sent) => all.push(Heard::Proof { sent }),
-                None => all.push(Heard::Broken("the server answers no ping of ours".into())),
-            },
             request::XID_AUTH => self.own("the digest is refused", header.code, all),
             request::XID_SET_WATCHES => {
                 self.own("watches cannot be set again", header.code, all);
             }
             xid if self.closing == Some(xid) => all.push(Heard::Closed),
-            xid if self.syncing == Some(xid) => {
+            xid if self.beats.front().is_some_and(|(beat, _)| *beat == xid) => {
+                let sent = self.beats.pop_front().map_or(0, |(_, sent)| sent);
                 self.own("the leader is not reached", header.code, all);
+                all.push(Heard::Proof { sent, leader: true });
             }
             _ => self.answer(header, &mut from, all)?,
         }
@@ -213,7 +208,8 @@ impl Line {
         from: &mut Reader,
         all: &mut Vec<Heard>,
     ) -> Result<(), DecodeError> {
-        let Some(Flight::Sent { ticket, xid, form, at, watch }) = self.flights.front() else {
+        let Some(Flight::Sent { ticket, xid, form, at, leads, watch }) = self.flights.front()
+        else {
             all.push(Heard::Broken("the server answers what was not asked".into()));
             return Ok(());
         };
@@ -229,7 +225,10 @@ impl Line {
         if let (Err(_), Some(path)) = (&result, watch) {
             all.push(Heard::NoWatch(path.clone()));
         }
-        all.push(Heard::Proof { sent: *at });
+        all.push(Heard::Proof {
+            sent: *at,
+            leader: *leads && header.code != Code::SESSION_EXPIRED,
+        });
         all.push(Heard::Tell(Event::Reply { ticket: *ticket, zxid: header.zxid, result }));
         self.flights.pop_front();
         all.extend(self.due().into_iter().map(Heard::Tell));

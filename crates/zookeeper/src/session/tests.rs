@@ -120,19 +120,52 @@ fn a_session_opens_with_the_digest_first_and_is_trusted_from_the_sending() {
     stage.written.clear();
     stage.input(Input::Received(welcome(4_000, 0x1f)));
     assert_eq!(opcodes(&stage.written), [100]);
-    let live = Event::Live { session: 0x1f, trusted_until: 1_000 + TIMEOUT * 3 / 4 };
+    let live = Event::Live { session: 0x1f, trusted_until: 1_000 + TIMEOUT - TIMEOUT / 40 };
     assert_eq!(stage.told, [Event::Resync, live]);
 }
 
 #[test]
-fn an_idle_session_pings_each_third_and_each_answer_renews_the_trust() {
+fn an_idle_session_is_renewed_each_quarter_by_what_the_leader_must_know() {
     let mut stage = Stage::live();
-    stage.pass(1_333);
-    assert_eq!(opcodes(&stage.written), [11]);
-    let sent = stage.now;
-    stage.now += 200;
-    stage.input(Input::Received(answer(-2, 9, 0, &[])));
-    assert_eq!(stage.told, [Event::Live { session: 0x1f, trusted_until: sent + 3_000 }]);
+    let opened = stage.now;
+    for beat in 1..5 {
+        stage.pass(1_000);
+        assert_eq!(opcodes(&stage.written), [9]);
+        stage.forget();
+        stage.input(Input::Received(answer(beat, 9, 0, &[0, 0, 0, 1, b'/'])));
+        // What the beat before touched is known, what it touched itself is not.
+        let touched = opened + 1_000 * (u64::try_from(beat).unwrap() - 1);
+        let live = Event::Live { session: 0x1f, trusted_until: touched + 3_900 };
+        let told = if beat == 1 { vec![] } else { vec![live] };
+        assert_eq!(stage.told, told, "beat {beat}");
+    }
+}
+
+/// A follower that is cut off from its leader goes on answering reads.
+#[test]
+fn reads_alone_prove_nothing_and_put_no_beat_off() {
+    let mut stage = Stage::live();
+    for xid in 1..4 {
+        stage.pass(300);
+        stage.ask(1, Request::Exists("/a".into()));
+        stage.input(Input::Received(answer(xid, 9, 0, &[0; 68])));
+    }
+    assert!(stage.told.iter().all(|event| !matches!(event, Event::Live { .. })));
+    stage.forget();
+    stage.pass(100);
+    assert_eq!(opcodes(&stage.written), [9]);
+    stage.told.clear();
+    stage.pass(300);
+    stage.input(Input::Received(answer(4, 9, 0, &[0, 0, 0, 1, b'/'])));
+    // Sent a second after the opening, which the leader itself did.
+    assert_eq!(stage.told, []);
+    stage.pass(300);
+    stage.delete(2);
+    stage.input(Input::Received(answer(5, 9, 0, &[])));
+    let last = stage.told.iter().find(|event| matches!(event, Event::Live { .. }));
+    let read = 1_000 + 600;
+    let live = Event::Live { session: 0x1f, trusted_until: read + 3_900 };
+    assert_eq!(last, Some(&live), "{:?}", stage.told);
 }
 
 #[test]
@@ -248,6 +281,7 @@ fn garbage_breaks_the_connection_and_every_question_gets_its_answer() {
         answer(5, 1, 0, &[]),
         answer(1, 1, 0, &[0, 0, 0, 9]),
         answer(-2, 1, 0, &[]),
+        answer(0, 1, 0, &[]),
         answer(-4, 0, -115, &[]),
         answer(-8, 0, -6, &[]),
         changed(99, "/a"),
