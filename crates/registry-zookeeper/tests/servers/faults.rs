@@ -225,6 +225,36 @@ async fn nothing_vanishes_before_the_end_of_trust_behind_a_follower_that_is_kill
     trusted_to_the_end(near, far, dying).await;
 }
 
+/// Such a server goes on for a while as if it were one of three, and answers what it can alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_its_leader_renews_no_trust() {
+    let servers = ensemble(Release::Maven);
+    let leader = await_leader(&servers);
+    let follower = (leader + 1) % 3;
+    let address = address(&[servers[follower].address()], "/alone", TIMEOUT);
+    let (registry, mut inbox) = opened(&address, &Credentials::default()).await;
+    let mut until = 0;
+    sleep(TIMEOUT).await;
+    trust(&mut inbox, &mut until);
+    let renewed = until;
+    assert!(renewed > boot_millis(), "it is renewed while all is well");
+    let others = || servers.iter().enumerate().filter(|(at, _)| *at != follower);
+    others().for_each(|(_, server)| server.stop());
+    let alone = boot_millis();
+    sleep(TIMEOUT * 3 / 2).await;
+    trust(&mut inbox, &mut until);
+    others().for_each(|(_, server)| server.go_on());
+    let most = alone + u64::try_from(TIMEOUT.as_millis()).expect("short");
+    assert!(until <= most, "alone since {alone}, trusted until {until}");
+    let deadline = Instant::now() + PATIENCE;
+    while until <= most {
+        assert!(Instant::now() < deadline, "no trust comes back");
+        sleep(Duration::from_millis(20)).await;
+        trust(&mut inbox, &mut until);
+    }
+    drop(registry);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
     let mut server = Server::start(Release::Debian);
