@@ -46,6 +46,8 @@ pub struct Node {
     pub(crate) told_failure: Option<&'static str>,
     pub(crate) is_draining: bool,
     pub(crate) is_drained: bool,
+    /// What the wall clock last showed.
+    last_wall: Timestamp,
 }
 
 /// One turn of the machine: what time it is, and what is to be done.
@@ -86,6 +88,7 @@ impl Node {
             told_failure: None,
             is_draining: false,
             is_drained: false,
+            last_wall: Timestamp::from_millis(i64::MIN),
         }
     }
 
@@ -93,6 +96,7 @@ impl Node {
     /// [`Node::flush`].
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         let mut turn = Turn { now, effects };
+        self.note_clock(now);
         match event {
             Event::Registry(event) => self.hear(&mut turn, event),
             Event::Define(define) => self.define(&define),
@@ -232,6 +236,17 @@ impl Node {
             _ => {}
         }
         self.untended.insert(ix);
+    }
+
+    /// A wall clock that was set back shows instants again that the timers have passed.
+    fn note_clock(&mut self, now: Now) {
+        if now.wall < self.last_wall {
+            for ix in self.job_ixs() {
+                self.job(ix).next = None;
+                self.untended.insert(ix);
+            }
+        }
+        self.last_wall = now.wall;
     }
 
     /// Fires what is due by now, the earliest first. What is above the bound stays due: the first

@@ -592,3 +592,16 @@ fn a_run_whose_claim_was_taken_leaves_no_mark_behind() {
     let others = runs.iter().filter(|run| run.instance != runner).count();
     assert!(others >= 2, "{others}");
 }
+
+#[test]
+fn a_clock_set_back_does_not_hold_fires_up() {
+    let mut world = World::new(long);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    world.hosts[0].ahead = Duration::from_hours(1);
+    world.step(0, Event::Wake);
+    world.hosts[0].ahead = Duration::ZERO;
+    world.run_for(12_500);
+    assert!(world.starts_of("j", 0).len() >= 3, "{}", world.starts_of("j", 0).len());
+}
