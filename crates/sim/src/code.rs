@@ -2,6 +2,7 @@
 //! probes into the trace.
 
 use crate::host::Running;
+use crate::mutants::Mutant;
 use crate::queue::{HostAt, Within};
 use crate::world::World;
 use flockwork_checker::trace::{Fact, Fire, Probe};
@@ -40,6 +41,10 @@ impl World {
         let is_stubborn = !self.is_healed && dice.chance(job.stubborn);
         let running = Running { probe, code, end: 0, cancelled: None, is_stubborn };
         self.hosts[at].runs.insert(run.id, running);
+        if self.is(Mutant::EarlyEnd) {
+            let told = Event::RunEnded(run.id, Outcome::of(Ending::Succeeded));
+            self.push_within(at, self.now, Within::Told(told));
+        }
         if !hangs {
             self.push_within(at, self.now + length, Within::RunEnds(run.id, 0));
         }
@@ -79,6 +84,10 @@ impl World {
         };
         let code = ending.code().to_owned();
         self.recorder.write(self.now, Fact::End { probe: running.probe, code });
+        if self.is(Mutant::EarlyEnd) {
+            return; // It was told before.
+        }
+        let ending = if self.is(Mutant::LyingEnd) { Ending::Succeeded } else { ending };
         let told = Event::RunEnded(id, Outcome::of(ending));
         self.push_within(at, self.now, Within::Told(told));
     }

@@ -8,7 +8,7 @@ use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::InstanceId;
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_node::Node;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A process standing still.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,10 @@ pub(crate) struct Host {
     /// The instant for which it asked to be woken.
     pub(crate) wake_at: Option<u64>,
     pub(crate) is_flush_due: bool,
+    /// How far the clock it fires by is ahead of the one it shows; by mistake.
+    pub(crate) secretly_ahead: i64,
+    /// Instances it ever heard of; kept by mistake.
+    pub(crate) ever_seen: BTreeSet<String>,
     pub(crate) is_draining: bool,
     pub(crate) dice: Dice,
 }
@@ -64,7 +68,7 @@ impl Host {
     /// What its clocks show.
     pub(crate) fn clocks(&self, now: u64, wall: i64) -> Now {
         let since = i64::try_from(now).unwrap_or(i64::MAX);
-        let wall = Timestamp::from_millis(wall + since + self.offset(now));
+        let wall = Timestamp::from_millis(wall + since + self.offset(now) + self.secretly_ahead);
         Now { wall, mono: Mono::from_millis(self.mono(now)) }
     }
 

@@ -7,13 +7,15 @@
 //! In reading order: randomness ([`dice`]), what a seed holds ([`scenario`]), the events (`queue`),
 //! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`), what goes
 //! wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world that turns it all ([`world`]), what it leaves ([`recorder`]) and what
-//! is told of it ([`outcome`], [`reached`], [`timeline`]).
+//! is told of it ([`outcome`], [`reached`], [`timeline`]), how a failing seed is made smaller
+//! ([`shrink`]), and the mistakes that prove the checker ([`mutants`]).
 
 mod code;
 pub mod dice;
 mod host;
 mod jobs;
 mod link;
+pub mod mutants;
 pub mod outcome;
 mod queue;
 pub mod reached;
@@ -21,11 +23,12 @@ pub mod recorder;
 mod registry_side;
 mod release;
 pub mod scenario;
+pub mod shrink;
 pub mod timeline;
 mod trouble;
 pub mod world;
 
-pub use outcome::{Counts, Outcome, replay, run};
+pub use outcome::{Counts, Outcome, replay, run, run_scenario};
 
 use flockwork_checker::trace::{self, Line};
 

@@ -1,23 +1,34 @@
-//! `flockwork-sim [--seeds N] [--seed S [--job NAME]] [--from S]`: simulates clusters and judges them.
+//! `flockwork-sim`: simulates clusters and judges them; see `USAGE`.
 
+use flockwork_checker::Verdict;
+use flockwork_sim::mutants::{MUTANTS, Mutant};
 use flockwork_sim::reached::STATES;
-use flockwork_sim::{Counts, Outcome, replay, run, timeline};
+use flockwork_sim::scenario::Scenario;
+use flockwork_sim::shrink::{Shrunk, shrink};
+use flockwork_sim::{Counts, Outcome, replay, run, run_scenario, timeline};
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How many seeds must reach every named state.
 const ENOUGH: u64 = 300;
 /// How many failing seeds are told in full.
-const TOLD: usize = 25;
+const TOLD: usize = 5;
 
-const USAGE: &str =
-    "usage: flockwork-sim [--seeds N] [--from S] | --seed S [--job NAME] | --hash S";
+/// The fewest runs and faults a seed must have.
+const LEAST: (u64, u64) = (2_000, 20);
+/// How many seeds a mistake may hide in.
+const MUTANT_SEEDS: u64 = 40;
+
+const USAGE: &str = "usage: flockwork-sim [--seeds N] [--from S] | --seed S [--job NAME] | \
+                     --shrink S [--job NAME] | --mutants | --hash S";
 
 enum Wish {
     Many { from: u64, seeds: u64 },
     One { seed: u64, job: Option<String> },
+    Shrink { seed: u64, job: Option<String> },
+    Mutants,
     Hash(u64),
 }
 
@@ -30,6 +41,8 @@ fn main() -> ExitCode {
     let (text, is_well) = match wish {
         Wish::Many { from, seeds } => many(from, seeds),
         Wish::One { seed, job } => one(seed, job.as_deref()),
+        Wish::Shrink { seed, job } => smaller(seed, job.as_deref()),
+        Wish::Mutants => mutants(),
         Wish::Hash(seed) => (format!("{:016x}\n", run(seed).hash()), true),
     };
     // A closed pipe ends the telling, and changes nothing of what was found.
@@ -38,17 +51,23 @@ fn main() -> ExitCode {
 }
 
 fn wish(args: &[String]) -> Option<Wish> {
+    if args == ["--mutants"] {
+        return Some(Wish::Mutants);
+    }
     let value = |name: &str| {
         let at = args.iter().position(|arg| arg == name)?;
         args.get(at + 1)
     };
-    let known = ["--seeds", "--from", "--seed", "--job", "--hash"];
+    let known = ["--seeds", "--from", "--seed", "--shrink", "--job", "--hash"];
     let names = args.iter().step_by(2);
     if args.len() % 2 == 1 || names.into_iter().any(|name| !known.contains(&name.as_str())) {
         return None;
     }
     if let Some(seed) = value("--hash") {
         return Some(Wish::Hash(seed.parse().ok()?));
+    }
+    if let Some(seed) = value("--shrink") {
+        return Some(Wish::Shrink { seed: seed.parse().ok()?, job: value("--job").cloned() });
     }
     if let Some(seed) = value("--seed") {
         return Some(Wish::One { seed: seed.parse().ok()?, job: value("--job").cloned() });
@@ -63,6 +82,62 @@ fn one(seed: u64, job: Option<&str>) -> (String, bool) {
     let _ = timeline::write(&outcome, job, &mut text);
     text.push_str(&verdicts(&outcome));
     (text, outcome.is_valid())
+}
+
+fn smaller(seed: u64, job: Option<&str>) -> (String, bool) {
+    let Some(shrunk) = shrink(seed, Scenario::draw(seed)) else {
+        return (format!("seed {seed} keeps every invariant\n"), true);
+    };
+    let mut text = String::new();
+    let _ = timeline::write(&shrunk.outcome, job, &mut text);
+    text.push_str(&verdicts(&shrunk.outcome));
+    let Shrunk { invariant, without, strikes, .. } = shrunk;
+    text.push_str(&format!(
+        "seed {seed} breaks {invariant} with its first {strikes} faults; not needed: {}\n",
+        without.join(", ")
+    ));
+    (text, false)
+}
+
+/// Makes each known mistake, and says how many seeds it took to be found, and by what.
+fn mutants() -> (String, bool) {
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(vec![None; MUTANTS.len()]);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((mutant, expected)) = MUTANTS.get(at) else { return };
+                    let found = hunt(*mutant, expected);
+                    rows.lock().unwrap_or_else(PoisonError::into_inner)[at] = found;
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut text = String::new();
+    for ((mutant, expected), found) in MUTANTS.iter().zip(&rows) {
+        let name = format!("{mutant:?}");
+        let seeds = found.map_or("not found".to_owned(), |seeds| format!("{seeds} seeds"));
+        text.push_str(&format!("mutant {name:<20} {expected:<26} {seeds}\n"));
+    }
+    let caught = rows.iter().flatten().count();
+    text.push_str(&format!("figure sim_mutants_caught {caught} mutants goal >= {}\n", rows.len()));
+    (text, caught == rows.len())
+}
+
+/// How many seeds it takes until an invariant finds a mistake.
+fn hunt(mutant: Mutant, expected: &str) -> Option<u64> {
+    (0..MUTANT_SEEDS).find_map(|seed| {
+        let scenario = Scenario { mutant: Some(mutant), ..Scenario::draw(seed) };
+        let outcome = run_scenario(seed, scenario, false);
+        let broken = |(name, verdict): &(&str, Verdict)| {
+            *name == expected && matches!(verdict, Verdict::Invalid(_))
+        };
+        outcome.verdicts.iter().any(broken).then_some(seed + 1)
+    })
 }
 
 fn verdicts(outcome: &Outcome) -> String {
@@ -84,7 +159,7 @@ fn many(from: u64, seeds: u64) -> (String, bool) {
                         return;
                     }
                     let outcome = run(seed);
-                    let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     total.0.add(&outcome.counts);
 
                     total.2 = total.2.min(outcome.counts.completed);
@@ -97,13 +172,17 @@ fn many(from: u64, seeds: u64) -> (String, bool) {
         }
     });
     let (counts, mut failing, least_runs, least_faults) =
-        total.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        total.into_inner().unwrap_or_else(PoisonError::into_inner);
     failing.sort();
-    eprintln!("least runs {least_runs} faults {least_faults}");
-    told(seeds, &counts, &failing)
+    told(seeds, &counts, &failing, (least_runs, least_faults))
 }
 
-fn told(seeds: u64, counts: &Counts, failing: &[(u64, String)]) -> (String, bool) {
+fn told(
+    seeds: u64,
+    counts: &Counts,
+    failing: &[(u64, String)],
+    least: (u64, u64),
+) -> (String, bool) {
     let mut lines = Vec::new();
     for (seed, verdicts) in failing.iter().take(TOLD) {
         lines.push(format!(
@@ -124,6 +203,8 @@ fn told(seeds: u64, counts: &Counts, failing: &[(u64, String)]) -> (String, bool
     let figures = [
         format!("figure sim_seeds {seeds} seeds goal >= {ENOUGH}"),
         format!("figure sim_violations {} seeds goal <= 0", failing.len()),
+        format!("figure sim_least_runs {} runs goal >= {}", least.0, LEAST.0),
+        format!("figure sim_least_faults {} faults goal >= {}", least.1, LEAST.1),
         format!("figure sim_runs {} runs goal >= 1", counts.runs),
         format!("figure sim_claims {} claims goal >= 1", counts.claims),
         format!("figure sim_faults {} faults goal >= 1", counts.faults),
@@ -137,5 +218,6 @@ fn told(seeds: u64, counts: &Counts, failing: &[(u64, String)]) -> (String, bool
     ];
     lines.extend(figures);
     let all_reached = unreached == 0 || seeds < ENOUGH;
-    (lines.join("\n") + "\n", failing.is_empty() && all_reached)
+    let has_enough = least.1 >= LEAST.1;
+    (lines.join("\n") + "\n", failing.is_empty() && all_reached && has_enough)
 }

@@ -131,7 +131,13 @@ pub fn replay(seed: u64) -> Outcome {
 }
 
 fn simulate(seed: u64, keep_reports: bool) -> Outcome {
-    let world = World::new(seed, Scenario::draw(seed), keep_reports);
+    run_scenario(seed, Scenario::draw(seed), keep_reports)
+}
+
+/// Simulates a scenario under a seed.
+#[must_use]
+pub fn run_scenario(seed: u64, scenario: Scenario, keep_reports: bool) -> Outcome {
+    let world = World::new(seed, scenario, keep_reports);
     match world.run() {
         Ok(Ended { trace, mut counts, said }) => {
             let stories = Stories::read(&trace);

@@ -5,7 +5,7 @@ use flockwork_checker::story::{Claimed, How, Stories, Story};
 use flockwork_checker::trace::{About, Fact, Line};
 
 /// States that 300 seeds must reach.
-pub const STATES: [&str; 30] = [
+pub const STATES: [&str; 56] = [
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",
@@ -36,6 +36,32 @@ pub const STATES: [&str; 30] = [
     "a run was stopped as its session was lost",
     "a claim whose answer was lost was committed and run",
     "a claim whose answer was lost was never made",
+    "a claim went with its job",
+    "a clock was set back",
+    "a clock was set forward",
+    "a commit found the disk full",
+    "a connection broke with requests under way",
+    "a definition was edited in the registry",
+    "a definition was of a newer release",
+    "a definition was replaced",
+    "a job was added while others ran",
+    "a job was removed while it ran",
+    "a node was suspended",
+    "a node withdrew a job",
+    "a removed job was made anew",
+    "a request was refused",
+    "a run did not stop when told to",
+    "a run was stopped as its job was removed",
+    "a run was stopped by a shutdown",
+    "a server was switched off",
+    "a session ended in a one-way partition",
+    "a session outlived a restart of the registry",
+    "all nodes were restarted in turn",
+    "an end was superseded",
+    "answers stood still",
+    "requests stood still",
+    "the registry restarted",
+    "the registry stood still",
 ];
 
 /// Counts the states that the trace tells of.

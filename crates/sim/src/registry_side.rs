@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::link::{Down, Loss, OnTheWay, State, Up, committed};
+use crate::mutants::Mutant;
 use crate::queue::{Happens, HostAt, Within};
 use crate::world::World;
 use flockwork_checker::trace::{Fact, Fault};
@@ -91,6 +92,9 @@ impl World {
             self.counts.reach("a commit found the disk full");
             return Answer::Failed(Failure::Full("the disk is full".to_owned()));
         }
+        if self.is(Mutant::SwallowedRequest) {
+            self.swallow(at, &request);
+        }
         let is_claim = claims(self, &request);
         let request = self.as_its_release_writes(at, request);
         let lost = || Answer::Failed(Failure::Unknown("the answer was lost".to_owned()));
@@ -98,6 +102,7 @@ impl World {
             return self.recorder.apply(self.now, &mut self.store, session, request);
         };
         let mut index = None;
+        let told = self.mistaken_loss(&request, lost());
         match loss {
             Loss::Applied => {
                 let answer = self.recorder.apply(self.now, &mut self.store, session, request);
@@ -112,7 +117,7 @@ impl World {
             self.counts.lost_answer(is_claim, index.is_some());
             self.recorder.write(self.now, Fact::Fault(Fault::LostAnswer { node, index }));
         }
-        lost()
+        told
     }
 
     fn reply(&mut self, at: HostAt, message: Down) {
@@ -285,7 +290,13 @@ impl World {
             }
             _ => {}
         }
-        self.step(at, NodeEvent::Registry(event));
+        let told = match self.scenario.mutant {
+            None => Some(event),
+            Some(_) => self.mistaken_event(at, event),
+        };
+        if let Some(event) = told {
+            self.step(at, NodeEvent::Registry(event));
+        }
     }
 
     fn connected(&mut self, at: HostAt, sent: u64, session: SessionId, ended: Option<SessionId>) {
@@ -307,7 +318,8 @@ impl World {
         let until = sent + self.scenario.timeout - margin;
         let host = &self.hosts[at];
         let Some(session) = host.link.session else { return };
-        let trusted_until = host.mono(until);
+        let extra = if self.is(Mutant::LongTrust) { 10 * self.scenario.timeout } else { 0 };
+        let trusted_until = host.mono(until + extra);
         let fact = Fact::Trust { node: host.number, session: session.0, until };
         self.recorder.write(self.now, fact);
         let live = SessionState::Live { session, trusted_until };

@@ -46,6 +46,20 @@ pub(crate) fn of_a_newer_schema(document: &str) -> Option<String> {
     (newer != document).then_some(newer)
 }
 
+/// A definition as if it were of the version that every node reads.
+pub(crate) fn of_this_schema(value: &Bytes) -> Bytes {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.replace("flockwork.schema: \"2\"", "flockwork.schema: \"1\"").into(),
+        Err(_) => value.clone(),
+    }
+}
+
+/// A stored form without the newer release's field.
+pub(crate) fn older(value: &Bytes) -> Bytes {
+    let Ok(text) = std::str::from_utf8(value) else { return value.clone() };
+    text.replace(",\"of_a_newer_release\":7", "").replace("\"of_a_newer_release\":7,", "").into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

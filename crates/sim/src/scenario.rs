@@ -1,6 +1,7 @@
 //! What one seed holds: which jobs, which faults, how often.
 
 use crate::dice::Dice;
+use crate::mutants::Mutant;
 use flockwork_core::config::{
     CatchUp, JobConfig, Kept, OnSessionLoss, Overlap, Retry, RetryOn, Strategy,
 };
@@ -54,6 +55,10 @@ pub struct Scenario {
     pub heal_at: u64,
     /// When it is over.
     pub over_at: u64,
+    /// The mistake that is made on purpose, if any.
+    pub mutant: Option<Mutant>,
+    /// How many of its faults happen, the first ones; for finding the few that matter.
+    pub most_strikes: usize,
 }
 
 /// Chances of faults, drawn for each seed: some seeds have none of a kind, some have many.
@@ -161,6 +166,8 @@ impl Scenario {
             rates: rates(&mut root.split("rates", 0)),
             heal_at: over_at - QUIET,
             over_at,
+            mutant: None,
+            most_strikes: usize::MAX,
         }
     }
 }

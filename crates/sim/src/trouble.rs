@@ -42,6 +42,10 @@ impl World {
         if self.is_healed {
             return;
         }
+        self.strikes += 1;
+        if self.strikes > self.scenario.most_strikes {
+            return;
+        }
         let at = usize::try_from(self.faults.below(self.hosts.len() as u64)).unwrap_or(0);
         match kind {
             Kind::Crash => self.strike_dead(at),

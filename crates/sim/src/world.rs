@@ -3,6 +3,7 @@
 use crate::dice::Dice;
 use crate::host::{Host, Pause, Running};
 use crate::link::{Link, State, Up};
+use crate::mutants::Mutant;
 use crate::outcome::{Counts, Said};
 use crate::queue::{Happens, HostAt, Kind, Queue, Within};
 use crate::recorder::Recorder;
@@ -16,7 +17,7 @@ use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Effect, Event, Node, Settings};
 use flockwork_registry::memory::Store;
 use flockwork_registry::{Request, SessionId, Ticket};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct World {
     /// What nodes reported, for people; kept only on request.
     pub(crate) said: Option<Vec<Said>>,
     starts: u64,
+    /// How many faults were struck.
+    pub(crate) strikes: usize,
 }
 
 /// Why a world came to no end.
@@ -91,6 +94,7 @@ impl World {
             counts: Counts::default(),
             said: keep_reports.then(Vec::new),
             starts: 0,
+            strikes: 0,
             scenario,
         };
         world.populate();
@@ -118,6 +122,8 @@ impl World {
                 is_newer: self.scenario.newer[at],
                 wake_at: None,
                 is_flush_due: false,
+                secretly_ahead: 0,
+                ever_seen: BTreeSet::new(),
                 is_draining: false,
                 dice,
             });
@@ -217,8 +223,11 @@ impl World {
             max_running: self.scenario.max_running,
             reconcile_interval: Duration::from_secs(10),
         };
+        let is_early = self.is(Mutant::EarlyClock);
         let host = &mut self.hosts[at];
         host.start = start;
+        host.secretly_ahead = if is_early { 3_000 } else { 0 };
+        host.ever_seen.clear();
         host.instance = settings.instance.clone();
         host.node = Some(Node::new(settings));
         host.origin = host.dice.below(1 << 40);
@@ -252,13 +261,22 @@ impl World {
     }
 
     /// A process is told something by its own side.
-    fn told(&mut self, at: HostAt, event: Event) {
+    fn told(&mut self, at: HostAt, mut event: Event) {
         let node = self.hosts[at].number;
         if matches!(event, Event::Drain) {
             self.recorder.write(self.now, Fact::Drain { node });
+            if self.is(Mutant::DeafToStop) {
+                return;
+            }
+            if self.is(Mutant::HastyExit) {
+                return self.drained(at);
+            }
         }
         if let Event::Define(define) = &event {
             self.define_in_trace(Some(node), &define.config.clone(), define.apply);
+        }
+        if let Event::Define(define) = &mut event {
+            define.apply |= self.is(Mutant::Overwriting);
         }
         self.step(at, event);
     }
@@ -313,6 +331,7 @@ impl World {
         host.wake_at = wanted;
         let Some(wanted) = wanted else { return };
         let late = if host.dice.chance(100) { host.dice.below(20) } else { 0 };
+        let late = if self.scenario.mutant == Some(Mutant::LateTimer) { 5_000 } else { late };
         self.push_within(at, wanted.max(self.now + 1) + late, Within::Wake(wanted));
     }
 
@@ -327,7 +346,12 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Submit(ticket, request) => self.submit(at, ticket, request),
-                Effect::Start(run) => self.run_starts(at, &run),
+                Effect::Start(run) => {
+                    self.run_starts(at, &run);
+                    if self.is(Mutant::DoubleStart) {
+                        self.run_starts(at, &run);
+                    }
+                }
                 Effect::Cancel(run, reason) => self.cancel(at, run, reason),
                 Effect::Report(report) => {
                     self.counts.report(&report, &mut self.said, (self.now, at))
@@ -343,6 +367,7 @@ impl World {
     fn submit(&mut self, at: HostAt, ticket: Ticket, request: Request) {
         let lost_answer = if self.is_healed { 0 } else { self.scenario.rates.lost_answer };
         let limit = self.store.limits().max_in_flight;
+        let request = self.mistaken_request(at, request);
         let host = &mut self.hosts[at];
         let loss = crate::registry_side::draw_loss(&mut host.dice, lost_answer);
         match &request {
