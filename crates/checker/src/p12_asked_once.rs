@@ -129,7 +129,13 @@ impl<'a> Seen<'a> {
         let known = trace[asked].at.saturating_sub(stories.weather.timeout);
         let is_under_way = |claimed: &Claimed<'_>| {
             let closed = claimed.closed.map_or(u64::MAX, |closing| trace[closing.line].at);
-            claimed.made < answered && closed >= known
+            // Code may run on after its claim was taken.
+            let ended = match (claimed.starts.first(), claimed.ended) {
+                (None, _) => 0,
+                (Some(_), None) => u64::MAX,
+                (Some(_), Some((line, _))) => trace[line].at,
+            };
+            claimed.made < answered && closed.max(ended) >= known
         };
         let mut claims = story.claims.iter();
         let skips = self.skips.contains(shard.0);
