@@ -18,6 +18,8 @@ usage: cargo xtask COMMAND
   tidy                only the checks of names, sizes and layering
   sim [--seeds N] [--seed S]
                       simulate N clusters (300), or the one of seed S
+  sim --shrink S      the same with as few faults as it takes to fail
+  sim --mutants       make known mistakes, and say what finds them
   bench core          measure, each figure beside its goal";
 
 fn main() -> ExitCode {

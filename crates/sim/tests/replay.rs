@@ -1,6 +1,9 @@
 //! A seed is replayed exactly, in another process too.
 
+use flockwork_sim::mutants::Mutant;
 use flockwork_sim::run;
+use flockwork_sim::scenario::Scenario;
+use flockwork_sim::shrink::shrink;
 use std::process::Command;
 
 /// The seeds that are run again elsewhere.
@@ -59,4 +62,21 @@ fn what_is_not_understood_is_refused() {
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("usage"));
     }
+}
+
+#[test]
+fn a_failing_seed_is_made_smaller_and_still_fails() {
+    let scenario = Scenario {
+        mutant: Some(Mutant::DoubleStart),
+        heal_at: 200_000,
+        over_at: 600_000,
+        ..Scenario::draw(6)
+    };
+    let shrunk = shrink(6, scenario).expect("code that is started twice is found");
+    assert_eq!(shrunk.invariant, flockwork_checker::p04_nothing_invented::NAME);
+    assert_eq!((shrunk.strikes, shrunk.without.len()), (0, 13), "it takes no fault at all");
+    assert!(!shrunk.outcome.is_valid() && !shrunk.outcome.said.is_empty());
+    assert!(
+        shrink(6, Scenario { over_at: 600_000, heal_at: 200_000, ..Scenario::draw(6) }).is_none()
+    );
 }
