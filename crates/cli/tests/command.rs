@@ -189,7 +189,10 @@ fn addresses_others_could_reach_and_registries_that_are_none_are_refused() {
         ("--listen", "0.0.0.0:8087", "LISTEN_ADDR"),
         ("--listen", "127.0.0.1:65536", "PORT_RANGE"),
         ("--registry", "localhost:2181", "REGISTRY_ADDR"),
-        ("--registry", "zookeeper://localhost:2181", "REGISTRY_ADDR"),
+        ("--registry", "etcd://localhost:2379", "REGISTRY_ADDR"),
+        ("--registry", "zookeeper://localhost", "REGISTRY_ADDR"),
+        ("--registry", "zookeeper://localhost:2181?session_timeout=1s", "REGISTRY_ADDR"),
+        ("--registry", "zookeeper://ana:word@localhost:2181", "SECRET_LITERAL"),
         ("--namespace", "a//b", "NAMESPACE"),
         ("--drain-timeout", "10", "DURATION"),
     ] {
@@ -197,6 +200,29 @@ fn addresses_others_could_reach_and_registries_that_are_none_are_refused() {
         assert_eq!(output.status.code(), Some(3), "{flag} {value}: {}", err(&output));
         assert!(err(&output).contains(&format!("error[{code}]")), "{flag}: {}", err(&output));
         assert_eq!(out(&output), "", "nothing was started");
+    }
+}
+
+#[test]
+fn a_digest_that_is_none_is_refused_and_not_repeated() {
+    let table: [(&[(&str, &str)], &str); 3] = [
+        (&[("FLOCKWORK_REGISTRY_DIGEST", "hunter2")], "error[REGISTRY_DIGEST]"),
+        (&[("FLOCKWORK_REGISTRY_DIGEST_FILE", "/nowhere/at/all")], "error[REGISTRY_DIGEST]"),
+        (
+            &[
+                ("FLOCKWORK_REGISTRY_DIGEST", "a:hunter2"),
+                ("FLOCKWORK_REGISTRY_DIGEST_FILE", "/nowhere/at/all"),
+            ],
+            "error[CONFLICT]",
+        ),
+    ];
+    for (variables, expected) in table {
+        let mut command = flockwork();
+        command.args(["ps", "--registry", "zookeeper://127.0.0.1:1"]);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+        assert!(err(&output).starts_with(expected), "{}", err(&output));
+        assert!(!err(&output).contains("hunter2"), "{}", err(&output));
     }
 }
 
