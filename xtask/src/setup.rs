@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: what the tests need and a Rust toolchain does not bring.
 //!
-//! The cron engine is compared with the real Quartz, and the reading of YAML with the real SnakeYAML,
-//! and a registry is tried on real ZooKeeper servers, so a JDK, Maven and all of them are needed. All is said before it is done; a second run finds everything
-//! in place and touches neither disk nor net.
+//! The cron engine is compared with the real Quartz, the reading of YAML with the real SnakeYAML, and a
+//! registry is tried on real ZooKeeper servers: a JDK, Maven and all of them are needed. All is said
+//! before it is done; a second run finds everything in place and touches neither disk nor net.
 
 use crate::step;
 use std::io::{IsTerminal, Write};

@@ -1,7 +1,7 @@
 //! P5: never early, and on time when all is well.
 //!
-//! * Code for a fire, on its first attempt, starts no sooner than the clock of its node shows the fire's instant. A clock
-//!   that was set less than [`SET`] before may have shown it and not any more.
+//! * Code for a fire, on its first attempt, starts no sooner than the clock of its node shows the
+//!   fire's instant. A clock that was set less than [`SET`] before may have shown it and not any more.
 //! * Where nothing went wrong and nothing was changed for [`CALM`], a fire starts within
 //!   [`TOLERANCE`], unless an earlier run of its shard was under way or its node had no place.
 

@@ -6,9 +6,10 @@
 //!
 //! In reading order: randomness ([`dice`]), what a seed holds ([`scenario`]), the events (`queue`),
 //! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`), what goes
-//! wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world that turns it all ([`world`]), what it leaves ([`recorder`]) and what
-//! is told of it ([`outcome`], [`reached`], [`timeline`]), how a failing seed is made smaller
-//! ([`shrink`]), and the mistakes that prove the checker ([`mutants`]).
+//! wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world
+//! that turns it all ([`world`]), what it leaves ([`recorder`]) and what is told of it ([`outcome`],
+//! [`reached`], [`timeline`]), how a failing seed is made smaller ([`shrink`]), and the mistakes that
+//! prove the checker ([`mutants`]).
 
 mod code;
 pub mod dice;

@@ -53,8 +53,9 @@ pub enum Mutant {
     NoOneIsGone,
 }
 
-/// All of them but one that is harmless (that a node is not told that its session is suspended: no
-/// answer to a claim reaches it then, and its trust ends by its own clock), with the invariant that each breaks first of all.
+/// Each with the invariant that it breaks first of all. One more was harmless and is left out, that a
+/// node is not told that its session is suspended: no answer to a claim reaches it then, and its trust
+/// ends by its own clock.
 pub const MUTANTS: [(Mutant, &str); 20] = [
     (Mutant::LossIsAbsence, checker::p04_nothing_invented::NAME),
     (Mutant::LossIsRefusal, checker::p10_unknown_is_not_no::NAME),
