@@ -6,6 +6,7 @@
 
 mod barrier;
 mod commits;
+pub mod history;
 mod indices;
 mod limits;
 mod reads;

@@ -1,12 +1,13 @@
 //! What happens to servers and to the way to them, while four writers commit at full speed.
 
 use crate::fixture::{PATIENCE, address, opened};
-use crate::history::Writers;
 use crate::proxy::Proxy;
 use crate::server::{Release, Server, await_leader, ensemble};
 use flockwork_registry::client::Client;
+use flockwork_registry::conformance::Asked;
+use flockwork_registry::conformance::history::{Judged, Writers};
 use flockwork_registry::{Event, Failure, Inbox, Key, Op, SessionState};
-use flockwork_registry_zookeeper::{Credentials, open_url};
+use flockwork_registry_zookeeper::{Address, Credentials, open_url};
 use flockwork_zookeeper::boot_millis;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,7 +26,20 @@ fn key(text: &str) -> Key {
     Key::new(text).expect("short")
 }
 
-fn told(fault: &str, (done, unknown, sessions): (usize, usize, usize)) {
+async fn writers(address: &Address) -> Writers {
+    let address = address.clone();
+    let open = move || {
+        let address = address.clone();
+        let opened = async move {
+            let (registry, inbox) = opened(&address, &Credentials::default()).await;
+            Client::new(registry, inbox, PATIENCE)
+        };
+        Box::pin(opened) as Asked<'static, Client>
+    };
+    Writers::start(open, WRITERS).await
+}
+
+fn told(fault: &str, Judged { done, unknown, sessions }: Judged) {
     println!(
         "{fault}: {} rounds, {done} commits confirmed, {unknown} unknown, {sessions} sessions",
         rounds()
@@ -37,7 +51,7 @@ fn told(fault: &str, (done, unknown, sessions): (usize, usize, usize)) {
 async fn commits_are_linearizable_while_the_server_is_killed_and_restarted() {
     let mut server = Server::start(Release::Debian);
     let address = address(&[server.address()], "/killed", Duration::from_secs(8));
-    let writers = Writers::start(&address, WRITERS).await;
+    let writers = writers(&address).await;
     for _ in 0..rounds() {
         writers.more(20).await;
         server.kill();
@@ -47,13 +61,13 @@ async fn commits_are_linearizable_while_the_server_is_killed_and_restarted() {
     writers.more(20).await;
     let judged = writers.judged().await;
     told("killed and restarted", judged);
-    assert_eq!(judged.2, WRITERS, "a session outlives a restart within its time-out");
+    assert_eq!(judged.sessions, WRITERS, "a session outlives a restart within its time-out");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_are_linearizable_while_the_server_stands_still_for_a_moment() {
     let server = Server::start(Release::Maven);
-    let writers = Writers::start(&address(&[server.address()], "/still", TIMEOUT), WRITERS).await;
+    let writers = writers(&address(&[server.address()], "/still", TIMEOUT)).await;
     for _ in 0..rounds() {
         writers.more(20).await;
         server.stop();
@@ -63,13 +77,13 @@ async fn commits_are_linearizable_while_the_server_stands_still_for_a_moment() {
     writers.more(20).await;
     let judged = writers.judged().await;
     told("stopped within the session", judged);
-    assert_eq!((judged.1, judged.2), (0, WRITERS), "nothing is lost, no session");
+    assert_eq!((judged.unknown, judged.sessions), (0, WRITERS), "nothing is lost, no session");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_are_linearizable_while_the_server_stands_still_beyond_the_session() {
     let server = Server::start(Release::Debian);
-    let writers = Writers::start(&address(&[server.address()], "/longer", TIMEOUT), WRITERS).await;
+    let writers = writers(&address(&[server.address()], "/longer", TIMEOUT)).await;
     for _ in 0..rounds() {
         writers.more(20).await;
         server.stop();
@@ -84,7 +98,7 @@ async fn commits_are_linearizable_while_the_server_stands_still_beyond_the_sessi
 async fn commits_are_linearizable_while_the_way_is_cut_in_each_direction() {
     let server = Server::start(Release::Maven);
     let proxy = Proxy::before(server.address()).await;
-    let writers = Writers::start(&address(&[proxy.address], "/cut", TIMEOUT), WRITERS).await;
+    let writers = writers(&address(&[proxy.address], "/cut", TIMEOUT)).await;
     for round in 0..rounds() * 3 {
         writers.more(10).await;
         match round % 3 {
@@ -113,7 +127,7 @@ fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
 async fn commits_are_linearizable_while_the_leader_of_three_is_killed() {
     let mut servers = ensemble(Release::Maven);
     let address = address(&addresses(&servers), "/three", Duration::from_secs(8));
-    let writers = Writers::start(&address, WRITERS).await;
+    let writers = writers(&address).await;
     let mut slowest = Duration::ZERO;
     for _ in 0..rounds() {
         writers.more(20).await;
@@ -128,7 +142,7 @@ async fn commits_are_linearizable_while_the_leader_of_three_is_killed() {
     let judged = writers.judged().await;
     told("leader killed", judged);
     println!("the slowest was back after {slowest:?}");
-    assert_eq!(judged.2, WRITERS, "a session outlives its leader");
+    assert_eq!(judged.sessions, WRITERS, "a session outlives its leader");
 }
 
 /// The one that stands still leads still, as far as it knows, when it goes on.
@@ -136,7 +150,7 @@ async fn commits_are_linearizable_while_the_leader_of_three_is_killed() {
 async fn commits_are_linearizable_while_the_leader_of_three_stands_still() {
     let servers = ensemble(Release::Debian);
     let address = address(&addresses(&servers), "/stale", Duration::from_secs(6));
-    let writers = Writers::start(&address, WRITERS).await;
+    let writers = writers(&address).await;
     for _ in 0..rounds() {
         writers.more(20).await;
         let leader = await_leader(&servers);
@@ -149,7 +163,7 @@ async fn commits_are_linearizable_while_the_leader_of_three_stands_still() {
     }
     let judged = writers.judged().await;
     told("leader stopped", judged);
-    assert_eq!(judged.2, WRITERS, "a session outlives its leader");
+    assert_eq!(judged.sessions, WRITERS, "a session outlives its leader");
 }
 
 /// The last trust told, and whether the end was; takes what waits.

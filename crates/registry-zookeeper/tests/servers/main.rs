@@ -4,7 +4,6 @@
 mod conformance;
 mod faults;
 mod fixture;
-mod history;
 mod oracle;
 mod proxy;
 mod rights;

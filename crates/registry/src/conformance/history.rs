@@ -5,11 +5,11 @@
 //! replaced. If commits are linearizable the log is one chain, in the order of its indices, with
 //! every confirmed commit in it and no refused one.
 
-use crate::fixture::{PATIENCE, opened};
-use flockwork_registry::client::{Client, CommitError};
-use flockwork_registry::{Failure, Index, Key, Op, Scope, SessionId};
-use flockwork_registry_zookeeper::{Address, Credentials};
+use super::Asked;
+use crate::client::{Client, CommitError};
+use crate::{Failure, Index, Key, Op, Scope, SessionId};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,31 +17,42 @@ use tokio::task::JoinHandle;
 
 /// What a writer was told of one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Told {
+    /// It happened, as this commit.
     Done(Index),
+    /// It did not happen.
     Not,
+    /// It may have happened.
     Unknown,
 }
 
 /// One attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Attempt {
-    pub(crate) name: String,
+pub struct Attempt {
+    /// Names it; unique.
+    pub name: String,
     /// The greatest index anybody had been told when it began.
-    pub(crate) after: Index,
-    pub(crate) told: Told,
+    pub after: Index,
+    /// What its writer was told.
+    pub told: Told,
 }
 
 /// One line of the log: which commit wrote it, on which state.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) index: Index,
-    pub(crate) on: Index,
+pub struct Line {
+    /// The attempt that wrote it.
+    pub name: String,
+    /// The commit that made it.
+    pub index: Index,
+    /// The state it says it replaced.
+    pub on: Index,
 }
 
-/// The first thing wrong with a history, if any.
-pub(crate) fn judge(attempts: &[Attempt], first: Index, log: &[Line]) -> Result<(), String> {
+/// Holds what was told against what is there, `first` being the state before all of it.
+///
+/// # Errors
+/// The first thing wrong.
+pub fn judge(attempts: &[Attempt], first: Index, log: &[Line]) -> Result<(), String> {
     let lines: BTreeMap<&str, &Line> = log.iter().map(|line| (line.name.as_str(), line)).collect();
     for attempt in attempts {
         let line = lines.get(attempt.name.as_str());
@@ -71,15 +82,28 @@ pub(crate) fn judge(attempts: &[Attempt], first: Index, log: &[Line]) -> Result<
 
 /// What one writer has done.
 #[derive(Debug, Default)]
-pub(crate) struct Deeds {
-    pub(crate) attempts: Vec<Attempt>,
-    pub(crate) sessions: Vec<SessionId>,
+struct Deeds {
+    attempts: Vec<Attempt>,
+    sessions: Vec<SessionId>,
 }
 
+/// What a round of faults left, all of it linearizable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Commits that were confirmed.
+    pub done: usize,
+    /// Commits whose answer was lost.
+    pub unknown: usize,
+    /// Sessions that it took, over all writers.
+    pub sessions: usize,
+}
+
+/// Opens one more connection, as another process would.
+type Open = Arc<dyn Fn() -> Asked<'static, Client> + Send + Sync>;
+
 /// Writers at work.
-#[derive(Debug)]
-pub(crate) struct Writers {
-    address: Address,
+pub struct Writers {
+    open: Open,
     first: Index,
     stop: Arc<AtomicBool>,
     greatest: Arc<AtomicU64>,
@@ -91,21 +115,35 @@ fn key(text: &str) -> Key {
     Key::new(text).expect("short")
 }
 
-async fn client(address: &Address) -> Client {
-    let (registry, inbox) = opened(address, &Credentials::default()).await;
-    let mut client = Client::new(registry, inbox, PATIENCE);
-    client.session().await.expect("a server answers");
+async fn client(open: &Open) -> Client {
+    let mut client = open().await;
+    client.session().await.expect("nothing is wrong with the registry now");
     client
 }
 
+impl fmt::Debug for Writers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writers").field("count", &self.tasks.len()).finish_non_exhaustive()
+    }
+}
+
 impl Writers {
-    pub(crate) async fn start(address: &Address, count: usize) -> Self {
-        let mut setup = client(address).await;
+    /// Makes `/state` and `/log`, and starts as many writers of them, each with a connection of its
+    /// own.
+    ///
+    /// # Panics
+    /// If the registry does not answer, or has these keys.
+    pub async fn start<F>(open: F, count: usize) -> Self
+    where
+        F: Fn() -> Asked<'static, Client> + Send + Sync + 'static,
+    {
+        let open: Open = Arc::new(open);
+        let mut setup = client(&open).await;
         let make = vec![Op::create(key("/state"), "first"), Op::create(key("/log"), "")];
         let first = setup.commit(make).await.expect("the place is new").index;
         setup.close().await;
         let mut writers = Self {
-            address: address.clone(),
+            open: Arc::clone(&open),
             first,
             stop: Arc::default(),
             greatest: Arc::new(AtomicU64::new(first.0)),
@@ -113,7 +151,7 @@ impl Writers {
             tasks: Vec::new(),
         };
         for number in 0..count {
-            let client = client(address).await;
+            let client = client(&open).await;
             writers.tasks.push(tokio::spawn(write(
                 number,
                 client,
@@ -126,7 +164,10 @@ impl Writers {
     }
 
     /// Waits until so many more commits are confirmed.
-    pub(crate) async fn more(&self, commits: u64) {
+    ///
+    /// # Panics
+    /// If that takes longer than a minute.
+    pub async fn more(&self, commits: u64) {
         let wanted = self.done.load(Ordering::SeqCst) + commits;
         let wait = async {
             while self.done.load(Ordering::SeqCst) < wanted {
@@ -136,9 +177,11 @@ impl Writers {
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("they go on");
     }
 
-    /// Stops them and judges. Says how many commits were confirmed and how many stayed unknown, and
-    /// how many sessions it took.
-    pub(crate) async fn judged(self) -> (usize, usize, usize) {
+    /// Stops them and judges what they were told by what is there.
+    ///
+    /// # Panics
+    /// If it is not linearizable, or the registry does not answer now.
+    pub async fn judged(self) -> Judged {
         self.stop.store(true, Ordering::SeqCst);
         let (mut attempts, mut sessions) = (Vec::new(), 0);
         for task in self.tasks {
@@ -146,7 +189,7 @@ impl Writers {
             attempts.extend(deeds.attempts);
             sessions += deeds.sessions.len();
         }
-        let mut reader = client(&self.address).await;
+        let mut reader = client(&self.open).await;
         let settle = vec![Op::Set(key("/log"), "read".into(), None)];
         reader.commit(settle).await.expect("all is well again");
         let mut log = Vec::new();
@@ -160,7 +203,7 @@ impl Writers {
         judge(&attempts, self.first, &log).expect("linearizable");
         let count = |told: fn(&Told) -> bool| attempts.iter().filter(|a| told(&a.told)).count();
         let done = count(|told| matches!(told, Told::Done(_)));
-        (done, count(|told| *told == Told::Unknown), sessions)
+        Judged { done, unknown: count(|told| *told == Told::Unknown), sessions }
     }
 }
 
