@@ -119,6 +119,8 @@ pub(crate) struct Job {
     pub(crate) under_way: UnderWay,
     /// Where it was told to go: no new run, then leave.
     pub(crate) leaving: Option<&'static str>,
+    /// Whether it was given anew meanwhile: once it has been left, it is joined again.
+    pub(crate) comes_back: bool,
     /// The request to run now that is being answered.
     pub(crate) trigger: Option<Stamp>,
     /// The instances last seen, to notice who is gone.
@@ -157,6 +159,7 @@ impl Job {
             registered: None,
             under_way: UnderWay::default(),
             leaving: None,
+            comes_back: false,
             trigger: None,
             seen: BTreeSet::new(),
             is_reread_due: false,

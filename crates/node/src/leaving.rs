@@ -5,6 +5,7 @@ use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::{Phase, Report};
+use flockwork_core::execution::CancelReason;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::Op;
 
@@ -24,10 +25,28 @@ impl Node {
         self.untended.insert(ix);
     }
 
+    /// The program no longer serves a job, whatever it said before.
+    pub(crate) fn withdraw(&mut self, ix: JobIx) {
+        self.job(ix).comes_back = false;
+        self.leave(ix, "this node withdrew it");
+    }
+
+    /// A job that is being left was given to this node again. While others still see this instance
+    /// serve it nothing was lost; else it is joined anew once it has been left.
+    pub(crate) fn stay(&mut self, ix: JobIx) {
+        let is_going = self.job(ix).phase == Phase::Leaving || self.was_taken_off(ix);
+        let job = self.job(ix);
+        match is_going {
+            true => job.comes_back = true,
+            false => job.leaving = None,
+        }
+    }
+
     /// Starts nothing new at all, and leaves each job when its runs have ended.
     pub(crate) fn drain(&mut self) {
         self.is_draining = true;
         for ix in self.job_ixs() {
+            self.job(ix).comes_back = false;
             self.leave(ix, "this node stops");
         }
     }
@@ -68,11 +87,16 @@ impl Node {
         job.phase = Phase::Left;
         let name = job.name.clone();
         let why = job.leaving.take().unwrap_or("it was left");
+        let comes_back = std::mem::take(&mut job.comes_back);
+        if comes_back {
+            job.phase = Phase::Joining;
+            self.untended.insert(ix);
+        }
         turn.report(Report::Left { job: name, why });
     }
 
-    /// The job is gone from the registry. Its runs end; if it is defined there again, it is served
-    /// again.
+    /// The job is gone from the registry. Its runs are told to stop, as nothing guards their shards
+    /// any more; if it is defined there again, it is served again.
     pub(crate) fn job_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let job = self.job(ix);
         job.phase = Phase::Removed;
@@ -87,6 +111,11 @@ impl Node {
             shard.is_triggered = false;
         }
         self.waiting.retain(|(_, waits, _)| *waits != ix);
+        let runs: Vec<_> =
+            self.runs.iter().filter(|(_, run)| run.ix == ix).map(|(id, _)| *id).collect();
+        for id in runs {
+            self.cancel(turn, id, CancelReason::Removed);
+        }
         turn.report(Report::Left { job: name, why: "it was removed from the registry" });
     }
 

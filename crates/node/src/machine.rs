@@ -102,7 +102,7 @@ impl Node {
             Event::Define(define) => self.define(&define),
             Event::Withdraw(name) => {
                 if let Some(ix) = self.names.get(&name) {
-                    self.leave(*ix, "this node withdrew it");
+                    self.withdraw(*ix);
                 }
             }
             Event::RunEnded(run, outcome) => self.run_ended(&mut turn, run, outcome),
@@ -160,10 +160,13 @@ impl Node {
                 (job.offered, job.applies) = (fresh.offered, applies);
                 // Compared with the registry's once more.
                 job.config_read = Bytes::new();
+                let ix = *ix;
                 if matches!(job.phase, Phase::Refused | Phase::Left | Phase::Removed) {
                     (job.phase, job.leaving) = (Phase::Joining, None);
+                } else if job.leaving.is_some() {
+                    self.stay(ix);
                 }
-                *ix
+                ix
             }
         };
         if self.trust.session().is_some() {

@@ -1,0 +1,150 @@
+//! Definitions as the registry has them: changed, applied, refused.
+
+use crate::world::{World, namespace};
+use crate::{job, quick};
+use flockwork_core::config::JobConfig;
+use flockwork_core::execution::{Ending, Run};
+use flockwork_core::id::JobName;
+use flockwork_core::schedule::{Every, Schedule};
+use flockwork_core::time::Timestamp;
+use flockwork_layout::keys::Facet;
+use flockwork_layout::plan;
+use flockwork_node::{Event, Report};
+use flockwork_registry::Op;
+
+#[test]
+fn a_plan_that_is_out_of_date_accounts_nothing() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let key = |facet| namespace().key(&JobName::new("j").unwrap(), &facet);
+    world.commit(vec![Op::create(key(Facet::Disabled(0)), "")]);
+    world.run_for(2_495);
+    let before = world.record("j", 0).unwrap().record;
+    assert_eq!(before.counts.skipped, 2);
+    let plan = world.store.get(&key(Facet::Plan)).unwrap().value.clone();
+    let plan = plan::decode(&plan).unwrap().changed("another".to_owned(), 1, world.now().wall);
+    world.commit(vec![Op::Set(key(Facet::Plan), plan::encode(&plan), None)]);
+    // The next fire is due before the node has heard of it.
+    world.now_ms += 5;
+    world.step(0, Event::Wake);
+    assert_eq!(world.record("j", 0).unwrap().record, before);
+}
+
+#[test]
+fn a_definition_changed_in_the_registry_counts_from_then_on() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(2_500);
+    let every = Schedule::Every(Every { period_ms: 2_000, anchor: Timestamp::from_millis(0) });
+    let changed = JobConfig { schedule: every, ..job("j", 5) };
+    let document = flockwork_layout::document::encode(&changed);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
+    world.commit(vec![Op::Set(key, document.into(), None)]);
+    world.run_for(4_000);
+    assert_eq!(world.starts_of("j", 0).len(), 4, "at 1, 2, 4 and 6 s");
+    assert_eq!(world.starts_of("j", 4).len(), 2, "at 4 and 6 s");
+    let counts = world.record("j", 4).unwrap().record.counts;
+    assert_eq!((counts.missed, counts.misfired, counts.skipped), (0, 0, 0));
+}
+
+#[test]
+fn a_definition_that_is_applied_is_told_once() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(500);
+    world.add(100);
+    let changed = JobConfig { overwrite: true, ..job("j", 3) };
+    world.define(1, &changed);
+    world.run_for(500);
+    let told: Vec<bool> = world
+        .reports
+        .iter()
+        .filter(|(_, n, _)| *n == 1)
+        .filter_map(|(_, _, report)| match report {
+            Report::Serving { applied, .. } => Some(*applied),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [true]);
+    world.run_for(1_000);
+    assert_eq!(world.starts_of("j", 2).len(), 2, "at 1 and 2 s");
+}
+
+#[test]
+fn a_shard_taken_away_while_it_runs_holds_up_no_other() {
+    fn last_is_slow(run: &Run) -> (u64, Ending) {
+        (if run.shard == 3 { 10_000 } else { 100 }, Ending::Succeeded)
+    }
+    let mut world = World::new(last_is_slow);
+    world.add(100);
+    world.define(0, &JobConfig { static_sharding: true, ..job("j", 4) });
+    world.run_for(1_500);
+    let changed = JobConfig { static_sharding: true, ..job("j", 3) };
+    let document = flockwork_layout::document::encode(&changed);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Config);
+    world.commit(vec![Op::Set(key, document.into(), None)]);
+    world.run_for(6_000);
+    assert_eq!(world.starts_of("j", 0).len(), 7);
+    assert_eq!(world.record("j", 0).unwrap().record.counts.misfired, 0);
+    world.run_for(8_000);
+    assert_eq!(world.store.get(&namespace().key(&name, &Facet::Shard(3))), None);
+}
+
+#[test]
+fn a_definition_too_large_for_the_registry_is_refused_and_others_go_on() {
+    let mut world = World::new(quick);
+    world.add(100);
+    let huge = "x".repeat(world.store.limits().max_value + 1);
+    world.define(0, &JobConfig { job_parameter: huge, ..job("huge", 1) });
+    world.define(0, &job("j", 1));
+    world.run_for(2_500);
+    assert_eq!(world.starts_of("j", 0).len(), 2);
+    let refused = world
+        .reports
+        .iter()
+        .filter(|(_, _, report)| matches!(report, Report::Refused { code: "TOO_LARGE", .. }));
+    assert_eq!(refused.count(), 1);
+}
+
+#[test]
+fn a_definition_that_cannot_be_served_any_more_is_left_to_others() {
+    let mut world = World::new(quick);
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &job("j", 2));
+    }
+    world.run_for(1_500);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Config);
+    let good = world.store.get(&key).unwrap().value.clone();
+    world.commit(vec![Op::Set(key.clone(), "shardingTotalCount: nonsense".into(), None)]);
+    world.run_for(3_000);
+    let instances = world.store.children(&namespace().key(&name, &Facet::Instances));
+    assert_eq!(instances, Some(vec![]), "nobody is counted on");
+    let before = world.starts.len();
+    world.commit(vec![Op::Set(key, good, None)]);
+    world.run_for(3_500);
+    assert!(world.starts.len() > before, "it is served again");
+}
+
+#[test]
+fn a_refused_definition_stays_refused_when_deregistering_is_lost() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Config);
+    world.commit(vec![Op::Set(key, "shardingTotalCount: nonsense".into(), None)]);
+    world.hosts[0].lost_commits = 1;
+    world.run_for(3_000);
+    assert_eq!(world.hosts[0].lost_commits, 0);
+    let instances = world.store.children(&namespace().key(&name, &Facet::Instances));
+    assert_eq!(instances, Some(vec![]), "nobody is counted on");
+    assert_eq!(world.starts_of("j", 0).len(), 1);
+}

@@ -1,0 +1,147 @@
+//! Jobs that are removed, withdrawn or left, and nodes that stop.
+
+use crate::world::{World, namespace};
+use crate::{job, long, quick};
+use flockwork_core::execution::{Ending, Run};
+use flockwork_core::id::JobName;
+use flockwork_layout::keys::Facet;
+use flockwork_node::{Event, Report};
+use flockwork_registry::{Answer, Op};
+
+#[test]
+fn a_removed_job_is_left_and_nothing_brings_it_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_050);
+    let name = JobName::new("j").unwrap();
+    let root = namespace().key(&name, &Facet::Job);
+    let mut keys: Vec<_> = world
+        .store
+        .entries()
+        .map(|(key, _)| key.clone())
+        .filter(|key| key.as_str().starts_with(root.as_str()))
+        .collect();
+    keys.sort_by_key(|key| std::cmp::Reverse(key.as_str().len()));
+    world.commit(keys.into_iter().map(|key| Op::Delete(key, None)).collect());
+    world.run_for(3_000);
+    assert_eq!(world.starts.len(), 1);
+    assert!(!world.store.entries().any(|(key, _)| key.as_str().starts_with(root.as_str())));
+    assert!(world.reports.iter().any(|(_, _, report)| matches!(report, Report::Left { .. })));
+}
+
+/// ElasticJob's lifecycle API deletes the job's own tree; what is ours beside it stays.
+#[test]
+fn a_name_that_is_used_again_starts_anew() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(2_500);
+    let root = namespace().key(&JobName::new("j").unwrap(), &Facet::Job);
+    let mut keys: Vec<_> = world
+        .store
+        .entries()
+        .map(|(key, _)| key.clone())
+        .filter(|key| key.as_str().starts_with(root.as_str()))
+        .collect();
+    keys.sort_by_key(|key| std::cmp::Reverse(key.as_str().len()));
+    world.commit(keys.into_iter().map(|key| Op::Delete(key, None)).collect());
+    world.run_for(5_000);
+    world.kill(0);
+    world.add(100);
+    world.define(1, &job("j", 1));
+    world.run_for(3_000);
+    let dues: Vec<i64> = world
+        .starts_of("j", 0)
+        .iter()
+        .map(|run| (run.fire.due.as_millis() - crate::world::START) / 1_000)
+        .collect();
+    assert_eq!(dues, [1, 2, 8, 9, 10]);
+    let counts = world.record("j", 0).unwrap().record.counts;
+    assert_eq!((counts.missed, counts.misfired), (0, 0));
+}
+
+#[test]
+fn a_claim_under_way_when_its_node_is_told_to_stop_is_taken_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_995);
+    world.now_ms += 5;
+    let claim = world.step_held(0, Event::Wake);
+    world.step(0, Event::Drain);
+    world.release(0, claim);
+    world.run_for(1_000);
+    assert!(world.hosts[0].is_drained);
+    assert_eq!(world.starts_of("j", 0).len(), 1);
+    let record = world.record("j", 0).unwrap().record;
+    assert_eq!((record.claim, record.counts.ran), (None, 1));
+}
+
+#[test]
+fn a_node_that_stops_takes_nothing_up_any_more() {
+    let mut world = World::new(long);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    world.step(0, Event::Drain);
+    world.define(0, &job("other", 1));
+    world.define(0, &job("j", 1));
+    world.run_for(60_000);
+    assert!(world.hosts[0].is_drained);
+    assert!(world.starts_of("other", 0).is_empty());
+}
+
+/// Runs for a minute.
+fn a_minute(_: &Run) -> (u64, Ending) {
+    (60_000, Ending::Succeeded)
+}
+
+#[test]
+fn a_run_of_a_job_that_is_removed_is_told_to_stop() {
+    let mut world = World::new(a_minute);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    assert_eq!(world.hosts[0].running.len(), 1);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
+    assert!(matches!(world.commit(vec![Op::Delete(key, None)]), Answer::Committed(_)));
+    world.run_for(100);
+    assert_eq!(world.hosts[0].running.len(), 0);
+}
+
+#[test]
+fn a_job_given_again_before_it_was_left_is_served_on() {
+    let mut world = World::new(a_minute);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(1_500);
+    world.step(0, Event::Withdraw(JobName::new("j").unwrap()));
+    world.run_for(2_000);
+    world.define(0, &job("j", 2));
+    world.code = quick;
+    world.run_for(60_000);
+    let last = world.starts_of("j", 1).last().map(|run| run.fire.due.as_millis());
+    assert!(last >= Some(crate::world::START + 61_000), "{last:?}");
+    assert!(!world.reports.iter().any(|(_, _, report)| matches!(report, Report::Left { .. })));
+}
+
+/// The commit that leaves is on its way when the job is given again.
+#[test]
+fn a_job_given_again_while_it_is_left_is_joined_anew() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(1_500);
+    let leaves = world.step_held(0, Event::Withdraw(JobName::new("j").unwrap()));
+    assert!(leaves.iter().any(|effect| matches!(effect, flockwork_node::Effect::Submit(..))));
+    world.define(0, &job("j", 2));
+    world.release(0, leaves);
+    let before = world.starts_of("j", 1).len();
+    world.run_for(3_000);
+    assert!(world.starts_of("j", 1).len() >= before + 2);
+    world.step(0, Event::Withdraw(JobName::new("j").unwrap()));
+    let before = world.starts_of("j", 1).len();
+    world.run_for(3_000);
+    assert_eq!(world.starts_of("j", 1).len(), before, "what is withdrawn does not come back");
+}
