@@ -38,15 +38,22 @@ fn claims(world: &World, request: &Request) -> bool {
 }
 
 impl World {
-    /// A message arrives at the registry.
+    /// Messages arrive at the registry. After a commit others may come first.
     pub(crate) fn arrives(&mut self, at: HostAt) {
         let now = self.now;
-        let link = &mut self.hosts[at].link;
-        if link.up.front().is_none_or(|sent| sent.arrives > now) {
-            return;
+        while let Some(sent) = self.hosts[at].link.up.pop_front_if(|sent| sent.arrives <= now) {
+            let is_commit = matches!(sent.message, Up::Request { request: Request::Commit(_), .. });
+            self.arrived(at, sent);
+            if is_commit {
+                return self.queue.push(now, Happens::Arrives(at));
+            }
         }
-        let Some(OnTheWay { connection, message, .. }) = link.up.pop_front() else { return };
-        let answers = connection == link.connection;
+    }
+
+    fn arrived(&mut self, at: HostAt, sent: OnTheWay<Up>) {
+        let OnTheWay { connection, message, .. } = sent;
+        let now = self.now;
+        let answers = connection == self.hosts[at].link.connection;
         match message {
             Up::Request { ticket, request, session, loss } => {
                 self.apply_late(at, session);
@@ -243,14 +250,17 @@ impl World {
         self.recorder.ended(self.now, index, session);
     }
 
-    /// A message from the registry arrives at the host.
+    /// Messages from the registry arrive at the host.
     pub(crate) fn heard(&mut self, at: HostAt) {
         let now = self.now;
-        let link = &mut self.hosts[at].link;
-        if link.down.front().is_none_or(|sent| sent.arrives > now) {
-            return;
+        while let Some(sent) = self.hosts[at].link.down.pop_front_if(|sent| sent.arrives <= now) {
+            self.heard_one(at, sent);
         }
-        let Some(sent) = link.down.pop_front() else { return };
+    }
+
+    fn heard_one(&mut self, at: HostAt, sent: OnTheWay<Down>) {
+        let now = self.now;
+        let link = &mut self.hosts[at].link;
         if !sent.is_local {
             if sent.connection != link.connection {
                 return;
@@ -263,17 +273,10 @@ impl World {
             Down::BeatAnswered { lives: false, .. } => {
                 self.counts.reach("a node learned that its session was over");
                 let told = self.hosts[at].link.session_over(now);
-                self.tell_within(at, told);
+                self.push_within(at, told, Within::Heard);
                 self.connect_later(at);
             }
             Down::Connected { sent, session, ended } => self.connected(at, sent, session, ended),
-        }
-    }
-
-    /// One event for each message told locally, so that each is heard.
-    fn tell_within(&mut self, at: HostAt, told: u64) {
-        for _ in 0..self.hosts[at].link.down.len() {
-            self.push_within(at, told, Within::Heard);
         }
     }
 
@@ -354,7 +357,7 @@ impl World {
         let in_flight = self.hosts[at].link.in_flight.len();
         self.counts.reach_if("a connection broke with requests under way", in_flight > 0);
         let told = self.hosts[at].link.give_up(self.now, why);
-        self.tell_within(at, told);
+        self.push_within(at, told, Within::Heard);
         self.connect_later(at);
     }
 
