@@ -79,7 +79,11 @@ impl fmt::Display for JobName {
 /// One process serving jobs: `{ip}@-@{suffix}`, as ElasticJob writes it; our suffix is
 /// `{pid}-{nonce}`, so that a restarted process is never taken for its forerunner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId(Arc<str>);
+pub struct InstanceId {
+    text: Arc<str>,
+    /// How many bytes of it are the address.
+    server: usize,
+}
 
 /// What stands between an instance's address and its suffix.
 pub const INSTANCE_DELIMITER: &str = "@-@";
@@ -101,25 +105,25 @@ impl InstanceId {
         if !halves_stand || suffix.contains(INSTANCE_DELIMITER) || text.contains('/') {
             return Err(bad());
         }
-        Ok(Self(text.into()))
+        Ok(Self { text: text.into(), server: ip.len() })
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The address before the delimiter: the server the instance runs on.
     #[must_use]
     pub fn server(&self) -> &str {
-        self.0.split_once(INSTANCE_DELIMITER).map_or("", |(ip, _)| ip)
+        &self.text[..self.server]
     }
 }
 
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

@@ -65,9 +65,18 @@ impl Namespace {
     /// The key of a facet of a job.
     #[must_use]
     pub fn key(&self, job: &JobName, facet: &Facet) -> Key {
-        let root = if facet.is_own() { ".flockwork" } else { "" };
-        let slash = if matches!(facet, Facet::Job | Facet::OwnJob) { "" } else { "/" };
-        key(&format!("/{}{root}/{job}{slash}{facet}", self.0))
+        use fmt::Write;
+        let job = job.as_str();
+        let mut text = String::with_capacity(self.0.len() + job.len() + 64);
+        text.push('/');
+        text.push_str(&self.0);
+        text.push_str(if facet.is_own() { ".flockwork/" } else { "/" });
+        text.push_str(job);
+        if !matches!(facet, Facet::Job | Facet::OwnJob) {
+            text.push('/');
+            write!(text, "{facet}").expect("a string takes all");
+        }
+        key(&text)
     }
 
     /// Which facet of which job a key is, if it is one this release knows.
