@@ -10,136 +10,6 @@ use flockwork_layout::{plan, record};
 use flockwork_registry::{Answer, Entry, Request, Scope};
 use std::sync::Arc;
 
-impl Node {
-    /// Reads a key of a job, unless that is under way.
-    pub(crate) fn look(&mut self, ix: JobIx, facet: Facet) {
-        let me = self.settings.instance.clone();
-        let job = &mut self.jobs[ix.0 as usize];
-        if !doubt(job, &facet, &me) {
-            return;
-        }
-        let key = self.settings.namespace.key(&job.name, &facet);
-        let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
-        self.link.read(ix, facet, request);
-    }
-
-    /// Reads a shard's record, unless it is known or being read.
-    pub(crate) fn look_quietly(&mut self, ix: JobIx, facet: Facet) {
-        let is_unread = match &facet {
-            Facet::Record(shard) => {
-                self.job(ix).shard(*shard).is_some_and(|shard| shard.record.is_unread())
-            }
-            _ => true,
-        };
-        if is_unread {
-            self.look(ix, facet);
-        }
-    }
-
-    /// Watches a key of a job and reads it.
-    pub(crate) fn follow(&mut self, ix: JobIx, facet: Facet) {
-        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, &facet);
-        self.link.watch(Request::Watch(key, scope(&facet)));
-        self.look(ix, facet);
-    }
-
-    /// Sets watches again that may not be set. What they watch may have changed unseen.
-    pub(crate) fn watch_again(&mut self) {
-        for request in std::mem::take(&mut self.unwatched) {
-            if let Request::Watch(key, _) = &request
-                && let Some((name, facet)) = self.settings.namespace.parse(key)
-                && let Some(ix) = self.names.get(&name).copied()
-            {
-                self.link.watch(request);
-                self.look(ix, facet);
-            }
-        }
-    }
-
-    /// Watches a key no more.
-    pub(crate) fn unfollow(&mut self, ix: JobIx, facet: &Facet) {
-        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, facet);
-        self.link.watch(Request::Unwatch(key, scope(facet)));
-    }
-
-    /// Reads everything again that is believed about a job.
-    pub(crate) fn reread(&mut self, ix: JobIx) {
-        let job = &self.jobs[ix.0 as usize];
-        let mut facets = vec![
-            Facet::Job,
-            Facet::Config,
-            Facet::OwnJob,
-            Facet::Instances,
-            Facet::Leader,
-            Facet::Necessary,
-            Facet::Sharding,
-            Facet::Plan,
-            Facet::Trigger(self.settings.instance.clone()),
-            Facet::Retries,
-        ];
-        facets.extend(job.view.servers.keys().cloned().map(Facet::Server));
-        for (i, shard) in (0..).zip(&job.shards) {
-            facets.extend([Facet::Owner(i), Facet::Disabled(i)]);
-            // A record under a run of our own is known by what we wrote, until that is refused.
-            let may_have_changed = match shard.run {
-                Some(run) => self.is_in_doubt(run),
-                None => shard.was_mine && !shard.is_accounting(),
-            };
-            if may_have_changed {
-                facets.push(Facet::Record(i));
-            }
-        }
-        for facet in facets {
-            self.look(ix, facet);
-        }
-    }
-
-    /// A read was answered. What cannot be read stays unknown, and is said.
-    pub(crate) fn read_answered(
-        &mut self,
-        ix: JobIx,
-        facet: &Facet,
-        answer: Answer,
-    ) -> Result<(), Unreadable> {
-        let me = self.settings.instance.clone();
-        let job = &mut self.jobs[ix.0 as usize];
-        if let Answer::Failed(_) = answer {
-            forget(job, facet, &me);
-            return Err(Unreadable::NotAnswered);
-        }
-        let (again, result) = match take(job, facet, answer) {
-            Ok(again) => (again, Ok(())),
-            Err(text) => {
-                forget(job, facet, &me);
-                (false, Err(Unreadable::NotUnderstood(text)))
-            }
-        };
-        if again {
-            let key = self.settings.namespace.key(&job.name, facet);
-            let request = if is_list(facet) { Request::Children(key) } else { Request::Get(key) };
-            self.link.read(ix, facet.clone(), request);
-        }
-        result
-    }
-}
-
-/// Why a key stays unknown.
-#[derive(Debug)]
-pub(crate) enum Unreadable {
-    /// The registry gave no answer.
-    NotAnswered,
-    /// What it holds makes no sense to this release.
-    NotUnderstood(String),
-}
-
-fn is_list(facet: &Facet) -> bool {
-    matches!(facet, Facet::Instances | Facet::Sharding | Facet::Retries)
-}
-
-fn scope(facet: &Facet) -> Scope {
-    if is_list(facet) { Scope::Children } else { Scope::Value }
-}
-
 /// Calls `$act` with the slot of a facet; facets without a slot give `$otherwise`.
 macro_rules! with_slot {
     ($job:expr, $facet:expr, $slot:ident => $act:expr, $otherwise:expr) => {
@@ -214,6 +84,149 @@ macro_rules! with_slot {
     };
 }
 
+impl Node {
+    /// Reads a key of a job, unless that is under way.
+    pub(crate) fn look(&mut self, ix: JobIx, facet: Facet) {
+        let me = self.settings.instance.clone();
+        let job = &mut self.jobs[ix.0 as usize];
+        if !doubt(job, &facet, &me) {
+            return;
+        }
+        let key = self.settings.namespace.key(&job.name, &facet);
+        let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
+        self.link.read(ix, facet, request);
+    }
+
+    /// Reads a shard's record, unless it is known or being read.
+    pub(crate) fn look_quietly(&mut self, ix: JobIx, facet: Facet) {
+        let is_unread = match &facet {
+            Facet::Record(shard) => {
+                self.job(ix).shard(*shard).is_some_and(|shard| shard.record.is_unread())
+            }
+            _ => true,
+        };
+        if is_unread {
+            self.look(ix, facet);
+        }
+    }
+
+    /// Watches a key of a job and reads it.
+    pub(crate) fn follow(&mut self, ix: JobIx, facet: Facet) {
+        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, &facet);
+        self.link.watch(Request::Watch(key, scope(&facet)));
+        self.look(ix, facet);
+    }
+
+    /// Sets watches again that may not be set. What they watch may have changed unseen.
+    pub(crate) fn watch_again(&mut self) {
+        for request in std::mem::take(&mut self.unwatched) {
+            if let Request::Watch(key, _) = &request
+                && let Some((name, facet)) = self.settings.namespace.parse(key)
+                && let Some(ix) = self.names.get(&name).copied()
+            {
+                self.link.watch(request);
+                self.look(ix, facet);
+            }
+        }
+    }
+
+    /// Watches a key no more.
+    pub(crate) fn unfollow(&mut self, ix: JobIx, facet: &Facet) {
+        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, facet);
+        self.link.watch(Request::Unwatch(key, scope(facet)));
+    }
+
+    /// Reads everything again that is believed about a job.
+    pub(crate) fn reread(&mut self, ix: JobIx) {
+        for facet in self.believed(ix) {
+            self.look(ix, facet);
+        }
+    }
+
+    /// The same under a new session, whose registry may be another one behind the same address.
+    pub(crate) fn read_anew(&mut self, ix: JobIx) {
+        for facet in self.believed(ix) {
+            self.look(ix, facet.clone());
+            let job = &mut self.jobs[ix.0 as usize];
+            with_slot!(job, &facet, slot => slot.forget_state(), ());
+        }
+    }
+
+    fn believed(&self, ix: JobIx) -> Vec<Facet> {
+        let job = &self.jobs[ix.0 as usize];
+        let mut facets = vec![
+            Facet::Job,
+            Facet::Config,
+            Facet::OwnJob,
+            Facet::Instances,
+            Facet::Leader,
+            Facet::Necessary,
+            Facet::Sharding,
+            Facet::Plan,
+            Facet::Trigger(self.settings.instance.clone()),
+            Facet::Retries,
+        ];
+        facets.extend(job.view.servers.keys().cloned().map(Facet::Server));
+        for (i, shard) in (0..).zip(&job.shards) {
+            facets.extend([Facet::Owner(i), Facet::Disabled(i)]);
+            // A record under a run of our own is known by what we wrote, until that is refused.
+            let may_have_changed = match shard.run {
+                Some(run) => self.is_in_doubt(run),
+                None => shard.was_mine && !shard.is_accounting(),
+            };
+            if may_have_changed {
+                facets.push(Facet::Record(i));
+            }
+        }
+        facets
+    }
+
+    /// A read was answered. What cannot be read stays unknown, and is said.
+    pub(crate) fn read_answered(
+        &mut self,
+        ix: JobIx,
+        facet: &Facet,
+        answer: Answer,
+    ) -> Result<(), Unreadable> {
+        let me = self.settings.instance.clone();
+        let job = &mut self.jobs[ix.0 as usize];
+        if let Answer::Failed(_) = answer {
+            forget(job, facet, &me);
+            return Err(Unreadable::NotAnswered);
+        }
+        let (again, result) = match take(job, facet, answer) {
+            Ok(again) => (again, Ok(())),
+            Err(text) => {
+                forget(job, facet, &me);
+                (false, Err(Unreadable::NotUnderstood(text)))
+            }
+        };
+        if again {
+            let key = self.settings.namespace.key(&job.name, facet);
+            let request = if is_list(facet) { Request::Children(key) } else { Request::Get(key) };
+            self.link.read(ix, facet.clone(), request);
+        }
+        result
+    }
+}
+
+/// Why a key stays unknown.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// The registry gave no answer.
+    NotAnswered,
+    /// What it holds makes no sense to this release.
+    NotUnderstood(String),
+}
+
+fn is_list(facet: &Facet) -> bool {
+    matches!(facet, Facet::Instances | Facet::Sharding | Facet::Retries)
+}
+
+fn scope(facet: &Facet) -> Scope {
+    if is_list(facet) { Scope::Children } else { Scope::Value }
+}
+
 /// Doubts what is believed of a key; says whether to read it. Another instance's trigger is none
 /// of this node's business.
 pub(crate) fn doubt(job: &mut Job, facet: &Facet, me: &InstanceId) -> bool {
@@ -281,6 +294,10 @@ fn put<T>(
     entry: Option<Entry>,
     read: impl FnOnce(&Bytes) -> Result<T, String>,
 ) -> Result<bool, String> {
+    let same = entry.as_ref().and_then(|entry| slot.read_same(entry.stamp));
+    if let Some(again) = same {
+        return Ok(again);
+    }
     let held = match entry {
         None => None,
         Some(Entry { value, stamp, session }) => {

@@ -50,7 +50,12 @@ impl Node {
     }
 
     /// Everything must be read again: watches may have been silent for a while.
+    ///
+    /// Without a session that is done once there is one again: nothing is decided before.
     pub(crate) fn resync(&mut self) {
+        if self.trust.session().is_none() {
+            return;
+        }
         for ix in self.job_ixs() {
             if self.job(ix).is_watched {
                 self.reread(ix);
@@ -68,7 +73,7 @@ impl Node {
             let job = self.job(ix);
             job.registered = None;
             if job.is_watched {
-                self.reread(ix);
+                self.read_anew(ix);
             } else {
                 self.begin(ix);
             }

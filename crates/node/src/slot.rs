@@ -73,6 +73,21 @@ impl<T> Slot<T> {
         again
     }
 
+    /// Takes a read's answer in where the key is in the state last read, which is then not to be
+    /// understood anew; says as [`read`](Self::read) does, or `None` if the state is another.
+    pub(crate) fn read_same(&mut self, stamp: Stamp) -> Option<bool> {
+        let held = self.held.take_if(|held| held.stamp == stamp)?;
+        Some(self.read(Some(held)))
+    }
+
+    /// What is being read is to be understood anew, even if it looks like what was read before: the
+    /// registry may have lost its data, and its numbers start again.
+    pub(crate) fn forget_state(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.stamp = Stamp::default();
+        }
+    }
+
     /// A read failed: the slot stays unknown.
     pub(crate) fn read_failed(&mut self) {
         self.is_fresh = false;
@@ -113,5 +128,20 @@ mod tests {
         assert_eq!(slot.value(), None);
         assert!(!slot.read(Some(held(2))));
         assert_eq!(slot.value(), Some(&2));
+    }
+
+    #[test]
+    fn a_state_that_is_read_again_is_kept_unless_it_was_forgotten() {
+        let stamp = Stamp { version: 3, ..Stamp::default() };
+        let mut slot = Slot::default();
+        assert_eq!(slot.read_same(stamp), None);
+        slot.read(Some(Held { value: 1, stamp, session: None }));
+        slot.doubt();
+        assert_eq!(slot.read_same(Stamp { version: 4, ..stamp }), None);
+        assert_eq!(slot.read_same(stamp), Some(false));
+        assert_eq!(slot.value(), Some(&1));
+        slot.doubt();
+        slot.forget_state();
+        assert_eq!(slot.read_same(stamp), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::{Phase, Report};
 use bytes::Bytes;
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::config::JobConfig;
-use flockwork_core::id::ShardIndex;
+use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::schedule::Memo;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan::{self, Plan};
@@ -396,8 +396,9 @@ impl Node {
         let Some(instances) = job.view.instances.value() else { return };
         let unknown: Vec<String> = instances
             .iter()
-            .map(|instance| instance.server().to_owned())
-            .filter(|server| !job.view.servers.contains_key(server))
+            .map(InstanceId::server)
+            .filter(|server| !job.view.servers.contains_key(*server))
+            .map(str::to_owned)
             .collect();
         for server in unknown {
             self.follow(ix, Facet::Server(server));
