@@ -84,6 +84,7 @@ impl World {
         };
         let code = ending.code().to_owned();
         self.recorder.write(self.now, Fact::End { probe: running.probe, code });
+        self.ended += 1;
         if self.is(Mutant::EarlyEnd) {
             return; // It was told before.
         }

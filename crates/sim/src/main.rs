@@ -161,7 +161,6 @@ fn many(from: u64, seeds: u64) -> (String, bool) {
                     let outcome = run(seed);
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     total.0.add(&outcome.counts);
-
                     total.2 = total.2.min(outcome.counts.completed);
                     total.3 = total.3.min(outcome.counts.faults);
                     if !outcome.is_valid() {
@@ -218,6 +217,6 @@ fn told(
     ];
     lines.extend(figures);
     let all_reached = unreached == 0 || seeds < ENOUGH;
-    let has_enough = least.1 >= LEAST.1;
+    let has_enough = least.0 >= LEAST.0 && least.1 >= LEAST.1;
     (lines.join("\n") + "\n", failing.is_empty() && all_reached && has_enough)
 }

@@ -23,6 +23,11 @@ use std::time::Duration;
 
 /// More events than any seed should have: beyond it a node is spinning.
 const MOST_EVENTS: u64 = 20_000_000;
+/// How many runs a seed has before it is healed, unless trouble leaves no room for them for hours.
+const ENOUGH_RUNS: u64 = 2_000;
+/// How much longer a seed lasts at a time, and at most: milliseconds.
+const DELAY: u64 = 300_000;
+const LONGEST_DELAY: u64 = 6 * 3_600_000;
 
 /// One world under one seed.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ pub struct World {
     starts: u64,
     /// How many faults were struck.
     pub(crate) strikes: usize,
+    /// How many runs have ended by themselves or as they were told to.
+    pub(crate) ended: u64,
 }
 
 /// Why a world came to no end.
@@ -95,6 +102,7 @@ impl World {
             said: keep_reports.then(Vec::new),
             starts: 0,
             strikes: 0,
+            ended: 0,
             scenario,
         };
         world.populate();
@@ -134,7 +142,6 @@ impl World {
             self.strike_later(kind);
         }
         self.queue.push(self.scenario.heal_at, Happens::Heal);
-        self.queue.push(self.scenario.over_at, Happens::Over);
     }
 
     /// Lets everything happen, in order; the trace is what is left of it.
@@ -175,7 +182,7 @@ impl World {
             Happens::PutBack(job) => self.put_back(job),
             Happens::ClockRight(at) => self.set_clock(at, 0),
             Happens::Strike(kind) => self.strike(kind),
-            Happens::Heal => self.heal(),
+            Happens::Heal => self.heal_if_enough_ran(),
             Happens::Over => {}
         }
     }
@@ -421,6 +428,18 @@ impl World {
             let later = if is_run && runs_too { self.faults.below(stood.min(500) + 1) } else { 0 };
             self.queue.push(self.now + later, happens);
         }
+    }
+
+    /// The trouble goes on where it left little time for work: a seed in which not much ran shows
+    /// little.
+    fn heal_if_enough_ran(&mut self) {
+        let is_late = self.now >= self.scenario.heal_at + LONGEST_DELAY;
+        if self.ended < ENOUGH_RUNS && !is_late {
+            return self.queue.push(self.now + DELAY, Happens::Heal);
+        }
+        self.heal();
+        let quiet = self.scenario.over_at - self.scenario.heal_at;
+        self.queue.push(self.now + quiet, Happens::Over);
     }
 
     /// Nothing goes wrong from here on: everyone goes on, and what was switched off is on.
