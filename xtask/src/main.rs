@@ -1,6 +1,7 @@
 //! Sets up, tests, simulates and measures Flockwork: `cargo xtask` lists the commands.
 #![allow(clippy::print_stdout, reason = "its product is what it prints")]
 
+mod conformance;
 mod count;
 mod gate;
 mod setup;
@@ -20,7 +21,9 @@ usage: cargo xtask COMMAND
                       simulate N clusters (300), or the one of seed S
   sim --shrink S      the same with as few faults as it takes to fail
   sim --mutants       make known mistakes, and say what finds them
-  bench core          measure, each figure beside its goal";
+  conformance         the registry contract's cases on every registry, as a table
+  bench core          measure what deciding costs, each figure beside its goal
+  bench registry      measure each registry beside a bare loop of the same requests";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         ["test", "--yes"] => return gate::run(&root, setup::consent(true)),
         ["tidy"] => tidy::run(&root),
         ["sim", rest @ ..] => step::simulation(&root, rest),
+        ["conformance"] => conformance::run(&root),
+        ["bench", "registry"] => step::bench_registries(&root),
         ["bench", rest @ ..] => step::bench(&root, rest),
         _ => {
             eprintln!("{USAGE}");

@@ -28,7 +28,16 @@ pub(crate) fn run(mut command: Command) -> Result<(), String> {
 }
 
 /// Runs a test runner to its end, showing and counting what it reports.
-pub(crate) fn run_counted(mut command: Command, count: &mut Count) -> Result<(), String> {
+pub(crate) fn run_counted(command: Command, count: &mut Count) -> Result<(), String> {
+    run_observed(command, count, |line| println!("{line}"))
+}
+
+/// Runs a test runner to its end, counting what it reports; each line is shown to `observer`.
+pub(crate) fn run_observed(
+    mut command: Command,
+    count: &mut Count,
+    mut observer: impl FnMut(&str),
+) -> Result<(), String> {
     let shown = shown(&command);
     let mut child = command
         .stdout(Stdio::piped())
@@ -39,7 +48,7 @@ pub(crate) fn run_counted(mut command: Command, count: &mut Count) -> Result<(),
     for line in BufReader::new(output).split(b'\n') {
         let line = line.map_err(|why| format!("cannot read from {shown}: {why}"))?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
+        observer(&line);
         if let Some(found) = Count::from_line(&line) {
             failed += found.failed;
             *count += found;
@@ -62,6 +71,17 @@ pub(crate) fn simulation(root: &Path, args: &[&str]) -> Result<(), String> {
 pub(crate) fn bench(root: &Path, args: &[&str]) -> Result<(), String> {
     let cargo = ["run", "--quiet", "--release", "--package", "flockwork-bench", "--"];
     run(command(root, "cargo", &[&cargo, args].concat()))
+}
+
+/// `cargo xtask bench registry`: one registry after the other, each beside a bare loop of the same
+/// requests in the same run.
+pub(crate) fn bench_registries(root: &Path) -> Result<(), String> {
+    let registries = ["embedded", "zookeeper", "etcd"].map(|name| {
+        let package = format!("flockwork-registry-{name}");
+        let cargo = ["run", "--quiet", "--release", "--package", &package, "--example", "speed"];
+        run(command(root, "cargo", &cargo))
+    });
+    registries.into_iter().collect()
 }
 
 fn shown(command: &Command) -> String {

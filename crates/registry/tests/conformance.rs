@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 async fn the_memory_registry_keeps_the_whole_contract() {
     for versions_restart in [false, true] {
         let report = run_all(&BentFixture::new(None, versions_restart)).await;
+        println!("{report}");
         assert!(report.failed().is_empty(), "{report}");
         assert!(report.not_applicable().is_empty(), "{report}");
         assert!(report.outcomes().len() >= 60, "{report}");
