@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: what the tests need and a Rust toolchain does not bring.
 //!
 //! The cron engine is compared with the real Quartz, the reading of YAML with the real SnakeYAML, and a
-//! registry is tried on real ZooKeeper servers: a JDK, Maven and all of them are needed. All is said
-//! before it is done; a second run finds everything in place and touches neither disk nor net.
+//! registry is tried on real ZooKeeper and etcd servers: a JDK, Maven and all of them are needed. All
+//! is said before it is done; a second run finds everything in place and touches neither disk nor net.
 
 use crate::step;
 use std::io::{IsTerminal, Write};
@@ -31,7 +31,7 @@ struct Program {
     what_for: &'static str,
 }
 
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 6] = [
     Program {
         name: "javac",
         package: "default-jdk-headless",
@@ -42,6 +42,12 @@ const PROGRAMS: [Program; 4] = [
         package: "zookeeper",
         what_for: "the distribution's ZooKeeper; no service is started",
     },
+    Program {
+        name: "etcd",
+        package: "etcd-server",
+        what_for: "the distribution's etcd; its package may start a service, which is not needed",
+    },
+    Program { name: "etcdctl", package: "etcd-client", what_for: "asks it beside us" },
     Program { name: "mvn", package: "maven", what_for: "fetches them" },
     Program { name: "cc", package: "gcc", what_for: "builds the bundled SQLite" },
 ];

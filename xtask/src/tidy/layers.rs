@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The crates from the top down: each may use those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "core",
     "registry",
     "layout",
@@ -12,6 +12,7 @@ const ORDER: [&str; 15] = [
     "registry-embedded",
     "zookeeper",
     "registry-zookeeper",
+    "registry-etcd",
     "engine",
     "admin",
     "flockwork",

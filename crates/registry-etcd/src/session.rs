@@ -1,0 +1,139 @@
+//! Sessions: how one is begun, taken up again, and proven alive.
+
+use crate::batch::Mark;
+use crate::clock::boot_millis;
+use crate::place::Place;
+use crate::server::{Fault, Server};
+use crate::stored::{When, encode};
+use crate::wire::{Compare, Header, Op, Put, Relation, Target, Txn, With};
+use crate::wire::{Does, Renewed};
+use bytes::Bytes;
+use flockwork_registry::Key;
+use std::time::Duration;
+
+/// A session that stands on a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stands {
+    pub(crate) mark: Mark,
+    /// Milliseconds of `CLOCK_BOOTTIME`; 0 if it is not proven.
+    pub(crate) trusted_until: u64,
+    /// Which data it is in.
+    pub(crate) cluster: u64,
+}
+
+/// Why none stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Fails {
+    /// The session is over.
+    Ended,
+    Fault(Fault),
+}
+
+impl From<Fault> for Fails {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NoLease => Self::Ended,
+            fault => Self::Fault(fault),
+        }
+    }
+}
+
+fn header(header: Option<Header>) -> Result<Header, Fault> {
+    header.ok_or_else(|| Fault::Lost("the server answers without a header".to_owned()))
+}
+
+fn after(sent: u64, ttl: i64) -> u64 {
+    sent.saturating_add(u64::try_from(ttl).unwrap_or(0).saturating_mul(1_000))
+}
+
+fn exists(key: Bytes, version: i64, relation: Relation) -> Compare {
+    Compare {
+        relation: relation as i32,
+        target: Target::Version as i32,
+        key,
+        with: Some(With::Version(version)),
+        end: Bytes::new(),
+    }
+}
+
+/// Begins a session: a lease, the session's key under it, and the tree's root if there is none.
+pub(crate) async fn begin(
+    server: &Server,
+    place: &Place,
+    timeout: Duration,
+) -> Result<Stands, Fails> {
+    let sent = boot_millis();
+    let granted = server.grant(timeout).await?;
+    make_root(server, place).await?;
+    let mark = Mark { lease: granted.lease, revision: 0 };
+    let opened = server.txn(Txn { compares: Vec::new(), then: vec![mark.put(place)] }).await?;
+    let Header { revision, cluster, .. } = header(opened.header)?;
+    let mark = Mark { revision, ..mark };
+    Ok(Stands { mark, trusted_until: after(sent, granted.ttl), cluster })
+}
+
+async fn make_root(server: &Server, place: &Place) -> Result<(), Fault> {
+    let key = place.entry(&Key::root());
+    let put = Put { key: key.clone(), value: encode(When::Here(0), 0, 0, b""), ..Put::default() };
+    let then = vec![Op { does: Some(Does::Put(put)) }];
+    server.txn(Txn { compares: vec![exists(key, 0, Relation::Equal)], then }).await.map(|_| ())
+}
+
+/// Takes a session up again on another connection.
+///
+/// Its mark is put anew: whatever an earlier connection sent, and nobody knows what became of it,
+/// either has happened by now or finds another mark than it wants and never will.
+pub(crate) async fn resume(server: &Server, place: &Place, mark: Mark) -> Result<Stands, Fails> {
+    let sent = boot_millis();
+    let renewed = server.keep_alive(mark.lease).await?;
+    if renewed.ttl <= 0 {
+        return Err(Fails::Ended);
+    }
+    let compares = vec![exists(place.session(mark.lease), 0, Relation::Greater)];
+    let fenced = server.txn(Txn { compares, then: vec![mark.put(place)] }).await?;
+    if !fenced.succeeded {
+        return Err(Fails::Ended);
+    }
+    let Header { revision, cluster, .. } = header(fenced.header)?;
+    let trusted_until = proven(sent, &renewed, header(fenced.header)?)?;
+    Ok(Stands { mark: Mark { revision, ..mark }, trusted_until, cluster })
+}
+
+/// Renews a session; says until when it is trusted, 0 if that is not proven.
+pub(crate) async fn renew(server: &Server, place: &Place, mark: Mark) -> Result<u64, Fails> {
+    let sent = boot_millis();
+    let renewed = server.keep_alive(mark.lease).await?;
+    if renewed.ttl <= 0 {
+        return Err(Fails::Ended);
+    }
+    let read = server.range(place.session(mark.lease)).await?;
+    if read.entries.is_empty() {
+        return Err(Fails::Ended);
+    }
+    Ok(proven(sent, &renewed, header(read.header)?)?)
+}
+
+/// A leader renews leases by itself, and one that has been deposed does not know it at first; the
+/// new leader counts from its own beginning. What was answered to a renewal is proof only if the
+/// leader of then led still after it. The server writes its raft term into the answer before it has
+/// the lease renewed, and `later` is of a question asked after it that a majority confirmed: with
+/// the same term in both there was no other leader between.
+fn proven(sent: u64, renewed: &Renewed, later: Header) -> Result<u64, Fault> {
+    let then = header(renewed.header)?;
+    Ok(if then.term == later.term { after(sent, renewed.ttl) } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_counts_from_its_sending_and_only_under_one_leader() {
+        let at = |term| Header { term, revision: 1, cluster: 1 };
+        let renewed = Renewed { header: Some(at(4)), ttl: 3 };
+        assert_eq!(proven(1_000, &renewed, at(4)).unwrap(), 4_000);
+        assert_eq!(proven(1_000, &renewed, at(5)).unwrap(), 0);
+        let bare = Renewed { header: None, ttl: 3 };
+        assert!(proven(1_000, &bare, at(4)).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! Connections for the suite of the contract, each through a proxy of its own.
+
+use crate::proxy::Proxy;
+use crate::server::etcdctl;
+use flockwork_registry::conformance::{Asked, Control, Fixture, Link, Tried};
+use flockwork_registry::memory::Loss;
+use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
+use flockwork_registry_etcd::{Address, Credentials, Etcd, open};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server and a root of its own on it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) server: SocketAddr,
+    pub(crate) root: &'static str,
+}
+
+pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> Address {
+    let list = servers.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+    let text = format!("etcd://{list}{root}?session_timeout={}ms", timeout.as_millis());
+    Address::parse(&text).expect("it is well-formed")
+}
+
+/// Opens a registry and waits until its session is proven, without reading its inbox.
+pub(crate) async fn opened(address: &Address) -> (Arc<Etcd>, Inbox) {
+    let (registry, inbox) = open(address, &Credentials::default());
+    let deadline = Instant::now() + PATIENCE;
+    while registry.session().is_none() {
+        assert!(Instant::now() < deadline, "no session at {address}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    (registry, inbox)
+}
+
+impl Fixture for Place {
+    fn root(&self) -> Key {
+        Key::root()
+    }
+
+    fn connect(&self) -> Asked<'_, Link> {
+        Box::pin(async {
+            let proxy = Proxy::before(self.server).await;
+            let address = address(&[proxy.address], self.root, Duration::from_secs(4));
+            let (registry, inbox) = opened(&address).await;
+            let (server, proxy) = (self.server, proxy.clone());
+            let hand = Hand { server, proxy: proxy.clone(), registry: Arc::clone(&registry) };
+            let registry = Arc::new(AfterLosses { registry, proxy });
+            Link { registry, inbox, control: Box::new(hand) }
+        })
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
+
+/// A connection that has lost an answer is of no use any more, so what the suite asks next would not
+/// be sent: it is asked once one stands again, as whoever is told to try again does.
+#[derive(Debug)]
+struct AfterLosses {
+    registry: Arc<Etcd>,
+    proxy: Proxy,
+}
+
+impl Registry for AfterLosses {
+    fn submit(&self, ticket: Ticket, request: Request) {
+        let deadline = Instant::now() + PATIENCE;
+        let stands = || !self.proxy.is_broken() && self.registry.session().is_some();
+        if self.proxy.lost() > 0 {
+            tokio::task::block_in_place(|| {
+                while !stands() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+        }
+        self.registry.submit(ticket, request);
+    }
+
+    fn limits(&self) -> Limits {
+        self.registry.limits()
+    }
+
+    fn describe(&self) -> String {
+        self.registry.describe()
+    }
+
+    fn close(&self) -> Asked<'_, ()> {
+        self.registry.close()
+    }
+}
+
+/// The power over one connection's way to the server.
+#[derive(Debug)]
+struct Hand {
+    server: SocketAddr,
+    proxy: Proxy,
+    registry: Arc<Etcd>,
+}
+
+fn done<'a>() -> Tried<'a> {
+    Box::pin(std::future::ready(Ok(())))
+}
+
+impl Control for Hand {
+    fn end_session(&self) -> Tried<'_> {
+        let session = self.registry.session().expect("it is proven alive");
+        let lease = format!("{:x}", session.0);
+        let revoked =
+            tokio::task::block_in_place(|| etcdctl(self.server, &["lease", "revoke", &lease]));
+        assert!(revoked.is_some(), "the server lives");
+        done()
+    }
+
+    fn lose_next_answer(&self, loss: Loss) -> Tried<'_> {
+        self.proxy.lose(loss);
+        done()
+    }
+
+    fn pause(&self) -> Tried<'_> {
+        self.proxy.hold(true);
+        done()
+    }
+
+    fn resume(&self) -> Tried<'_> {
+        self.proxy.hold(false);
+        done()
+    }
+
+    fn hold_answers(&self) -> Tried<'_> {
+        self.pause()
+    }
+
+    fn release_answers(&self) -> Tried<'_> {
+        self.resume()
+    }
+
+    fn cut(&self) -> Tried<'_> {
+        self.proxy.shut(true);
+        self.proxy.cut();
+        done()
+    }
+
+    fn heal(&self) -> Tried<'_> {
+        self.proxy.shut(false);
+        done()
+    }
+}

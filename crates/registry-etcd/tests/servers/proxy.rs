@@ -1,0 +1,243 @@
+//! A way to a server that can be cut, held up, and made to lose real commits.
+
+use crate::wire::{Does, Txn};
+use flockwork_registry::memory::Loss;
+use prost::Message;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How late a request that is delivered late arrives: before the client is back or after.
+const LATE: Duration = Duration::from_millis(20);
+
+/// HTTP/2, RFC 9113: what a client says first, the bytes before a frame, types and a flag of them.
+const PREFACE: usize = 24;
+const FRAME: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const END_STREAM: u8 = 1;
+/// gRPC's bytes before a message.
+const PREFIX: usize = 5;
+
+/// What the proxy does to frames.
+#[derive(Clone, Debug, Default)]
+struct Will {
+    /// Each cut has a number; connections made before it are dropped.
+    cuts: u64,
+    /// No connection is let through.
+    shut: bool,
+    /// Nothing passes towards the client.
+    held: bool,
+    /// Nothing passes towards the server.
+    held_up: bool,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    loss: Option<Loss>,
+    /// The stream whose answer gets lost.
+    losing: Option<u32>,
+    /// How many answers were lost on request.
+    lost: usize,
+    /// An answer was lost and no connection was made since.
+    broken: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: SocketAddr,
+    will: watch::Sender<Will>,
+    seen: Mutex<Seen>,
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The proxy. It lives as long as the runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    pub(crate) async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("ports are left");
+        let address = listener.local_addr().expect("it is bound");
+        let (will, seen) = (watch::Sender::new(Will::default()), Mutex::default());
+        let shared = Arc::new(Shared { server, will, seen });
+        tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { address, shared }
+    }
+
+    /// Drops the connections there are.
+    pub(crate) fn cut(&self) {
+        self.shared.will.send_modify(|will| will.cuts += 1);
+    }
+
+    /// Lets no connection through, or does again; does not drop what there is.
+    pub(crate) fn shut(&self, shut: bool) {
+        self.shared.will.send_modify(|will| will.shut = shut);
+    }
+
+    /// Lets nothing pass towards the client, or does again.
+    pub(crate) fn hold(&self, held: bool) {
+        self.shared.will.send_modify(|will| will.held = held);
+    }
+
+    /// Lets nothing pass towards the server, or does again.
+    pub(crate) fn hold_up(&self, held: bool) {
+        self.shared.will.send_modify(|will| will.held_up = held);
+    }
+
+    /// Loses the next commit's answer, or the commit, and the connection with it: a stream cannot
+    /// lose less.
+    pub(crate) fn lose(&self, loss: Loss) {
+        self.shared.seen().loss = Some(loss);
+    }
+
+    pub(crate) fn lost(&self) -> usize {
+        self.shared.seen().lost
+    }
+
+    /// Whether a loss has broken the connection and none was made since.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.shared.seen().broken
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if shared.will.borrow().shut {
+            continue;
+        }
+        tokio::spawn(pass(client, Arc::clone(&shared)));
+    }
+}
+
+async fn pass(client: TcpStream, shared: Arc<Shared>) {
+    let Ok(server) = TcpStream::connect(shared.server).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    shared.seen().broken = false;
+    let (client, server) = (client.into_split(), server.into_split());
+    let cuts = shared.will.borrow().cuts;
+    let mut will = shared.will.subscribe();
+    let down = tokio::spawn(down(server.0, client.1, Arc::clone(&shared)));
+    let up = tokio::spawn(up(client.0, server.1, Arc::clone(&shared)));
+    let stops = (down.abort_handle(), up.abort_handle());
+    tokio::select! {
+        _ = down => {}
+        _ = will.wait_for(|will| will.cuts != cuts) => {}
+        // The client has gone, or its request got lost.
+        _ = up => {}
+    }
+    stops.0.abort();
+    stops.1.abort();
+}
+
+/// One frame, header and all.
+struct Frame(Vec<u8>);
+
+impl Frame {
+    async fn read(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Self> {
+        let mut frame = vec![0; FRAME];
+        from.read_exact(&mut frame).await?;
+        let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]) as usize;
+        frame.resize(FRAME + length, 0);
+        from.read_exact(&mut frame[FRAME..]).await?;
+        Ok(Self(frame))
+    }
+
+    fn kind(&self) -> u8 {
+        self.0[3]
+    }
+
+    fn stream(&self) -> u32 {
+        u32::from_be_bytes([self.0[5], self.0[6], self.0[7], self.0[8]])
+    }
+
+    /// Whether it is the transaction of a commit, which alone both compares and puts.
+    fn commits(&self) -> bool {
+        let Some(message) = self.0.get(FRAME + PREFIX..) else { return false };
+        let puts = |op: &crate::wire::Op| matches!(op.does, Some(Does::Put(_)));
+        self.kind() == DATA
+            && Txn::decode(message)
+                .is_ok_and(|txn| !txn.compares.is_empty() && txn.then.iter().any(puts))
+    }
+
+    fn answers(&self, stream: u32) -> bool {
+        self.stream() == stream && self.kind() == HEADERS && self.0[4] & END_STREAM != 0
+    }
+}
+
+/// Towards the client.
+async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
+    let mut will = shared.will.subscribe();
+    loop {
+        let frame = Frame::read(&mut from).await;
+        let _ = will.wait_for(|will| !will.held).await;
+        let Ok(frame) = frame else { return };
+        let losing = shared.seen().losing;
+        match losing {
+            Some(stream) if frame.answers(stream) => {
+                let mut seen = shared.seen();
+                seen.losing = None;
+                seen.lost += 1;
+                seen.broken = true;
+                return;
+            }
+            Some(_) => {}
+            None if to.write_all(&frame.0).await.is_err() => return,
+            None => {}
+        }
+    }
+}
+
+/// Towards the server.
+async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
+    let mut will = shared.will.subscribe();
+    let mut preface = vec![0; PREFACE];
+    if from.read_exact(&mut preface).await.is_err() || to.write_all(&preface).await.is_err() {
+        return;
+    }
+    while let Ok(frame) = Frame::read(&mut from).await {
+        let _ = will.wait_for(|will| !will.held_up).await;
+        let loss = {
+            let mut seen = shared.seen();
+            let loss = if frame.commits() { seen.loss.take() } else { None };
+            match loss {
+                Some(Loss::Applied) => seen.losing = Some(frame.stream()),
+                Some(_) => {
+                    seen.lost += 1;
+                    seen.broken = true;
+                }
+                None => {}
+            }
+            loss
+        };
+        match loss {
+            None | Some(Loss::Applied) => {}
+            Some(Loss::AppliedLate) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(LATE).await;
+                    let _ = to.write_all(&frame.0).await;
+                    tokio::time::sleep(LATE).await;
+                });
+                return;
+            }
+            Some(Loss::NotApplied) => return,
+        }
+        if to.write_all(&frame.0).await.is_err() {
+            // What is wrong with the server, the other direction tells.
+            return std::future::pending().await;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Real servers on loopback, each with a directory and free ports of its own, ended by their pid.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// One server, running or not.
+#[derive(Debug)]
+pub(crate) struct Server {
+    dir: TempDir,
+    name: String,
+    port: u16,
+    peers: u16,
+    cluster: String,
+    more: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// A server of its own, ready.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One with more options.
+    pub(crate) fn start_with(more: &[&str]) -> Self {
+        let mut server = Self::new("alone", more);
+        server.cluster = server.member();
+        server.run();
+        server.await_health();
+        server
+    }
+
+    fn new(name: &str, more: &[&str]) -> Self {
+        Self {
+            dir: directory(),
+            name: name.to_owned(),
+            port: free_port(),
+            peers: free_port(),
+            cluster: String::new(),
+            more: more.iter().map(|&more| more.to_owned()).collect(),
+            child: None,
+        }
+    }
+
+    fn member(&self) -> String {
+        format!("{}=http://127.0.0.1:{}", self.name, self.peers)
+    }
+
+    /// Starts it (again).
+    pub(crate) fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        let log = std::fs::File::create(self.dir.path().join("log")).expect("there is room");
+        let (clients, peers) =
+            (format!("http://{}", self.address()), format!("http://127.0.0.1:{}", self.peers));
+        let child = Command::new("etcd")
+            .args(["--name", &self.name, "--log-level", "warn", "--logger", "zap"])
+            .arg("--data-dir")
+            .arg(self.dir.path().join("data"))
+            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &self.cluster])
+            .args(&self.more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.child = Some(child.expect("etcd is installed: run `cargo xtask setup`"));
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// Whether it can commit.
+    fn is_healthy(&self) -> bool {
+        let asked = || -> std::io::Result<String> {
+            let patience = Duration::from_secs(2);
+            let mut stream = TcpStream::connect_timeout(&self.address(), patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        asked().unwrap_or_default().contains("\"health\":\"true\"")
+    }
+
+    pub(crate) fn await_health(&self) {
+        let deadline = Instant::now() + STARTS_WITHIN;
+        while !self.is_healthy() {
+            let log = || std::fs::read_to_string(self.dir.path().join("log"));
+            assert!(Instant::now() < deadline, "{} does not start: {:?}", self.name, log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What etcd's own client says to this; nothing if it fails.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Option<String> {
+        etcdctl(self.address(), arguments)
+    }
+
+    fn leads(&self) -> bool {
+        let status = self.ctl(&["endpoint", "status"]).unwrap_or_default();
+        // Endpoint, id, version, size, whether it leads.
+        status.split(", ").nth(4) == Some("true")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).expect("it is ours");
+    }
+
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+        }
+    }
+
+    /// Takes all it knows away.
+    pub(crate) fn forget(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("data")).expect("it is there");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Asks a server by etcd's own client.
+pub(crate) fn etcdctl(server: SocketAddr, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("etcdctl")
+        .env("ETCDCTL_API", "3")
+        .args(["--dial-timeout=1s", "--command-timeout=10s"])
+        .arg(format!("--endpoints=http://{server}"))
+        .args(arguments)
+        .output()
+        .expect("etcdctl is installed: run `cargo xtask setup`");
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Three servers that elect a leader.
+pub(crate) fn ensemble() -> Vec<Server> {
+    let mut servers: Vec<Server> =
+        ["one", "two", "three"].iter().map(|name| Server::new(name, &[])).collect();
+    let cluster = servers.iter().map(Server::member).collect::<Vec<_>>().join(",");
+    for server in &mut servers {
+        server.cluster.clone_from(&cluster);
+        server.run();
+    }
+    await_leader(&servers);
+    servers
+}
+
+/// Which of them leads, once all that run serve.
+pub(crate) fn await_leader(servers: &[Server]) -> usize {
+    let deadline = Instant::now() + STARTS_WITHIN;
+    let runs = |server: &&Server| server.child.is_some();
+    loop {
+        let serving = servers.iter().filter(runs).all(Server::is_healthy);
+        if serving && let Some(leader) = servers.iter().position(|one| runs(&one) && one.leads()) {
+            return leader;
+        }
+        assert!(Instant::now() < deadline, "they elect no leader");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// In memory where there is a place for it: an etcd that waits for a slow disk loses its leader.
+fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("there is room")
+}
+
+/// A port nobody listens on at the moment, below those the system gives to outgoing connections:
+/// a server that comes back must find its port free.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS {
+        let turn =
+            std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST_PORT + turn % PORTS).expect("below 65536");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("all ports are taken");
+}
+
+const FIRST_PORT: u32 = 12_000;
+const PORTS: u32 = 18_000;
