@@ -2,9 +2,13 @@
 #![allow(clippy::print_stdout, reason = "tests tell what they counted")]
 
 mod conformance;
+mod faults;
 mod fixture;
+mod history;
 mod proxy;
+mod rights;
 mod server;
+mod trust;
 #[path = "../../src/wire.rs"]
 #[allow(dead_code, reason = "the proxy reads one of these messages")]
 mod wire;
