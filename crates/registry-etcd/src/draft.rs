@@ -380,3 +380,164 @@ impl Trial<'_> {
         self.sheet.children.insert(above.clone(), count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Mark, txn};
+    use crate::look::Questions;
+    use crate::wire::{OpAnswer, Ranged, TxnAnswer};
+    use crate::{LIMITS, wire};
+    use flockwork_registry::Index;
+
+    const SESSION: SessionId = SessionId(9);
+
+    fn key(text: &str) -> Key {
+        Key::new(text).unwrap()
+    }
+
+    fn known(entries: &[&str]) -> Known {
+        let mut known = Known::default();
+        for text in ["/"].iter().chain(entries) {
+            let stamp = Stamp { created: Index(256), modified: Index(512), version: 1 };
+            known.learn(&key(text), Some(There { stamp, session: None }), 2);
+        }
+        known
+    }
+
+    fn add(
+        draft: &mut Draft,
+        ops: &[Op],
+        known: &Known,
+        look: Option<&Look>,
+    ) -> Result<Added, Stop> {
+        draft.add(ops, Facts { known, look, tries: 0 }, 1)
+    }
+
+    /// A look at revision 3 that finds nothing but so many children of each key asked for.
+    fn look(ops: &[Op], counts: i64) -> Look {
+        let mut questions = Questions::default();
+        assert!(questions.add(ops));
+        let asked = questions.txn(&Place::new(""), 9).then;
+        let answers = asked.iter().map(|op| {
+            let counts_only =
+                matches!(&op.does, Some(wire::Does::Range(range)) if range.count_only);
+            let count = if counts_only { counts } else { 0 };
+            OpAnswer { range: Some(Ranged { count, ..Ranged::default() }) }
+        });
+        let header = Some(wire::Header { revision: 3, ..wire::Header::default() });
+        let answer = TxnAnswer { header, succeeded: true, answers: answers.collect() };
+        questions.answered(answer, &mut Known::default()).unwrap().0
+    }
+
+    fn sizes(draft: &Draft) -> (usize, usize) {
+        let mark = Mark { lease: 9, revision: 1 };
+        let txn = txn(draft, mark, &Place::new("/root"));
+        assert!(txn.compares.len() <= draft.compares && txn.then.len() <= draft.operations);
+        (txn.compares.len(), txn.then.len())
+    }
+
+    #[test]
+    fn a_commit_becomes_its_net_effect() {
+        let mut draft = Draft::new(SESSION);
+        let (a, known) = (key("/a"), known(&["/b"]));
+        let ops = [
+            Op::CheckAbsent(a.clone()),
+            Op::create(a.clone(), "1"),
+            Op::Set(a.clone(), "2".into(), None),
+            Op::Delete(a.clone(), None),
+            Op::Set(key("/b"), "3".into(), None),
+            Op::Set(key("/b"), "4".into(), None),
+        ];
+        let added = add(&mut draft, &ops, &known, None).unwrap();
+        assert_eq!(added.turn, Some(0));
+        // The mark, the root, /a, /b; /b, the number of /a, the mark.
+        assert_eq!(sizes(&draft), (4, 3));
+        let b = draft.sheet.slots[&key("/b")].now.clone().unwrap();
+        assert_eq!((b.version, b.value, b.created), (3, Some("4".into()), When::At(Index(256))));
+    }
+
+    #[test]
+    fn a_refused_commit_leaves_the_draft_as_it_was() {
+        let (mut draft, known) = (Draft::new(SESSION), known(&["/a"]));
+        add(&mut draft, &[Op::create(key("/b"), "")], &known, None).unwrap();
+        let before = sizes(&draft);
+        let ops = [Op::create(key("/c"), ""), Op::create(key("/b"), "")];
+        let refusal = Refusal { at: 1, key: key("/b"), why: Why::Exists };
+        assert_eq!(add(&mut draft, &ops, &known, None), Err(Stop::Refused(refusal)));
+        let unknown = [Op::create(key("/c"), ""), Op::Check(key("/nobody/knows"), None)];
+        assert_eq!(add(&mut draft, &unknown, &known, None), Err(Stop::Unknown));
+        assert_eq!(sizes(&draft), before);
+        let only_checks = add(&mut draft, &[Op::Check(key("/a"), None)], &known, None).unwrap();
+        assert_eq!(only_checks.turn, None);
+        let next = add(&mut draft, &[Op::create(key("/d"), "")], &known, None).unwrap();
+        assert_eq!(next.turn, Some(1));
+    }
+
+    #[test]
+    fn a_key_is_deleted_once_all_its_children_are() {
+        let known = known(&["/a", "/a/b"]);
+        let ops = [Op::Delete(key("/a/b"), None), Op::Delete(key("/a"), None)];
+        let above = &ops[1..];
+        let mut draft = Draft::new(SESSION);
+        assert_eq!(
+            add(&mut draft, &ops, &known, None),
+            Err(Stop::Unknown),
+            "there is one at least"
+        );
+        let not_empty = Refusal { at: 0, key: key("/a"), why: Why::NotEmpty };
+        let refused = add(&mut draft, above, &known, Some(&look(above, 1)));
+        assert_eq!(refused, Err(Stop::Refused(not_empty)));
+        let mut questions = look(&ops, 1);
+        questions.counts.insert(key("/a/b"), 0);
+        add(&mut draft, &ops, &known, Some(&questions)).unwrap();
+        assert_eq!(draft.sheet.childless[&key("/a")], Childless::NoneAfter(3));
+        assert_eq!(draft.sheet.childless[&key("/a/b")], Childless::None);
+        // One that was made in the draft counts as well.
+        let mut draft = Draft::new(SESSION);
+        add(&mut draft, &[Op::create(key("/a/c"), "")], &known, None).unwrap();
+        assert!(matches!(add(&mut draft, above, &known, None), Err(Stop::Refused(_))));
+    }
+
+    /// [`LIMITS`] say that any commit within them fits a transaction.
+    #[test]
+    fn the_largest_commits_of_each_kind_fit() {
+        let most = LIMITS.max_ops;
+        let keys: Vec<String> = (0..most).map(|n| format!("/{n}")).collect();
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let known = known(&names);
+        let kinds: [fn(&str) -> Op; 4] = [
+            |text| {
+                let (value, lifetime) = ("".into(), Lifetime::Lasting);
+                Op::Create { key: key(&format!("{text}/n")), value, lifetime, sequence: true }
+            },
+            |text| Op::create(key(&format!("{text}/n")), ""),
+            |text| Op::Delete(key(text), None),
+            |text| Op::Set(key(text), "".into(), None),
+        ];
+        for kind in kinds {
+            let ops: Vec<Op> = names.iter().map(|text| kind(text)).collect();
+            let mut draft = Draft::new(SESSION);
+            add(&mut draft, &ops, &known, Some(&look(&ops, 0))).unwrap();
+            let (compares, operations) = sizes(&draft);
+            assert!(compares <= TXN_OPS && operations <= TXN_OPS, "{compares} {operations}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_waits_for_the_next() {
+        let (mut draft, known) = (Draft::new(SESSION), known(&[]));
+        let mut taken = 0;
+        while add(&mut draft, &[Op::create(key(&format!("/{taken}")), "")], &known, None).is_ok() {
+            taken += 1;
+        }
+        // The mark and the root are compared, too.
+        assert_eq!((taken, sizes(&draft)), (TXN_OPS - 2, (TXN_OPS, TXN_OPS - 1)));
+        let mut heavy = Draft::new(SESSION);
+        let facts = Facts { known: &known, look: None, tries: 0 };
+        let one = [Op::create(key("/a"), "")];
+        heavy.add(&one, facts, 2 * TXN_BYTES).unwrap();
+        let two = [Op::create(key("/b"), "")];
+        assert_eq!(heavy.add(&two, facts, 1), Err(Stop::NoRoom));
+    }
+}
