@@ -3,9 +3,10 @@
 use crate::fixture::{PATIENCE, address, opened};
 use crate::proxy::Proxy;
 use crate::server::{Server, await_leader, ensemble};
-use flockwork_registry::client::Client;
+use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::conformance::Asked;
 use flockwork_registry::conformance::history::{Judged, Writers};
+use flockwork_registry::{Failure, Key, Op};
 use flockwork_registry_etcd::Address;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) fn rounds() -> usize {
     let asked = std::env::var("FLOCKWORK_ROUNDS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(3)
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).expect("short")
 }
 
 async fn writers(address: &Address) -> Writers {
@@ -111,6 +116,40 @@ async fn commits_are_linearizable_while_the_way_is_cut_in_each_direction() {
     }
     writers.more(20).await;
     told("cut in each direction", writers.judged().await);
+}
+
+/// The server gets the commit when its session has long gone on elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_lost_on_the_way_never_happens_once_a_later_one_was_answered() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.address()).await;
+    let (registry, inbox) = opened(&address(&[proxy.address], "/late", TIMEOUT * 3)).await;
+    let mut client = Client::new(registry, inbox, PATIENCE);
+    client.commit(vec![Op::create(key("/own"), "")]).await.expect("made");
+    let late = Duration::from_millis(400);
+    let mut in_time = 0;
+    for round in 0..rounds() {
+        let lost = key(&format!("/lost-{round}"));
+        proxy.delay(late);
+        let told = client.commit(vec![Op::create(lost.clone(), "")]).await;
+        assert!(matches!(told, Err(CommitError::Failed(Failure::Unknown(_)))), "{told:?}");
+        let began = Instant::now();
+        loop {
+            match client.commit(vec![Op::Set(key("/own"), "".into(), None)]).await {
+                Ok(_) => break,
+                Err(CommitError::Failed(Failure::NotSent(_))) => {}
+                other => panic!("answered {other:?}"),
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not come back");
+            sleep(Duration::from_millis(2)).await;
+        }
+        let settled = client.get(&lost).await.expect("it answers");
+        in_time += usize::from(began.elapsed() < late);
+        sleep(late * 2).await;
+        assert_eq!(client.get(&lost).await, Ok(settled), "round {round}");
+    }
+    println!("lost on the way: {} rounds, {in_time} answered before it arrived", rounds());
+    assert!(in_time > 0, "nothing was tried");
 }
 
 fn addresses(servers: &[Server]) -> Vec<SocketAddr> {

@@ -12,7 +12,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How late a request that is delivered late arrives: before the client is back or after.
+/// How late a request that is delivered late arrives unless told: before the client is back or
+/// after.
 const LATE: Duration = Duration::from_millis(20);
 
 /// HTTP/2, RFC 9113: what a client says first, the bytes before a frame, types and a flag of them.
@@ -40,6 +41,8 @@ struct Will {
 #[derive(Debug, Default)]
 struct Seen {
     loss: Option<Loss>,
+    /// How late the one lost arrives.
+    late: Option<Duration>,
     /// The stream whose answer gets lost.
     losing: Option<u32>,
     /// How many answers were lost on request.
@@ -102,6 +105,12 @@ impl Proxy {
     /// lose less.
     pub(crate) fn lose(&self, loss: Loss) {
         self.shared.seen().loss = Some(loss);
+    }
+
+    /// Lets the next commit arrive so much later, on a connection that nobody reads any more.
+    pub(crate) fn delay(&self, late: Duration) {
+        let mut seen = self.shared.seen();
+        (seen.loss, seen.late) = (Some(Loss::AppliedLate), Some(late));
     }
 
     pub(crate) fn lost(&self) -> usize {
@@ -210,7 +219,7 @@ async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>
     }
     while let Ok(frame) = Frame::read(&mut from).await {
         let _ = will.wait_for(|will| !will.held_up).await;
-        let loss = {
+        let (loss, late) = {
             let mut seen = shared.seen();
             let loss = if frame.commits() { seen.loss.take() } else { None };
             match loss {
@@ -221,13 +230,13 @@ async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>
                 }
                 None => {}
             }
-            loss
+            (loss, if loss.is_some() { seen.late.take() } else { None })
         };
         match loss {
             None | Some(Loss::Applied) => {}
             Some(Loss::AppliedLate) => {
                 tokio::spawn(async move {
-                    tokio::time::sleep(LATE).await;
+                    tokio::time::sleep(late.unwrap_or(LATE)).await;
                     let _ = to.write_all(&frame.0).await;
                     tokio::time::sleep(LATE).await;
                 });
