@@ -1,6 +1,6 @@
 //! A registry on etcd 3.4 or later, one server or several. Experimental.
 //!
-//! In reading order: where it is ([`Address`]), by which right ([`Credentials`]), how keys and
+//! In reading order: where it is ([`Address`]), by which right ([`Credentials`], [`User`]), how keys and
 //! values are stored (`place`, `stored`), what commits become (`draft`, `batch`, `look`), what is
 //! asked and told (`interpreter`, `told`), sessions (`session`), the servers' messages (`wire`,
 //! `server`), the task that holds the connection (`edge`), the node's end ([`Etcd`]).
@@ -34,6 +34,11 @@
 //! A session is a lease. It is trusted from the moment its renewal was *sent*, and only if the raft
 //! term shows that the leader that renewed it was not deposed before: see `session`.
 //!
+//! # What the servers need
+//! etcd keeps every revision until it is told to compact: without `--auto-compaction-retention` its
+//! room runs out, and commits are answered [`Full`](flockwork_registry::Failure::Full). Nothing here
+//! reads old revisions. `--max-txn-ops` and `--max-request-bytes` must not be below their defaults.
+//!
 //! etcd's client crate is not used: it needs a protobuf compiler to build. The dozen messages that
 //! are needed are written out in `wire`.
 
@@ -52,10 +57,12 @@ mod server;
 mod session;
 mod stored;
 mod told;
+mod user;
 mod wire;
 
 pub use address::{Address, AddressError};
+pub use credentials::Credentials;
 #[cfg(feature = "tls")]
 pub use credentials::Tls;
-pub use credentials::{Credentials, User};
 pub use registry::{Etcd, LIMITS, open, open_url};
+pub use user::{User, UserError};

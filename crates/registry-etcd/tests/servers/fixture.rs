@@ -1,14 +1,19 @@
 //! Connections for the suite of the contract, each through a proxy of its own.
 
 use crate::proxy::Proxy;
-use crate::server::etcdctl;
-use flockwork_registry::conformance::{Asked, Control, Fixture, Link, Tried};
+use crate::server::{etcdctl, put};
+use flockwork_registry::conformance::{Asked, Control, Fixture, Link, NotApplicable, Tried};
 use flockwork_registry::memory::Loss;
 use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
 use flockwork_registry_etcd::{Address, Credentials, Etcd, open};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The room that a server of the suite is given, in bytes, more than the suite takes; and how much of
+/// it is taken at once.
+pub(crate) const QUOTA: usize = 96 * 1024 * 1024;
+const BALLAST: usize = 1024 * 1024;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -17,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Place {
     pub(crate) server: SocketAddr,
     pub(crate) root: &'static str,
+    /// Whether its room is [`QUOTA`].
+    pub(crate) is_small: bool,
 }
 
 pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> Address {
@@ -47,7 +54,12 @@ impl Fixture for Place {
             let address = address(&[proxy.address], self.root, Duration::from_secs(4));
             let (registry, inbox) = opened(&address).await;
             let (server, proxy) = (self.server, proxy.clone());
-            let hand = Hand { server, proxy: proxy.clone(), registry: Arc::clone(&registry) };
+            let hand = Hand {
+                server,
+                is_small: self.is_small,
+                proxy: proxy.clone(),
+                registry: Arc::clone(&registry),
+            };
             let registry = Arc::new(AfterLosses { registry, proxy });
             Link { registry, inbox, control: Box::new(hand) }
         })
@@ -97,8 +109,25 @@ impl Registry for AfterLosses {
 #[derive(Debug)]
 struct Hand {
     server: SocketAddr,
+    is_small: bool,
     proxy: Proxy,
     registry: Arc<Etcd>,
+}
+
+/// As an operator does it.
+pub(crate) fn make_room(server: SocketAddr) {
+    let status = etcdctl(server, &["endpoint", "status", "-w", "json"]).expect("it answers");
+    let (_, rest) = status.split_once("\"revision\":").expect("a header");
+    let revision: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let steps: [&[&str]; 4] = [
+        &["del", "--prefix", "/ballast/"],
+        &["compact", &revision],
+        &["defrag"],
+        &["alarm", "disarm"],
+    ];
+    for step in steps {
+        assert!(etcdctl(server, step).is_some(), "{step:?}");
+    }
 }
 
 fn done<'a>() -> Tried<'a> {
@@ -146,6 +175,26 @@ impl Control for Hand {
 
     fn heal(&self) -> Tried<'_> {
         self.proxy.shut(false);
+        done()
+    }
+
+    /// With values as large as etcd takes, until it takes no more.
+    fn fill(&self) -> Tried<'_> {
+        if !self.is_small {
+            let why = "room would have to be made on three servers, one by one".to_owned();
+            return Box::pin(std::future::ready(Err(NotApplicable(why))));
+        }
+        let put = |n: usize| {
+            let key = format!("/ballast/{n}");
+            tokio::task::block_in_place(|| put(self.server, &key, &[b'x'; BALLAST]))
+        };
+        let taken = (0..QUOTA / BALLAST).take_while(|n| put(*n)).count();
+        assert!(taken < QUOTA / BALLAST, "it is never full");
+        done()
+    }
+
+    fn make_room(&self) -> Tried<'_> {
+        tokio::task::block_in_place(|| make_room(self.server));
         done()
     }
 }

@@ -8,6 +8,7 @@ mod history;
 mod proxy;
 mod rights;
 mod server;
+mod tls;
 mod trust;
 #[path = "../../src/wire.rs"]
 #[allow(dead_code, reason = "the proxy reads one of these messages")]

@@ -32,6 +32,10 @@ fn join(server: &Server, root: &str, user: Option<User>) -> Client {
     Client::new(registry, inbox, PATIENCE)
 }
 
+fn user(password: &str) -> Option<User> {
+    User::new(&format!("flock:{password}"), "this test").ok()
+}
+
 fn make(text: &str) -> Vec<Op> {
     vec![Op::create_for_session(Key::new(text).expect("short"), "")]
 }
@@ -39,12 +43,11 @@ fn make(text: &str) -> Vec<Op> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_works_below_its_root_and_nowhere_else() {
     let server = guarded("300");
-    let user = || Some(User::new("flock", "hunter2"));
-    let mut mine = join(&server, "/mine", user());
+    let mut mine = join(&server, "/mine", user("hunter2"));
     mine.session().await.expect("it may");
     mine.commit(make("/a")).await.expect("it may");
     mine.close().await;
-    let mut again = join(&server, "/mine", user());
+    let mut again = join(&server, "/mine", user("hunter2"));
     again.session().await.expect("it may");
     assert_eq!(
         again.get(&Key::new("/a").expect("short")).await,
@@ -52,8 +55,8 @@ async fn a_user_works_below_its_root_and_nowhere_else() {
         "it went with its session"
     );
     for (root, user, wanted) in [
-        ("/other", user(), "permission denied"),
-        ("/mine", Some(User::new("flock", "wrong")), "authentication failed"),
+        ("/other", user("hunter2"), "permission denied"),
+        ("/mine", user("wrong"), "authentication failed"),
         ("/mine", None, "user name"),
     ] {
         let credentials = Credentials { user, ..Credentials::default() };
@@ -69,7 +72,7 @@ async fn a_user_works_below_its_root_and_nowhere_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_has_run_out_is_made_again_within_the_session() {
     let server = guarded("1");
-    let mut mine = join(&server, "/mine", Some(User::new("flock", "hunter2")));
+    let mut mine = join(&server, "/mine", user("hunter2"));
     let session = mine.session().await.expect("it may");
     let mut made = 0;
     for turn in 0..4 {

@@ -20,6 +20,8 @@ pub(crate) struct Server {
     peers: u16,
     cluster: String,
     more: Vec<String>,
+    /// For clients.
+    scheme: &'static str,
     child: Option<Child>,
 }
 
@@ -46,8 +48,18 @@ impl Server {
             peers: free_port(),
             cluster: String::new(),
             more: more.iter().map(|&more| more.to_owned()).collect(),
+            scheme: "http",
             child: None,
         }
+    }
+
+    /// One that is asked under TLS; it may be that it does not answer yet.
+    pub(crate) fn start_under_tls(more: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        let mut server = Self::new("alone", &[]);
+        (server.scheme, server.cluster) = ("https", server.member());
+        server.more = more(server.dir.path());
+        server.run();
+        server
     }
 
     fn member(&self) -> String {
@@ -58,8 +70,10 @@ impl Server {
     pub(crate) fn run(&mut self) {
         assert!(self.child.is_none(), "it runs");
         let log = std::fs::File::create(self.dir.path().join("log")).expect("there is room");
-        let (clients, peers) =
-            (format!("http://{}", self.address()), format!("http://127.0.0.1:{}", self.peers));
+        let (clients, peers) = (
+            format!("{}://{}", self.scheme, self.address()),
+            format!("http://127.0.0.1:{}", self.peers),
+        );
         let child = Command::new("etcd")
             .args(["--name", &self.name, "--log-level", "warn", "--logger", "zap"])
             .arg("--data-dir")
@@ -149,14 +163,33 @@ impl Drop for Server {
 
 /// Asks a server by etcd's own client.
 pub(crate) fn etcdctl(server: SocketAddr, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("etcdctl")
+    let output = client(server, arguments).output().expect(CLIENT);
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Puts a value that is too large for an argument; says whether the server has taken it.
+pub(crate) fn put(server: SocketAddr, key: &str, value: &[u8]) -> bool {
+    let mut putting = client(server, &["put", key])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect(CLIENT);
+    let written = putting.stdin.take().expect("it is piped").write_all(value);
+    let ended = putting.wait().expect("it is ours");
+    written.is_ok() && ended.success()
+}
+
+const CLIENT: &str = "etcdctl is installed: run `cargo xtask setup`";
+
+fn client(server: SocketAddr, arguments: &[&str]) -> Command {
+    let mut command = Command::new("etcdctl");
+    command
         .env("ETCDCTL_API", "3")
         .args(["--dial-timeout=1s", "--command-timeout=10s"])
         .arg(format!("--endpoints=http://{server}"))
-        .args(arguments)
-        .output()
-        .expect("etcdctl is installed: run `cargo xtask setup`");
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        .args(arguments);
+    command
 }
 
 /// Three servers that elect a leader.
