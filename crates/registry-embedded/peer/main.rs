@@ -2,12 +2,18 @@
 //! happens on its standard output. The tests stop and kill it. It ends at the end of its input, so
 //! none is left behind.
 //!
-//! `flockwork-embedded-peer DIR TIMEOUT_MILLIS`, then one of
-//! * `load NAME UNDER_WAY`: commits without end, so many at a time; each makes `/load/NAME-N` and
-//!   sets `/count/NAME`, and is answered by a line `ack N` or `failed N WHY`
+//! `flockwork-embedded-peer DIR TIMEOUT_MILLIS`, which first tells `pid N`, then one of
+//! * `load NAME UNDER_WAY`: commits without end, so many at a time; each makes `/load/NAME/N` and
+//!   sets `/count/NAME`; it is told by `sent N`, and answered by a line `ack N` or `failed N WHY`
 //! * `create KEY VALUE`, `session KEY VALUE`, `get KEY`, `watch KEY`
+//! * `clock`: tells `clock SECONDS` since 1970, by the wall clock
 //! * `quiet`: no more load
 //! * `close`
+//!
+//! With a third argument, `carry`, it carries requests and events as they are (`wire`).
+
+mod wire;
+mod words;
 
 use flockwork_registry::{Answer, Event, Inbox, Key, Op, Registry, Request, Scope};
 use flockwork_registry::{SessionState, Ticket};
@@ -21,15 +27,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Tickets from here on are for commands; below, for load.
 const COMMANDS: u64 = 1 << 32;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "flockwork-embedded-peer DIR TIMEOUT_MILLIS";
+    let usage = "flockwork-embedded-peer DIR TIMEOUT_MILLIS [carry]";
     let (dir, timeout) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
+    let carries = arguments.next().is_some_and(|word| word == "carry");
+    tell(&format!("pid {}", std::process::id()));
     let session_timeout = Duration::from_millis(timeout.parse()?);
     let options = Options { session_timeout, ..Options::default() };
     let (registry, inbox) = match Embedded::open(Path::new(&dir), &options) {
@@ -39,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             return Err(error.into());
         }
     };
-    let peer = Arc::new(Peer::new(registry));
+    let peer = Arc::new(Peer::new(registry, carries));
     let commanded = Arc::clone(&peer);
     thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
@@ -54,19 +62,27 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 struct Peer {
-    registry: Arc<dyn Registry>,
+    /// `None` once it is closed.
+    registry: Mutex<Option<Arc<dyn Registry>>>,
     name: Mutex<String>,
     next: AtomicU64,
     loading: AtomicBool,
+    carries: bool,
 }
 
 impl Peer {
-    fn new(registry: Arc<dyn Registry>) -> Self {
+    fn new(registry: Arc<dyn Registry>, carries: bool) -> Self {
         let (name, next) = (Mutex::default(), AtomicU64::new(0));
-        Self { registry, name, next, loading: AtomicBool::new(false) }
+        let registry = Mutex::new(Some(registry));
+        Self { registry, name, next, loading: AtomicBool::new(false), carries }
     }
 
     fn obey(&self, line: &str) -> Result<(), Box<dyn Error>> {
+        if self.carries {
+            let (ticket, request) = wire::read_request(line).ok_or("no request")?;
+            self.submit(ticket, request);
+            return Ok(());
+        }
         let mut words = line.split(' ');
         let command = words.next().unwrap_or_default();
         let mut word = || words.next().ok_or("a word is missing");
@@ -79,6 +95,11 @@ impl Peer {
             }
             "quiet" => {
                 self.loading.store(false, Ordering::Relaxed);
+                return Ok(());
+            }
+            "clock" => {
+                let since = SystemTime::UNIX_EPOCH.elapsed()?;
+                tell(&format!("clock {}", since.as_secs()));
                 return Ok(());
             }
             "close" => {
@@ -94,7 +115,7 @@ impl Peer {
             "watch" => Request::Watch(Key::new(word()?)?, Scope::Value),
             other => return Err(format!("no command {other}").into()),
         };
-        self.registry.submit(Ticket(COMMANDS), request);
+        self.submit(Ticket(COMMANDS), request);
         Ok(())
     }
 
@@ -105,15 +126,23 @@ impl Peer {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let name = self.name.lock().map(|name| name.clone()).unwrap_or_default();
-        let made = Key::new(&format!("/load/{name}-{number}")).expect("it reads /part/part");
+        let made = Key::new(&format!("/load/{name}/{number}")).expect("it reads /part/part");
         let count = Key::new(&format!("/count/{name}")).expect("it reads /part/part");
         let ops = vec![Op::create(made, "x".repeat(60)), Op::Set(count, "".into(), None)];
-        self.registry.submit(Ticket(number), Request::Commit(ops));
+        tell(&format!("sent {number}"));
+        self.submit(Ticket(number), Request::Commit(ops));
+    }
+
+    fn submit(&self, ticket: Ticket, request: Request) {
+        if let Some(registry) = self.registry.lock().ok().and_then(|registry| registry.clone()) {
+            registry.submit(ticket, request);
+        }
     }
 
     fn listen(&self, mut inbox: Inbox) {
         while let Some(event) = block_on(inbox.recv()) {
             match event {
+                event if self.carries => tell(&wire::event(&event)),
                 Event::Answer(Ticket(number), answer) if number < COMMANDS => {
                     tell(&match answer {
                         Answer::Committed(_) => format!("ack {number}"),
@@ -133,11 +162,17 @@ impl Peer {
                 Event::Session(SessionState::Ended(session)) => tell(&format!("ended {session}")),
             }
         }
-        tell("closed");
+        if !self.carries {
+            tell("closed");
+        }
     }
 
     fn close(&self) {
-        block_on(self.registry.close());
+        self.loading.store(false, Ordering::Relaxed);
+        let registry = self.registry.lock().ok().and_then(|mut registry| registry.take());
+        if let Some(registry) = registry {
+            block_on(registry.close());
+        }
     }
 }
 

@@ -22,6 +22,7 @@ fn a_full_disk_refuses_by_name_loses_nothing_and_work_goes_on_with_room() {
     peer.tell("create /load 1");
     peer.tell("create /count 1");
     peer.tell("create /count/disk 1");
+    peer.tell("create /load/disk 1");
     peer.tell("load disk 2");
     peer.expect("ack 0");
     // The file system is mounted where only the peer sees it.
@@ -38,7 +39,7 @@ fn a_full_disk_refuses_by_name_loses_nothing_and_work_goes_on_with_room() {
     let failed = heard.iter().find(|line| line.starts_with("failed")).unwrap();
     assert!(failed.contains("Full"), "{failed}");
     peer.tell("quiet");
-    peer.tell("get /load/disk-0");
+    peer.tell("get /load/disk/0");
     peer.expect("answer Entry(Some");
     heard.extend(peer.listen(TIMEOUT * 2));
 
@@ -47,7 +48,7 @@ fn a_full_disk_refuses_by_name_loses_nothing_and_work_goes_on_with_room() {
     peer.tell("create /after 1");
     peer.expect("answer Committed");
     for number in acknowledged(&heard) {
-        peer.tell(&format!("get /load/disk-{number}"));
+        peer.tell(&format!("get /load/disk/{number}"));
         let answer = peer.expect("answer ");
         assert!(answer.contains("Entry(Some"), "{number}: {answer}");
     }

@@ -1,59 +1,69 @@
 //! `kill -9` under load.
 
+use crate::account::{Account, Open};
 use crate::peer::Peer;
-use crate::{acknowledged, join, key, prepare};
+use crate::{join, key, prepare, rounds};
 use flockwork_registry::Key;
 use flockwork_registry::client::Client;
 use rusqlite::Connection;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
-const ROUNDS: u64 = 30;
 const UNDER_WAY: u64 = 8;
 
+/// Told just before each is sent, so the last of them may not have been.
+const PROVEN_UNDER_WAY: usize = 2;
+
+/// One process after the other is killed under load while another commits all the time. Every other
+/// one is stopped first, to see whether it dies with the lock.
 #[tokio::test]
 async fn a_kill_loses_no_acknowledged_commit_and_doubles_none() {
-    let dir = tempdir().unwrap();
+    let (dir, rounds) = (tempdir().unwrap(), rounds(30));
+    let lock = dir.path().join("registry.lock");
     let mut client = join(dir.path());
-    let names: Vec<String> = (0..ROUNDS * 2).map(|number| format!("p{number}")).collect();
-    prepare(&mut client, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let mut at_work = 0;
-    for (round, pair) in (0..).zip(names.chunks(2)) {
-        let mut peers: Vec<Peer> = pair.iter().map(|_| Peer::live(dir.path())).collect();
-        for (peer, name) in peers.iter_mut().zip(pair) {
-            peer.tell(&format!("load {name} {UNDER_WAY}"));
-            peer.expect("ack 0");
-        }
+    let names: Vec<String> = (0..rounds).map(|number| format!("p{number}")).collect();
+    let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+    all.push("survivor");
+    prepare(&mut client, &all).await;
+    let mut survivor = Peer::live(dir.path());
+    survivor.tell("load survivor 2");
+    let (mut met, mut held, mut open) = (0, 0, Open::default());
+    let mut accounts = Vec::new();
+    for (round, name) in names.iter().enumerate() {
+        let mut peer = Peer::live(dir.path());
+        peer.tell(&format!("load {name} {UNDER_WAY}"));
+        peer.expect("ack 0");
         // Another moment in each round, spread over some transactions.
-        thread::sleep(Duration::from_micros(7_000 + round * 1_300));
-        for (peer, name) in peers.into_iter().zip(pair) {
-            let told = acknowledged(&peer.kill());
-            at_work += u64::from(!told.is_empty());
-            verify(&mut client, name, told).await;
+        thread::sleep(Duration::from_micros(2_000 + round as u64 * 1_370 % 50_000));
+        if round % 2 == 0 {
+            peer.stop();
+            held += usize::from(peer.holds(&lock));
         }
+        let account = Account::of(name, &peer.kill());
+        met += usize::from(account.open().len() >= PROVEN_UNDER_WAY);
+        let Open { happened, not } = account.holds(&mut client).await;
+        open = Open { happened: open.happened + happened, not: open.not + not };
         assert_eq!(integrity(dir.path()), "ok", "round {round}");
+        accounts.push(account);
     }
-    assert!(at_work > ROUNDS, "of {} kills only {at_work} met work", ROUNDS * 2);
-}
-
-/// All that was acknowledged is there; besides, at most what was under way; and the counter was set
-/// once for each.
-async fn verify(client: &mut Client, name: &str, mut told: Vec<u64>) {
-    told.push(0);
-    let prefix = format!("{name}-");
-    let all = client.children(&key("/load")).await.expect("it answers").expect("/load is there");
-    let numbers = all.iter().filter_map(|it| it.strip_prefix(&prefix)?.parse::<u64>().ok());
-    let there: BTreeSet<u64> = numbers.collect();
-    let lost: Vec<_> = told.iter().filter(|number| !there.contains(number)).collect();
-    assert!(lost.is_empty(), "{name} lost {lost:?}");
-    let sent = told.len() as u64 + UNDER_WAY;
-    assert!(there.len() as u64 <= sent, "{name} has {} of at most {sent}", there.len());
-    let count = client.get(&key(&format!("/count/{name}"))).await.expect("it answers");
-    let count = count.expect("it was made before");
-    assert_eq!(u64::from(count.stamp.version), there.len() as u64, "{name}");
+    let survivor = Account::of("survivor", &survivor.close());
+    assert!(survivor.done.len() > rounds && survivor.refused.is_empty());
+    accounts.push(survivor);
+    // What was there after each kill has outlived all later ones.
+    for account in &accounts {
+        account.holds(&mut client).await;
+    }
+    let done: usize = accounts.iter().map(|account| account.done.len()).sum();
+    println!(
+        "killed: {met} of {rounds} kills met a commit in flight, {held} the holder of the lock; of \
+         the commits in flight {} had happened and {} had not; all of {done} acknowledged are there, \
+         none twice",
+        open.happened, open.not
+    );
+    assert!(met * 4 >= rounds * 3, "of {rounds} kills only {met} met a commit in flight");
+    assert!(held > 0 && open.not > 0, "{held} held the lock, {open:?}");
 }
 
 fn integrity(dir: &Path) -> String {

@@ -1,6 +1,7 @@
 //! The test's hand on another process: started, told, listened to, stopped and killed by its id.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -16,31 +17,44 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The session time-out of the peers, short so that the tests are.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(1_500);
 
+/// The program.
+pub(crate) const PEER: &str = env!("CARGO_BIN_EXE_flockwork-embedded-peer");
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     child: Child,
+    id: u32,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// All that it has told and that was listened to.
+    heard: RefCell<Vec<String>>,
 }
 
 impl Peer {
     pub(crate) fn start(dir: &Path) -> Self {
-        Self::spawn(Command::new(env!("CARGO_BIN_EXE_flockwork-embedded-peer")), dir)
+        Self::run(Command::new(PEER), dir)
     }
 
     /// Starts it on a file system of its own, mounted over `dir` where only it sees it.
     pub(crate) fn start_mounted(dir: &Path, mount_options: &str) -> Self {
         let mut command = Command::new("unshare");
         let script = format!("mount -t tmpfs -o {mount_options} none \"$1\" && exec \"$0\" \"$@\"");
-        command.args(["--mount", "sh", "-c", &script]);
-        command.arg(env!("CARGO_BIN_EXE_flockwork-embedded-peer"));
-        Self::spawn(command, dir)
+        command.args(["--mount", "sh", "-c", &script, PEER]);
+        Self::run(command, dir)
+    }
+
+    /// Starts it by a command that takes its arguments, and waits until it tells its id.
+    pub(crate) fn run(command: Command, dir: &Path) -> Self {
+        let mut peer = Self::spawn(command, dir);
+        let id = peer.expect("pid ").replace("pid ", "");
+        peer.id = id.parse().expect("an id is a number");
+        peer
     }
 
     fn spawn(mut command: Command, dir: &Path) -> Self {
         command.arg(dir).arg(TIMEOUT.as_millis().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the peer starts");
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (sender, lines) = channel();
         let output = child.stdout.take().expect("its output is piped");
         thread::spawn(move || {
@@ -50,8 +64,8 @@ impl Peer {
                 }
             }
         });
-        let input = child.stdin.take();
-        Self { child, input, lines }
+        let (id, input) = (child.id(), child.stdin.take());
+        Self { child, id, input, lines, heard: RefCell::default() }
     }
 
     /// Starts it and waits until its session lives.
@@ -66,16 +80,16 @@ impl Peer {
         writeln!(input, "{line}").expect("it reads");
     }
 
-    /// The next line that starts so; what comes before it is dropped.
+    /// The next line that starts so.
     pub(crate) fn expect(&self, start: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
-        let mut before = Vec::new();
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self.next(deadline) {
                 Ok(line) if line.starts_with(start) => return line,
-                Ok(line) => before.push(line),
+                Ok(_) => {}
                 Err(error) => {
-                    let last = &before[before.len().saturating_sub(10)..];
+                    let heard = self.heard.borrow();
+                    let last = &heard[heard.len().saturating_sub(10)..];
                     panic!("no line {start:?}: {error}; the last were {last:#?}");
                 }
             }
@@ -85,45 +99,60 @@ impl Peer {
     /// All lines within this time.
     pub(crate) fn listen(&self, time: Duration) -> Vec<String> {
         let deadline = Instant::now() + time;
-        let mut heard = Vec::new();
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => heard.push(line),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return heard,
-            }
-        }
+        let before = self.heard.borrow().len();
+        while self.next(deadline).is_ok() {}
+        self.heard.borrow()[before..].to_vec()
     }
 
-    /// Kills it and returns all that it had still told.
+    fn next(&self, deadline: Instant) -> Result<String, RecvTimeoutError> {
+        let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))?;
+        self.heard.borrow_mut().push(line.clone());
+        Ok(line)
+    }
+
+    /// Kills it and returns all that it ever told.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.end();
-        self.lines.iter().collect()
+        self.rest()
+    }
+
+    /// Lets it close its session and end, and returns all that it ever told.
+    pub(crate) fn close(mut self) -> Vec<String> {
+        drop(self.input.take());
+        self.expect("closed");
+        self.child.wait().expect("it is ours");
+        self.rest()
+    }
+
+    fn rest(&mut self) -> Vec<String> {
+        let mut heard = self.heard.take();
+        heard.extend(self.lines.iter());
+        heard
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.id
     }
 
     pub(crate) fn stop(&self) {
-        self.signal(Signal::STOP);
-        let deadline = Instant::now() + PATIENCE;
-        while self.state() != Some('T') {
-            assert!(Instant::now() < deadline, "it does not stop");
-            thread::yield_now();
-        }
+        stop(self.id);
     }
 
     pub(crate) fn go_on(&self) {
-        self.signal(Signal::CONT);
+        go_on(self.id);
+    }
+
+    /// Whether the kernel's lock table shows it as the holder of this file's lock.
+    pub(crate) fn holds(&self, lock: &Path) -> bool {
+        holders(lock).contains(&self.id)
     }
 
     /// Stops it at a moment in which the kernel's lock table shows it as the holder of this file,
     /// or as one that does not hold it.
     pub(crate) fn stop_while(&self, holding: bool, lock: &Path) {
-        let inode = lock.metadata().expect("the lock is there").ino();
         for _ in 0..20_000 {
             self.stop();
-            if holders(inode).contains(&self.id()) == holding {
+            if self.holds(lock) == holding {
                 return;
             }
             self.go_on();
@@ -134,31 +163,17 @@ impl Peer {
 
     /// Processor time used so far, in ticks of 10 ms.
     pub(crate) fn ticks(&self) -> u64 {
-        let fields = self.stat();
+        let fields = stat(self.id);
         let number = |at: usize| fields[at].parse::<u64>().expect("a number");
         // utime and stime, fields 14 and 15, counted after the name, which is the second.
         number(11) + number(12)
     }
 
-    fn state(&self) -> Option<char> {
-        self.stat().first().and_then(|state| state.chars().next())
-    }
-
-    fn stat(&self) -> Vec<String> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it lives");
-        let after_name = stat.rsplit_once(')').expect("the name is in parentheses").1;
-        after_name.split_whitespace().map(str::to_owned).collect()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.id()).expect("an id fits");
-        let id = Pid::from_raw(id).expect("an id is not zero");
-        kill_process(id, signal).expect("it lives");
-    }
-
+    /// Not once it was waited for: then its id may be another's.
     fn end(&mut self) {
-        // Each fails only if it has ended already.
-        let _ = self.child.kill();
+        if let Ok(None) = self.child.try_wait() {
+            signal(self.id, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -169,9 +184,38 @@ impl Drop for Peer {
     }
 }
 
-/// The processes that hold a lock on the file with this inode, from the kernel's table:
+/// Stops a process and waits until it stands still.
+pub(crate) fn stop(id: u32) {
+    signal(id, Signal::STOP);
+    let deadline = Instant::now() + PATIENCE;
+    while stat(id).first().is_none_or(|state| state != "T") {
+        assert!(Instant::now() < deadline, "it does not stop");
+        thread::yield_now();
+    }
+}
+
+pub(crate) fn go_on(id: u32) {
+    signal(id, Signal::CONT);
+}
+
+/// One of the test's own that has not been waited for.
+pub(crate) fn signal(id: u32, signal: Signal) {
+    let id = i32::try_from(id).expect("an id fits");
+    let id = Pid::from_raw(id).expect("an id is not zero");
+    kill_process(id, signal).expect("it lives");
+}
+
+/// The fields of `/proc/ID/stat` that follow the name.
+fn stat(id: u32) -> Vec<String> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("it lives");
+    let after_name = stat.rsplit_once(')').expect("the name is in parentheses").1;
+    after_name.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The processes that hold a lock on this file, from the kernel's table:
 /// `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`; those that wait have an arrow.
-fn holders(inode: u64) -> Vec<u32> {
+fn holders(lock: &Path) -> Vec<u32> {
+    let inode = lock.metadata().expect("the lock is there").ino();
     let table = fs::read_to_string("/proc/locks").expect("the kernel shows its locks");
     let holder = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();

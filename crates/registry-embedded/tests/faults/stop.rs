@@ -24,7 +24,7 @@ async fn one_stopped_with_the_lock(dir: &std::path::Path) -> (Peer, Peer, [Strin
 }
 
 /// Waits until it says who holds the lock; on a loaded host it may have said something before.
-fn names_holder(other: &Peer, stopped: &Peer) -> String {
+pub(crate) fn names_holder(other: &Peer, stopped: &Peer) -> String {
     let named = format!("held by pid {} (stopped)", stopped.id());
     let deadline = Instant::now() + PATIENCE;
     while !other.expect("suspended ").contains(&named) {
@@ -112,12 +112,25 @@ async fn a_stopped_process_loses_its_session_and_its_late_commits_are_refused() 
     assert!(lasted >= TIMEOUT * 7 / 10, "gone after {lasted:?}");
 
     peer.go_on();
-    let refused = peer.expect("failed ");
+    let refused = session_refused(&peer);
     assert!(refused.contains(&format!("SessionEnded(SessionId({}))", decimal(&session))));
     let number = refused.split(' ').nth(1).expect("its number");
-    assert_eq!(client.get(&key(&format!("/load/late-{number}"))).await.unwrap(), None);
+    assert_eq!(client.get(&key(&format!("/load/late/{number}"))).await.unwrap(), None);
     // In its new session it goes on.
     peer.expect("ack ");
+}
+
+/// Waits for a commit refused because its session ended. One that stood still while it waited for the
+/// lock first answers what has waited too long, as not sent.
+pub(crate) fn session_refused(peer: &Peer) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let refused = peer.expect("failed ");
+        if refused.contains("SessionEnded") {
+            return refused;
+        }
+        assert!(refused.contains("NotSent") && Instant::now() < deadline, "{refused}");
+    }
 }
 
 /// Sessions are shown as `0x1f`, and in `Debug` as a decimal number.
