@@ -49,6 +49,8 @@ const PROGRAMS: [Program; 6] = [
     },
     Program { name: "etcdctl", package: "etcd-client", what_for: "asks it beside us" },
     Program { name: "mvn", package: "maven", what_for: "fetches them" },
+    Program { name: "strace", package: "strace", what_for: "records syncs, slows and fails them" },
+    Program { name: "faketime", package: "faketime", what_for: "steps the clock of one process" },
     Program { name: "cc", package: "gcc", what_for: "builds the bundled SQLite" },
 ];
 

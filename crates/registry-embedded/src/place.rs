@@ -71,6 +71,23 @@ impl Place {
         self.sessions().join(format!("{id:016x}.lock"))
     }
 
+    /// Makes the directory's name outlast a loss of power, and those of all above it, whoever made
+    /// them: a name lasts only once the directory it stands in is synced.
+    ///
+    /// Those that this user cannot open were there before, and some file systems keep names in order
+    /// without being asked, and refuse to be.
+    pub(crate) fn make_lasting(&self) -> Result<(), OpenError> {
+        for dir in self.dir.ancestors() {
+            let Ok(opened) = File::open(dir) else { continue };
+            match opened.sync_all() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                Err(cause) => return Err(OpenError::io(dir, "sync it", cause)),
+            }
+        }
+        Ok(())
+    }
+
     fn refuse_other_owner(&self) -> Result<(), OpenError> {
         let path = self.database();
         let us = geteuid().as_raw();

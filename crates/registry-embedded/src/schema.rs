@@ -71,6 +71,8 @@ pub(crate) fn open_existing(place: &Place) -> Result<Option<Connection>, OpenErr
 /// Makes it. The caller holds the writer's lock.
 pub(crate) fn create(place: &Place) -> Result<(), OpenError> {
     let path = place.database();
+    // First, so that nothing is ever in a database whose place may be lost.
+    place.make_lasting()?;
     if !path.exists() {
         make_private(place, &path)?;
     }

@@ -56,25 +56,33 @@ impl Account {
         self.sent.iter().filter(settled).copied().collect()
     }
 
+    /// As [`check`](Self::check); anything wrong ends the test.
+    pub(crate) async fn holds(&self, client: &mut Client) -> Open {
+        self.check(client).await.unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+
     /// All that was acknowledged is there, nothing that was refused, and each was applied once: the
     /// counter was set as often as there are entries.
-    pub(crate) async fn holds(&self, client: &mut Client) -> Open {
+    pub(crate) async fn check(&self, client: &mut Client) -> Result<Open, String> {
         let name = &self.name;
         let all = client.children(&key(&format!("/load/{name}"))).await.expect("it answers");
-        let numbers = all.expect("it was made before").into_iter();
+        let numbers = all.ok_or_else(|| format!("{name} is not there"))?.into_iter();
         let there: BTreeSet<u64> = numbers.map(|it| it.parse().expect("a number")).collect();
-        let lost: Vec<_> = self.done.difference(&there).collect();
-        assert!(lost.is_empty(), "{name} lost {lost:?}");
-        let undone: Vec<_> = self.refused.intersection(&there).collect();
-        assert!(undone.is_empty(), "{name}: refused, yet there: {undone:?}");
-        let unsent: Vec<_> = there.difference(&self.sent).collect();
-        assert!(unsent.is_empty(), "{name}: there, yet never sent: {unsent:?}");
+        let wrong = |what: &str, numbers: Vec<&u64>| match &numbers[..] {
+            [] => Ok(()),
+            _ => Err(format!("{name}: {what}: {numbers:?}")),
+        };
+        wrong("lost", self.done.difference(&there).collect())?;
+        wrong("refused, yet there", self.refused.intersection(&there).collect())?;
+        wrong("there, yet never sent", there.difference(&self.sent).collect())?;
         let count = client.get(&key(&format!("/count/{name}"))).await.expect("it answers");
-        let count = u64::from(count.expect("it was made before").stamp.version);
-        assert_eq!(count, there.len() as u64, "{name}: applied twice, or in part");
+        let count = count.map_or(0, |entry| u64::from(entry.stamp.version));
+        if count != there.len() as u64 {
+            return Err(format!("{name}: {} entries, set {count} times", there.len()));
+        }
         let open = self.open();
         let happened = open.intersection(&there).count();
-        Open { happened, not: open.len() - happened }
+        Ok(Open { happened, not: open.len() - happened })
     }
 }
 

@@ -9,6 +9,7 @@ mod disk;
 mod kill;
 mod linear;
 mod peer;
+mod power;
 mod standstill;
 mod stop;
 

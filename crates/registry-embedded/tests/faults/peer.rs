@@ -51,6 +51,14 @@ impl Peer {
         peer
     }
 
+    /// Starts a shell that becomes the peer when it reads a line, so that it can be traced from the
+    /// beginning.
+    pub(crate) fn start_waiting(dir: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read go && exec \"$0\" \"$@\"", PEER]);
+        Self::spawn(command, dir)
+    }
+
     fn spawn(mut command: Command, dir: &Path) -> Self {
         command.arg(dir).arg(TIMEOUT.as_millis().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
