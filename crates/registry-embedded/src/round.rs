@@ -2,8 +2,10 @@
 
 use crate::changes::{Changes, Watches};
 use crate::queue::Submitted;
+use crate::schema::VERSION;
 use crate::store::{State, Store};
 use crate::tree::{Draft, Tree};
+use crate::trouble::Trouble;
 use flockwork_registry::{Answer, Event, Failure, Index, Receipt, Request, SessionId};
 
 /// The log is kept until it is above either: a process is told of changes within milliseconds, so
@@ -27,12 +29,17 @@ pub(crate) struct Round<'a, 'c> {
 }
 
 impl<'a, 'c> Round<'a, 'c> {
-    /// Begins by telling what changed after the index `seen`.
+    /// Begins by telling what changed after the index `seen`, unless a later release has changed
+    /// the form of the database meanwhile.
     pub(crate) fn begin(
         store: &'a mut Store<'c>,
         watches: &'a mut Watches,
         seen: Option<u64>,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, Trouble> {
+        let form = store.form()?;
+        if form != VERSION {
+            return Err(Trouble::Form(form));
+        }
         let state = store.state()?;
         let mut events = Vec::new();
         if let Some(seen) = seen {

@@ -12,7 +12,12 @@ use std::time::Duration;
 /// In the file's header, so that `file` and we know whose it is: `FLKW`.
 const APPLICATION: i64 = 0x464C_4B57;
 
-/// The version of the form below. A later one is refused by name.
+/// The version of the form below. A later one is refused by name: at the opening, and by those at
+/// work when they begin their next transaction.
+///
+/// It changes only if releases that do not know the change would do harm; whoever changes it does so in
+/// one transaction with all that comes with it. Columns with a default, and tables, may be added
+/// without: they are kept.
 pub(crate) const VERSION: i64 = 1;
 
 /// A larger database is not searched for damage at its opening: it would take seconds.
@@ -125,9 +130,13 @@ fn recognise(connection: &Connection, path: &Path) -> Result<Found, OpenError> {
     match found {
         (0, 0, 0) => Ok(Found::Empty),
         (APPLICATION, VERSION, _) => Ok(Found::Ours),
-        (APPLICATION, found, _) => {
+        (APPLICATION, found, _) if found > VERSION => {
             Err(OpenError::Newer { path: path.into(), found, known: VERSION })
         }
+        (APPLICATION, found, _) => Err(OpenError::Foreign {
+            path: path.into(),
+            what: format!("it has form {found}, which no release made"),
+        }),
         (other, ..) => Err(OpenError::Foreign {
             path: path.into(),
             what: format!("a SQLite database of application 0x{other:08x}"),

@@ -58,6 +58,7 @@ pub(crate) struct Store<'c> {
     begin_read: Statement<'c>,
     commit: Statement<'c>,
     data_version: Statement<'c>,
+    form: Statement<'c>,
     state: Statement<'c>,
     set_state: Statement<'c>,
     get: Statement<'c>,
@@ -95,6 +96,7 @@ impl<'c> Store<'c> {
             begin_read: sql("BEGIN DEFERRED")?,
             commit: sql("COMMIT")?,
             data_version: sql("PRAGMA data_version")?,
+            form: sql("PRAGMA user_version")?,
             state: sql(
                 "SELECT last_index, last_session, pruned, log_bytes, writable, at, clock FROM state",
             )?,
@@ -102,20 +104,24 @@ impl<'c> Store<'c> {
                 log_bytes = ?4, writable = ?5, at = ?6, clock = ?7")?,
             get: sql("SELECT value, created, modified, version, session, made FROM entries
                 WHERE parent = ?1 AND name = ?2")?,
-            insert: sql("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
+            // Columns are named, as a later release may have added some.
+            insert: sql("INSERT INTO entries
+                (parent, name, value, created, modified, version, session, made)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
             update: sql(
                 "UPDATE entries SET value = ?3, created = ?4, modified = ?5, version = ?6,
                 session = ?7, made = ?8 WHERE parent = ?1 AND name = ?2",
             )?,
             delete: sql("DELETE FROM entries WHERE parent = ?1 AND name = ?2")?,
             children: sql("SELECT name FROM entries WHERE parent = ?1 ORDER BY name")?,
-            log_add: sql("INSERT INTO log VALUES (?1, ?2)")?,
+            log_add: sql("INSERT INTO log (number, changes) VALUES (?1, ?2)")?,
             log_since: sql("SELECT changes FROM log WHERE number > ?1 ORDER BY number")?,
             log_oldest: sql("SELECT number, length(changes) FROM log ORDER BY number LIMIT ?1")?,
             log_prune: sql("DELETE FROM log WHERE number <= ?1")?,
             sessions: sql("SELECT id, pid, inode, beat, timeout FROM sessions ORDER BY id")?,
             session_exists: sql("SELECT 1 FROM sessions WHERE id = ?1")?,
-            session_add: sql("INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5)")?,
+            session_add: sql("INSERT INTO sessions (id, pid, inode, beat, timeout)
+                VALUES (?1, ?2, ?3, ?4, ?5)")?,
             session_beat: sql("UPDATE sessions SET beat = ?2 WHERE id = ?1")?,
             session_delete: sql("DELETE FROM sessions WHERE id = ?1")?,
             owned: sql("SELECT parent, name FROM entries WHERE session = ?1")?,
@@ -161,6 +167,11 @@ impl<'c> Store<'c> {
     /// Another value than last time means that another connection has committed.
     pub(crate) fn data_version(&mut self) -> Result<i64> {
         self.data_version.query_row([], |row| row.get(0))
+    }
+
+    /// The version of the database's form, which a later release may have changed.
+    pub(crate) fn form(&mut self) -> Result<i64> {
+        self.form.query_row([], |row| row.get(0))
     }
 
     pub(crate) fn state(&mut self) -> Result<State> {

@@ -1,6 +1,7 @@
 //! What can go wrong in a transaction, and what it means for those who asked.
 
 use crate::place::Place;
+use crate::schema::VERSION;
 use flockwork_registry::Failure;
 use rusqlite::ErrorCode;
 use std::io;
@@ -14,6 +15,9 @@ pub(crate) enum Trouble {
     /// The commit itself failed: what was written may yet be found and replayed after a crash.
     #[error("{0}")]
     AtCommit(rusqlite::Error),
+    /// A later release changed the form of the database while this one was at work.
+    #[error("it has form {0} now, this release knows {VERSION}; run the newer release")]
+    Form(i64),
     #[error("{path}: cannot {what}: {cause}")]
     Io { path: PathBuf, what: &'static str, cause: io::Error },
 }
@@ -35,6 +39,7 @@ impl Trouble {
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => {
                 Failure::Full(why)
             }
+            Self::Form(_) => Failure::Denied(why),
             Self::AtCommit(error) if !is_busy(error) => Failure::Unknown(why),
             Self::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
                 Failure::Denied(why)

@@ -180,7 +180,7 @@ impl<'c> Writer<'c> {
         &mut self,
         batch: &[Submitted],
         unwritten: Option<&Failure>,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Trouble> {
         self.store.begin_read()?;
         let mut round = Round::begin(&mut self.store, &mut self.watches, self.seen)?;
         for submitted in batch {

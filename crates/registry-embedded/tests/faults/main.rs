@@ -10,6 +10,7 @@ mod kill;
 mod linear;
 mod peer;
 mod power;
+mod releases;
 mod standstill;
 mod stop;
 
