@@ -7,6 +7,7 @@
 //!   sets `/count/NAME`; it is told by `sent N`, and answered by a line `ack N` or `failed N WHY`
 //! * `create KEY VALUE`, `session KEY VALUE`, `get KEY`, `watch KEY`
 //! * `clock`: tells `clock SECONDS` since 1970, by the wall clock
+//! * `trust`: tells `trust MILLIS`, for how long it trusts its session, by its own `CLOCK_BOOTTIME`
 //! * `quiet`: no more load
 //! * `close`
 //!
@@ -18,6 +19,7 @@ mod words;
 use flockwork_registry::{Answer, Event, Inbox, Key, Op, Registry, Request, Scope};
 use flockwork_registry::{SessionState, Ticket};
 use flockwork_registry_embedded::{Embedded, Options};
+use rustix::time::{ClockId, clock_gettime};
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
@@ -68,13 +70,15 @@ struct Peer {
     next: AtomicU64,
     loading: AtomicBool,
     carries: bool,
+    trusted_until: AtomicU64,
 }
 
 impl Peer {
     fn new(registry: Arc<dyn Registry>, carries: bool) -> Self {
         let (name, next) = (Mutex::default(), AtomicU64::new(0));
         let registry = Mutex::new(Some(registry));
-        Self { registry, name, next, loading: AtomicBool::new(false), carries }
+        let (loading, trusted_until) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { registry, name, next, loading, carries, trusted_until }
     }
 
     fn obey(&self, line: &str) -> Result<(), Box<dyn Error>> {
@@ -91,6 +95,13 @@ impl Peer {
                 word()?.clone_into(&mut *self.name.lock().map_err(|_| "poisoned")?);
                 self.loading.store(true, Ordering::Relaxed);
                 (0..word()?.parse()?).for_each(|_| self.load());
+                return Ok(());
+            }
+            "trust" => {
+                let now = clock_gettime(ClockId::Boottime);
+                let now = now.tv_sec * 1_000 + now.tv_nsec / 1_000_000;
+                let until = self.trusted_until.load(Ordering::Relaxed).cast_signed();
+                tell(&format!("trust {}", until - now));
                 return Ok(());
             }
             "quiet" => {
@@ -153,7 +164,8 @@ impl Peer {
                 Event::Answer(_, answer) => tell(&format!("answer {answer:?}")),
                 Event::Changed(key, _) => tell(&format!("changed {key}")),
                 Event::Resync => tell("resync"),
-                Event::Session(SessionState::Live { session, .. }) => {
+                Event::Session(SessionState::Live { session, trusted_until }) => {
+                    self.trusted_until.store(trusted_until, Ordering::Relaxed);
                     tell(&format!("live {session}"));
                 }
                 Event::Session(SessionState::Suspended { why }) => {

@@ -385,7 +385,7 @@ impl Standing {
             Fate::Opened(opened) => Some(opened.id),
             Fate::Kept | Fate::Lost => session,
         };
-        let at = round.state.at;
+        let at = clock::to_own(round.state.at);
         let told = session.map(|id| {
             let trusted_until = at + timeout - timeout / MARGIN_DIVISOR;
             Event::Session(SessionState::Live { session: SessionId(id), trusted_until })

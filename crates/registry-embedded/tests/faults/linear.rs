@@ -11,7 +11,6 @@ use flockwork_registry::conformance::Asked;
 use flockwork_registry::conformance::history::{Judged, Writers};
 use remote::Fleet;
 use std::path::Path;
-use std::time::Duration;
 use tempfile::tempdir;
 use tokio::time::sleep;
 
@@ -109,19 +108,19 @@ async fn commits_are_linearizable_while_the_disk_is_slow() {
     assert_eq!((judged.unknown, judged.sessions), (0, WRITERS), "nothing is lost, no session");
 }
 
-/// Every seventh sync of two of them fails: nobody knows what is on the disk, and it is said so.
+/// Every fifth sync of each writer fails: nobody knows what is on the disk, and it is said so.
 #[tokio::test]
 async fn commits_are_linearizable_while_syncs_fail() {
     let (dir, rounds) = (tempdir().unwrap(), rounds(5));
-    let fleet =
-        Fleet::new(dir.path(), |number| (number % 2 == 1).then(|| "error=EIO:when=9+7".to_owned()));
+    let fleet = Fleet::new(dir.path(), |number| {
+        (number < WRITERS).then(|| "error=EIO:when=3+5".to_owned())
+    });
     let writers = writers(&fleet).await;
     for _ in 0..rounds {
         writers.more(20).await;
-        sleep(Duration::from_millis(50)).await;
     }
     let judged = writers.judged().await;
     told("failing syncs", rounds, judged);
-    assert!(judged.unknown > 0, "no sync failed");
+    assert!(judged.unknown >= rounds, "only {} answers were lost", judged.unknown);
     assert_eq!(judged.sessions, WRITERS, "a failed sync ends no session");
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "each test prints what it met")]
 
 mod account;
+mod clock;
 mod disk;
 mod kill;
 mod linear;
