@@ -18,6 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Shards of the burst, in commits of a hundred, by two processes.
 const CLAIMS: usize = 5_000;
 const SHARDS_A_COMMIT: usize = 100;
+/// Runs of each kind, in turn; the best counts, as others use the machine.
+const RUNS: usize = 3;
+/// Entries read again.
+const MIRRORED: usize = 10_000;
+/// Requests of a resync under way at once: half of what a connection takes.
+const WINDOW: usize = 512;
 
 fn main() -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -33,7 +39,7 @@ fn main() -> Done {
 }
 
 fn figure(name: &str, value: f64, unit: &str, goal: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "figure {name} {value:.1} {unit} goal {goal}")
+    writeln!(io::stdout(), "figure {name} {value:.2} {unit} goal {goal}")
 }
 
 fn key(text: &str) -> Key {
@@ -60,37 +66,45 @@ async fn measure_in(dir: &Path, client: &mut Client) -> Done {
     for above in ["/load", "/job", "/fire"] {
         client.commit(vec![Op::create(key(above), "")]).await?;
     }
-    let bare = bare_loop(dir)?;
-    figure("embedded.bare-sqlite", bare, "commits/s", ">= 0")?;
-    let loads = [Peer::start(dir, &["load", "a"])?, Peer::start(dir, &["load", "b"])?];
-    let mut rate = 0.0;
-    for mut load in loads {
-        rate += load.line()?.parse::<f64>()?;
+    let (mut rate, mut bare) = (0.0_f64, 0.0_f64);
+    for run in 0..RUNS {
+        bare = bare.max(bare_loop(&dir.join(format!("bare{run}.db")))?);
+        let name = |letter: char| format!("{letter}{run}");
+        let loads =
+            [Peer::start(dir, &["load", &name('a')])?, Peer::start(dir, &["load", &name('b')])?];
+        let mut together = 0.0;
+        for mut load in loads {
+            together += load.line()?.parse::<f64>()?;
+        }
+        rate = rate.max(together);
     }
-    let goal = format!(">= {:.0}", (bare * 0.8).min(3_000.0));
-    figure("embedded.commits.two-processes", rate, "commits/s", &goal)?;
+    figure("embedded_bare_commits", bare, "commits/s", "none")?;
+    figure("embedded_commits", rate, "commits/s", ">= 3000")?;
+    figure("embedded_commits_of_bare", rate / bare, "x", ">= 0.8")?;
     let told = latencies(dir, client).await?;
-    figure("embedded.watch.p50", percentile(&told, 50), "ms", "<= 10")?;
-    figure("embedded.watch.p99", percentile(&told, 99), "ms", "<= 10")?;
+    figure("embedded_watch_p50", percentile(&told, 50), "ms", "none")?;
+    figure("embedded_watch_p99", percentile(&told, 99), "ms", "<= 10")?;
+    figure("embedded_resync", resync(dir, client).await?, "s", "<= 1")?;
     burst(dir, client).await
 }
 
-/// What SQLite does with an entry and a row of a log, synced, without any of ours.
-fn bare_loop(dir: &Path) -> Done<f64> {
-    let path = dir.join("bare.db");
-    let bare = rusqlite::Connection::open(&path)?;
+/// What SQLite does with one entry a transaction, synced, on one connection and set up as ours.
+fn bare_loop(path: &Path) -> Done<f64> {
+    let bare = rusqlite::Connection::open(path)?;
     bare.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         CREATE TABLE e (k TEXT PRIMARY KEY, v BLOB) WITHOUT ROWID;
-         CREATE TABLE l (n INTEGER PRIMARY KEY, k TEXT);",
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;
+         PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 8000;
+         CREATE TABLE e (k TEXT PRIMARY KEY, v BLOB) WITHOUT ROWID;",
     )?;
+    let mut begin = bare.prepare("BEGIN IMMEDIATE")?;
+    let mut insert = bare.prepare("INSERT INTO e VALUES (?1, ?2)")?;
+    let mut commit = bare.prepare("COMMIT")?;
     let began = Instant::now();
     let mut done = 0_u32;
     while began.elapsed() < Duration::from_secs(2) {
-        bare.execute_batch("BEGIN IMMEDIATE")?;
-        bare.execute("INSERT INTO e VALUES (?1, ?2)", (format!("/k/{done}"), "x".repeat(100)))?;
-        bare.execute("INSERT INTO l (k) VALUES (?1)", [format!("/k/{done}")])?;
-        bare.execute_batch("COMMIT")?;
+        begin.execute([])?;
+        insert.execute((format!("/k/{done}"), "x".repeat(100)))?;
+        commit.execute([])?;
         done += 1;
     }
     Ok(f64::from(done) / began.elapsed().as_secs_f64())
@@ -164,6 +178,40 @@ async fn latencies(dir: &Path, client: &mut Client) -> Done<Vec<f64>> {
     Ok(told)
 }
 
+/// Joins anew, and watches and reads all entries of a mirror, in seconds.
+async fn resync(dir: &Path, client: &mut Client) -> Done<f64> {
+    client.commit(vec![Op::create(key("/mirror"), "")]).await?;
+    let keys: Vec<Key> = (0..MIRRORED).map(|n| key(&format!("/mirror/{n:05}"))).collect();
+    for some in keys.chunks(WINDOW) {
+        let make = some.iter().map(|key| Op::create(key.clone(), vec![b'x'; 100]));
+        client.commit(make.collect()).await?;
+    }
+    let began = Instant::now();
+    let mut anew = join(dir).await?;
+    let names = anew.children(&key("/mirror")).await?.ok_or("/mirror is gone")?;
+    let keys: Vec<Key> = names.iter().map(|name| key(&format!("/mirror/{name}"))).collect();
+    let mut read = 0;
+    for some in keys.chunks(WINDOW / 2) {
+        let asked = some
+            .iter()
+            .flat_map(|key| [Request::Watch(key.clone(), Scope::Value), Request::Get(key.clone())]);
+        let sent: Vec<Ticket> = asked.map(|request| anew.send(request)).collect();
+        for ticket in sent {
+            match anew.answer(ticket).await {
+                Answer::Done => {}
+                Answer::Entry(Some(_)) => read += 1,
+                other => return Err(format!("{other:?}").into()),
+            }
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    anew.close().await;
+    match read {
+        MIRRORED => Ok(took),
+        _ => Err(format!("{read} of {MIRRORED} entries were read").into()),
+    }
+}
+
 fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -193,7 +241,7 @@ async fn burst(dir: &Path, client: &mut Client) -> Done {
     for peer in &mut peers {
         slowest = slowest.max(peer.line()?.parse()?);
     }
-    figure("embedded.burst.5000-claims", slowest, "ms", "<= 100")?;
+    figure("embedded_burst_of_5000_claims", slowest, "ms", "<= 100")?;
     Ok(())
 }
 

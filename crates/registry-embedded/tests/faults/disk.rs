@@ -1,15 +1,17 @@
 //! A disk without room, and one that cannot be written.
 
-use crate::acknowledged;
-use crate::peer::{PATIENCE, Peer, TIMEOUT};
+use crate::account::Account;
+use crate::peer::{PATIENCE, PEER, Peer, TIMEOUT};
+use crate::{acknowledged, join, rounds};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
 /// Fills what room is left, and a little more each time it is called.
-fn fill(path: &PathBuf) {
+fn fill(path: &Path) {
     let mut filler = File::options().create(true).append(true).open(path).expect("it opens");
     while filler.write_all(&[0; 4096]).is_ok() {}
 }
@@ -52,6 +54,75 @@ fn a_full_disk_refuses_by_name_loses_nothing_and_work_goes_on_with_room() {
         let answer = peer.expect("answer ");
         assert!(answer.contains("Entry(Some"), "{number}: {answer}");
     }
+}
+
+/// A peer where another one is: in its mounts.
+fn start_beside(other: &Peer, dir: &Path) -> Peer {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--mount=/proc/{}/ns/mnt", other.id())).arg(PEER);
+    Peer::run(command, dir)
+}
+
+/// The directory as the peer sees it, who stands still meanwhile.
+fn copy(peer: &Peer, seen: &Path, to: &Path) {
+    peer.stop_while(false, &seen.join("registry.lock"));
+    for name in ["registry.db", "registry.db-wal"] {
+        fs::copy(seen.join(name), to.join(name)).expect("it is there");
+    }
+    peer.go_on();
+}
+
+#[tokio::test]
+async fn a_disk_full_again_and_again_under_two_processes_loses_and_doubles_nothing() {
+    // What is committed stays, and the disk is small.
+    let (dir, rounds) = (tempdir().unwrap(), rounds(4).min(50));
+    let mut peers = vec![Peer::start_mounted(dir.path(), "size=24m")];
+    peers[0].expect("live ");
+    for above in ["/load", "/count", "/load/one", "/count/one", "/load/other", "/count/other"] {
+        peers[0].tell(&format!("create {above} 1"));
+        peers[0].expect("answer Committed");
+    }
+    peers.push(start_beside(&peers[0], dir.path()));
+    peers[1].expect("live ");
+    let seen = PathBuf::from(format!("/proc/{}/root", peers[0].id()));
+    let seen = seen.join(dir.path().strip_prefix("/").unwrap());
+    let filler = seen.join("filler");
+    for round in 0..rounds {
+        for (peer, name) in peers.iter_mut().zip(["one", "other"]) {
+            peer.tell(&format!("load {name} 2"));
+            peer.expect("ack ");
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut full = 0;
+        while full < peers.len() {
+            assert!(Instant::now() < deadline, "round {round}: it never ran out of room");
+            fill(&filler);
+            let heard = peers.iter().map(|peer| peer.listen(Duration::from_millis(5)));
+            full += heard.filter(|it| it.iter().any(|line| line.contains("Failed(Full("))).count();
+        }
+        fs::remove_file(&filler).unwrap();
+        peers.iter_mut().for_each(|peer| peer.tell("quiet"));
+        for peer in &mut peers {
+            peer.listen(Duration::from_millis(20));
+            peer.tell("clock");
+            peer.expect("clock ");
+        }
+    }
+    let left = tempdir().unwrap();
+    copy(&peers[0], &seen, left.path());
+    let other = Account::of("other", &peers.pop().unwrap().close());
+    let one = Account::of("one", &peers.pop().unwrap().close());
+    let mut client = join(left.path());
+    for account in [&one, &other] {
+        account.holds(&mut client).await;
+        assert_eq!(account.ended, 0, "no session ends, as nobody could write");
+    }
+    let (done, refused) =
+        (one.done.len() + other.done.len(), one.refused.len() + other.refused.len());
+    println!(
+        "disk full: {rounds} rounds, all of {done} acknowledged commits are there, none of {refused} \
+         refused, none twice"
+    );
 }
 
 #[test]
