@@ -164,6 +164,13 @@ impl<'c> Store<'c> {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 
+    /// Moves all of it and gives its room back, or tells that somebody is in the way. The caller
+    /// holds the writer's lock.
+    pub(crate) fn empty_log(&mut self) -> Result<bool> {
+        let emptied = |row: &Row<'_>| Ok(row.get::<_, i64>(0)? == 0);
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], emptied)
+    }
+
     /// Another value than last time means that another connection has committed.
     pub(crate) fn data_version(&mut self) -> Result<i64> {
         self.data_version.query_row([], |row| row.get(0))

@@ -68,6 +68,8 @@ struct Writer<'c> {
     failing: bool,
     /// Commits and heartbeats since the last checkpoint.
     unmoved: u64,
+    /// The disk was full, and the write-ahead log has not been emptied since.
+    wants_room: bool,
 }
 
 /// What a committed transaction found out.
@@ -104,6 +106,7 @@ impl<'c> Writer<'c> {
             look_again: None,
             failing: false,
             unmoved: 0,
+            wants_room: false,
         }
     }
 
@@ -153,6 +156,21 @@ impl<'c> Writer<'c> {
         self.unmoved = 0;
         if let Err(error) = self.store.checkpoint() {
             tracing::debug!(%error, "could not move the write-ahead log into the database");
+        }
+    }
+
+    /// Gives back what the write-ahead log has grown to: of a full disk it may be the larger part, and
+    /// what is committed next might find no more.
+    fn make_room(&mut self) {
+        if self.take_lock().is_err() {
+            return;
+        }
+        let emptied = self.store.empty_log();
+        self.tools.lock.release();
+        self.shared.enter(Phase::Idle);
+        match emptied {
+            Ok(emptied) => self.wants_room = !emptied,
+            Err(error) => tracing::debug!(%error, "could not empty the write-ahead log"),
         }
     }
 
@@ -288,6 +306,10 @@ impl<'c> Writer<'c> {
         self.shared.queue().answered();
         outcome.events.into_iter().for_each(|event| self.shared.push(event));
         outcome.ended.iter().for_each(|id| session::forget(&self.shared.place, *id));
+        // The first success after a failure is a heartbeat too; later ones try it again.
+        if self.wants_room && outcome.beat_due.is_some() {
+            self.make_room();
+        }
     }
 
     /// Answers what could not be done, by name.
@@ -295,6 +317,7 @@ impl<'c> Writer<'c> {
         let failure = trouble.failure(&self.shared.place);
         self.shared.suspend(&failure.to_string());
         self.failing = true;
+        self.wants_room |= matches!(failure, Failure::Full(_));
         self.beat_due = clock::boot_millis() + LOOK_AGAIN;
         self.answer_by_reading(batch, Some(&failure));
     }
