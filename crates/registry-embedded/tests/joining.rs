@@ -5,7 +5,7 @@ use flockwork_registry::client::Client;
 use flockwork_registry::{Event, Key, Op, Scope, SessionState};
 use flockwork_registry_embedded::{Embedded, Options};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +40,27 @@ async fn a_change_is_told_across_connections() {
     one.commit(vec![Op::create(key("/a"), "1")]).await.unwrap();
     let changed = Event::Changed(key("/a"), Scope::Value);
     while other.next_event().await.expect("the change is told") != changed {}
+}
+
+/// Changes for which no bell rings are seen every 100 ms, so twenty would take a second.
+#[tokio::test]
+async fn changes_are_told_long_before_anybody_looks_for_them() {
+    let dir = tempdir().unwrap();
+    let (mut one, mut other) = (join(dir.path()), join(dir.path()));
+    one.commit(vec![Op::create(key("/a"), "1")]).await.unwrap();
+    other.watch(&key("/a"), Scope::Value).await.unwrap();
+    let changed = Event::Changed(key("/a"), Scope::Value);
+    let mut took = Duration::ZERO;
+    for _ in 0..20 {
+        other.kept();
+        // Until it waits.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let began = Instant::now();
+        one.commit(vec![Op::Set(key("/a"), "2".into(), None)]).await.unwrap();
+        while other.next_event().await.expect("the change is told") != changed {}
+        took += began.elapsed();
+    }
+    assert!(took < Duration::from_millis(500), "twenty changes were told after {took:?}");
 }
 
 #[tokio::test]

@@ -34,6 +34,14 @@ fn ahead(peer: &mut Peer) -> i64 {
     told.parse::<i64>().expect("seconds") - true_time.cast_signed()
 }
 
+/// By its own clock it trusts its session for as long as others believe in it.
+fn trusts_for_its_time(peer: &mut Peer) {
+    peer.tell("trust");
+    let trust: i64 = peer.expect("trust ").replace("trust ", "").parse().expect("a number");
+    let most = i64::try_from(TIMEOUT.as_millis()).expect("it is short");
+    assert!((0..=most).contains(&trust), "trusted for {trust} ms");
+}
+
 #[tokio::test]
 async fn a_wall_clock_that_steps_by_an_hour_ends_no_session_and_holds_up_no_commit() {
     let (dir, file) = (tempdir().unwrap(), tempdir().unwrap());
@@ -59,6 +67,7 @@ async fn a_wall_clock_that_steps_by_an_hour_ends_no_session_and_holds_up_no_comm
             assert!(acknowledged(heard).len() > 10, "after a step to {step} s");
         }
         assert!(heard[0].contains(&sessions[0]), "its trust is renewed");
+        trusts_for_its_time(&mut stepped);
     }
     let mut done = 0;
     for (name, peer) in [("stepped", stepped), ("steady", steady)] {
@@ -90,11 +99,7 @@ async fn a_process_whose_boot_clock_is_an_hour_ahead_keeps_nobodys_session_alive
     gone(&mut client, &key("/s")).await;
     drop(stopped);
 
-    // By its own clock it trusts its session for as long as others believe in it.
-    ahead.tell("trust");
-    let trust: i64 = ahead.expect("trust ").replace("trust ", "").parse().unwrap();
-    let most = i64::try_from(TIMEOUT.as_millis()).unwrap();
-    assert!((0..=most).contains(&trust), "trusted for {trust} ms");
+    trusts_for_its_time(&mut ahead);
     let heard = ahead.close();
     let ended = heard.iter().position(|line| line.starts_with("ended"));
     assert!(ended.is_none_or(|at| heard[at + 1..] == ["closed"]), "{heard:?}");

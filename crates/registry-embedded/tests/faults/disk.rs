@@ -63,13 +63,14 @@ fn start_beside(other: &Peer, dir: &Path) -> Peer {
     Peer::run(command, dir)
 }
 
-/// The directory as the peer sees it, who stands still meanwhile.
-fn copy(peer: &Peer, seen: &Path, to: &Path) {
-    peer.stop_while(false, &seen.join("registry.lock"));
+/// The directory as the peers see it, who stand still meanwhile.
+fn copy(peers: &[Peer], seen: &Path, to: &Path) {
+    let lock = seen.join("registry.lock");
+    peers.iter().for_each(|peer| peer.stop_while(false, &lock));
     for name in ["registry.db", "registry.db-wal"] {
         fs::copy(seen.join(name), to.join(name)).expect("it is there");
     }
-    peer.go_on();
+    peers.iter().for_each(Peer::go_on);
 }
 
 #[tokio::test]
@@ -110,7 +111,7 @@ async fn a_disk_full_again_and_again_under_two_processes_loses_and_doubles_nothi
         }
     }
     let left = tempdir().unwrap();
-    copy(&peers[0], &seen, left.path());
+    copy(&peers, &seen, left.path());
     let other = Account::of("other", &peers.pop().unwrap().close());
     let one = Account::of("one", &peers.pop().unwrap().close());
     let mut client = join(left.path());

