@@ -2,8 +2,9 @@
 //! their sessions. Each connection locks as a process of its own would.
 
 use flockwork_registry::client::Client;
-use flockwork_registry::{Event, Key, Op, Scope, SessionState};
-use flockwork_registry_embedded::{Embedded, Options};
+use flockwork_registry::{Answer, Event, Failure, Inbox, Key, Op, Request, Scope};
+use flockwork_registry::{SessionId, SessionState, Ticket};
+use flockwork_registry_embedded::{Embedded, Options, SHORTEST_TIMEOUT};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
@@ -133,5 +134,55 @@ async fn whoever_reads_an_answer_may_ask_again_at_once() {
     for _ in 0..500 {
         client.get(&Key::root()).await.unwrap();
         client.commit(vec![Op::Set(Key::root(), "".into(), None)]).await.unwrap();
+    }
+}
+
+/// It may have been opened long before the node hears of it: what the node decided before that is not
+/// the new session's.
+#[tokio::test]
+async fn a_commit_meant_for_an_ended_session_is_not_made_in_the_next_one() {
+    let dir = tempdir().unwrap();
+    let options = Options { session_timeout: SHORTEST_TIMEOUT, ..Options::default() };
+    let (registry, mut inbox) = Embedded::open(dir.path(), &options).unwrap();
+    let first = live(&mut inbox).await;
+    let database = rusqlite::Connection::open(dir.path().join("registry.db")).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
+    database.execute("DELETE FROM sessions", []).unwrap();
+    let opened = || {
+        let count = "SELECT count(*) FROM sessions";
+        database.query_row(count, [], |row| row.get::<_, u32>(0)).unwrap() > 0
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !opened() {
+        assert!(Instant::now() < deadline, "no session follows");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let late = Request::Commit(vec![Op::create(key("/late"), "")]);
+    registry.submit(Ticket(1), late.clone());
+    assert_ne!(live(&mut inbox).await, first);
+    let answer = |event| match event {
+        Event::Answer(ticket, answer) => Some((ticket, answer)),
+        _ => None,
+    };
+    let mut told = None;
+    while told.is_none() {
+        told = answer(inbox.recv().await.expect("it lives"));
+    }
+    assert_eq!(told, Some((Ticket(1), Answer::Failed(Failure::SessionEnded(first)))));
+    registry.submit(Ticket(2), late);
+    told = None;
+    while told.is_none() {
+        told = answer(inbox.recv().await.expect("it lives"));
+    }
+    assert!(matches!(told, Some((Ticket(2), Answer::Committed(_)))), "{told:?}");
+}
+
+/// The next session of which the node reads.
+async fn live(inbox: &mut Inbox) -> SessionId {
+    loop {
+        let event = inbox.recv().await.expect("it lives");
+        if let Event::Session(SessionState::Live { session, .. }) = event {
+            return session;
+        }
     }
 }
