@@ -238,11 +238,9 @@ fn has_the_dangers(record: &Record) {
     let moved = |step: &Step| matches!(step, Step::Write(path, ..) if is(path, database));
     let begun = |step: &Step| matches!(step, Step::Write(path, 0, _) if is(path, wal));
     let removed = |step: &Step| matches!(step, Step::Remove(path) if is(path, wal));
-    let synced = |step: &Step| matches!(step, Step::SyncBegins(_, path) if is(path, wal));
     assert!(count(record, moved) > 20, "the log was not moved");
     assert!(count(record, begun) >= 2, "the log was not begun anew");
     assert!(count(record, removed) >= 1, "the log was not removed");
-    assert!(count(record, synced) > 50, "the log was not synced");
 }
 
 #[tokio::test]

@@ -82,6 +82,9 @@ async fn what_a_later_release_adds_disturbs_no_process_at_work_and_is_kept() {
         assert!(Instant::now() < deadline, "it does not go on");
     }
     drop(Peer::live(dir.path()));
+    // What has no answer when it closes is told to be failed.
+    older.tell("quiet");
+    older.listen(Duration::from_millis(300));
     let heard = older.close();
     let away = heard.iter().find(|it| it.starts_with("suspended") || it.starts_with("failed"));
     assert_eq!(away, None);
