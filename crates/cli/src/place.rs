@@ -6,11 +6,12 @@ use crate::problem;
 use flockwork_admin::Operator;
 use flockwork_engine::{Connecting, Link, NoLink};
 use flockwork_layout::keys::Namespace;
-use flockwork_layout::settings::registry::RegistryUrl;
+use flockwork_layout::settings::registry::{Cluster, RegistryUrl};
 use flockwork_layout::settings::{NodeSettings, Origin, Resolved, Source, Written, resolve};
 use flockwork_registry::client::Client;
 use flockwork_registry::memory::MemoryRegistry;
 use flockwork_registry_embedded::{Embedded, OpenError, Options};
+use flockwork_registry_etcd as etcd;
 use flockwork_registry_zookeeper as zookeeper;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub(crate) enum Address {
     Embedded(PathBuf),
     /// On ZooKeeper, and by which right.
     ZooKeeper(zookeeper::Address, Option<zookeeper::Digest>),
+    /// On etcd, and by which right.
+    Etcd(etcd::Address, Option<etcd::User>),
 }
 
 /// Where jobs are found.
@@ -54,19 +57,21 @@ impl Found {
             RegistryUrl::Embedded(None) => {
                 Address::Embedded(Path::new(&settings.data).join("registry"))
             }
-            RegistryUrl::ZooKeeper { servers, root, .. } => {
+            RegistryUrl::ZooKeeper(cluster) => {
                 let address = zookeeper::Address {
-                    servers: servers.iter().map(ToString::to_string).collect(),
-                    root: if root.is_empty() { String::new() } else { format!("/{root}") },
+                    servers: names(cluster),
+                    root: path(cluster),
                     session_timeout: settings.session_timeout,
                 };
-                Address::ZooKeeper(address, digest()?)
+                Address::ZooKeeper(address, secret("DIGEST")?)
             }
-            other @ RegistryUrl::Etcd { .. } => {
-                let what = format!("this release cannot use {other} yet");
-                return Err(Fault::new(Exit::Invalid, "REGISTRY_ADDR", what).hint(
-                    "use embedded:DIR (one host, several processes) or zookeeper://HOST:PORT",
-                ));
+            RegistryUrl::Etcd(cluster) => {
+                let address = etcd::Address {
+                    servers: names(cluster),
+                    root: path(cluster),
+                    session_timeout: settings.session_timeout,
+                };
+                Address::Etcd(address, secret("USER")?)
             }
         };
         let namespace = settings.namespace.clone();
@@ -92,6 +97,7 @@ impl Found {
             Address::ZooKeeper(address, digest) => {
                 return self.asks(on_zookeeper(address, digest)).await;
             }
+            Address::Etcd(address, user) => return self.asks(on_etcd(address, user)).await,
             Address::Memory => {
                 let why = "memory: is within one process; a command cannot see into another";
                 return Err(Fault::new(Exit::Invalid, "REGISTRY_ADDR", why)
@@ -130,6 +136,7 @@ fn connect(address: &Address, options: &Options, memory: &MemoryRegistry) -> Res
             return Ok(Link { registry, inbox });
         }
         Address::ZooKeeper(address, digest) => return Ok(on_zookeeper(address, digest)),
+        Address::Etcd(address, user) => return Ok(on_etcd(address, user)),
     };
     match Embedded::open(directory, options) {
         Ok((registry, inbox)) => Ok(Link { registry, inbox }),
@@ -144,20 +151,67 @@ fn on_zookeeper(address: &zookeeper::Address, digest: &Option<zookeeper::Digest>
     Link { registry, inbox }
 }
 
+fn on_etcd(address: &etcd::Address, user: &Option<etcd::User>) -> Link {
+    let credentials = etcd::Credentials::of(user.clone());
+    let (registry, inbox) = etcd::open(address, &credentials);
+    Link { registry, inbox }
+}
+
+fn names(cluster: &Cluster) -> Vec<String> {
+    cluster.servers.iter().map(ToString::to_string).collect()
+}
+
+fn path(cluster: &Cluster) -> String {
+    match cluster.root.as_str() {
+        "" => String::new(),
+        root => format!("/{root}"),
+    }
+}
+
+/// What a registry lets one in by: `user:password`.
+trait Secret: Sized {
+    fn read(text: &str, whence: &str) -> Result<Self, String>;
+    fn from_file(path: &Path) -> Result<Self, String>;
+}
+
+impl Secret for zookeeper::Digest {
+    fn read(text: &str, whence: &str) -> Result<Self, String> {
+        Self::new(text, whence).map_err(|why| why.to_string())
+    }
+
+    fn from_file(path: &Path) -> Result<Self, String> {
+        Self::from_file(path).map_err(|why| why.to_string())
+    }
+}
+
+impl Secret for etcd::User {
+    fn read(text: &str, whence: &str) -> Result<Self, String> {
+        Self::new(text, whence).map_err(|why| why.to_string())
+    }
+
+    fn from_file(path: &Path) -> Result<Self, String> {
+        Self::from_file(path).map_err(|why| why.to_string())
+    }
+}
+
 /// A secret has no place in an address, in a file of jobs or on a command line.
-fn digest() -> Result<Option<zookeeper::Digest>, Fault> {
-    const TEXT: &str = "FLOCKWORK_REGISTRY_DIGEST";
-    const FILE: &str = "FLOCKWORK_REGISTRY_DIGEST_FILE";
-    let digest = match (environment(TEXT), environment(FILE)) {
+fn secret<S: Secret>(kind: &str) -> Result<Option<S>, Fault> {
+    let variable = format!("FLOCKWORK_REGISTRY_{kind}");
+    let file = format!("{variable}_FILE");
+    let secret = match (environment(&variable), environment(&file)) {
         (None, None) => return Ok(None),
-        (Some(text), None) => zookeeper::Digest::new(&text, TEXT),
-        (None, Some(file)) => zookeeper::Digest::from_file(Path::new(&file)),
+        (Some(text), None) => S::read(&text, &variable),
+        (None, Some(file)) => S::from_file(Path::new(&file)),
         (Some(_), Some(_)) => {
-            let what = format!("{TEXT} and {FILE} are both set");
+            let what = format!("{variable} and {file} are both set");
             return Err(Fault::new(Exit::Invalid, "CONFLICT", what).hint("unset one of them"));
         }
     };
-    digest.map(Some).map_err(|why| Fault::new(Exit::Invalid, "REGISTRY_DIGEST", why.to_string()))
+    let code = match kind {
+        "DIGEST" => "REGISTRY_DIGEST",
+        _ => "REGISTRY_USER",
+    };
+    secret.map(Some).map_err(|why| Fault::new(Exit::Invalid, code, why))
 }
 
 /// The settings and where each came from, or what is wrong with them.
@@ -171,8 +225,8 @@ pub(crate) fn accepted(resolved: Resolved) -> Result<(NodeSettings, Vec<Origin>)
     };
     // On one host a dead process is seen by its lock at once: the registry's own default is about
     // stopped ones, and far shorter than what a network needs.
-    if is_default("session_timeout") && !matches!(settings.registry, RegistryUrl::ZooKeeper { .. })
-    {
+    let is_remote = matches!(settings.registry, RegistryUrl::ZooKeeper(_) | RegistryUrl::Etcd(_));
+    if is_default("session_timeout") && !is_remote {
         settings.session_timeout = Options::default().session_timeout;
     }
     Ok((settings, origins))
@@ -196,6 +250,7 @@ impl fmt::Display for Address {
             Self::Memory => f.write_str("memory:"),
             Self::Embedded(directory) => write!(f, "embedded:{}", directory.display()),
             Self::ZooKeeper(address, _) => address.fmt(f),
+            Self::Etcd(address, _) => address.fmt(f),
         }
     }
 }

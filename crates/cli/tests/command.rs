@@ -203,12 +203,23 @@ fn addresses_others_could_reach_and_registries_that_are_none_are_refused() {
     }
 }
 
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
-fn a_digest_that_is_none_is_refused_and_not_repeated() {
-    let table: [(&[(&str, &str)], &str); 3] = [
-        (&[("FLOCKWORK_REGISTRY_DIGEST", "hunter2")], "error[REGISTRY_DIGEST]"),
-        (&[("FLOCKWORK_REGISTRY_DIGEST_FILE", "/nowhere/at/all")], "error[REGISTRY_DIGEST]"),
+fn a_secret_that_is_none_is_refused_and_not_repeated() {
+    const ZOOKEEPER: &str = "zookeeper://127.0.0.1:1";
+    const ETCD: &str = "etcd://127.0.0.1:1";
+    let table: [(&str, Variables<'_>, &str); 5] = [
+        (ZOOKEEPER, &[("FLOCKWORK_REGISTRY_DIGEST", "hunter2")], "error[REGISTRY_DIGEST]"),
         (
+            ZOOKEEPER,
+            &[("FLOCKWORK_REGISTRY_DIGEST_FILE", "/nowhere/at/all")],
+            "error[REGISTRY_DIGEST]",
+        ),
+        (ETCD, &[("FLOCKWORK_REGISTRY_USER", "hunter2")], "error[REGISTRY_USER]"),
+        (ETCD, &[("FLOCKWORK_REGISTRY_USER_FILE", "/nowhere/at/all")], "error[REGISTRY_USER]"),
+        (
+            ZOOKEEPER,
             &[
                 ("FLOCKWORK_REGISTRY_DIGEST", "a:hunter2"),
                 ("FLOCKWORK_REGISTRY_DIGEST_FILE", "/nowhere/at/all"),
@@ -216,9 +227,9 @@ fn a_digest_that_is_none_is_refused_and_not_repeated() {
             "error[CONFLICT]",
         ),
     ];
-    for (variables, expected) in table {
+    for (registry, variables, expected) in table {
         let mut command = flockwork();
-        command.args(["ps", "--registry", "zookeeper://127.0.0.1:1"]);
+        command.args(["ps", "--registry", registry]);
         let output = command.envs(variables.iter().copied()).output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{}", err(&output));
         assert!(err(&output).starts_with(expected), "{}", err(&output));

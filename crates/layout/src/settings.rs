@@ -68,7 +68,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("registry"),
         kind: Kind::Registry,
         default: "embedded:",
-        about: "Where nodes agree: memory: (this process), embedded:DIR (this host; without DIR in the data directory), zookeeper://HOST:PORT,HOST:PORT/ROOT?session_timeout=4s (its digest, user:password, comes from the environment variable FLOCKWORK_REGISTRY_DIGEST or the file that FLOCKWORK_REGISTRY_DIGEST_FILE names).",
+        about: "Where nodes agree: memory: (this process), embedded:DIR (this host; without DIR in the data directory), zookeeper://HOST:PORT,HOST:PORT/ROOT?session_timeout=4s (its digest, user:password, comes from the environment variable FLOCKWORK_REGISTRY_DIGEST or the file that FLOCKWORK_REGISTRY_DIGEST_FILE names), or etcd://HOST:PORT,HOST:PORT/ROOT?session_timeout=4s (experimental; its user:password from FLOCKWORK_REGISTRY_USER or the file that FLOCKWORK_REGISTRY_USER_FILE names).",
         trouble: "Nodes with different registries do not see each other: each runs every job.",
     },
     Setting {

@@ -14,6 +14,18 @@ pub struct Credentials {
     pub tls: Option<Tls>,
 }
 
+impl Credentials {
+    /// A user's, in the clear.
+    #[must_use]
+    pub fn of(user: Option<User>) -> Self {
+        Self {
+            user,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
 /// Connections under TLS: whose servers' certificates are believed, and who we are.
 #[cfg(feature = "tls")]
 #[derive(Clone)]

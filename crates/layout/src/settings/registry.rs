@@ -13,19 +13,20 @@ pub enum RegistryUrl {
     /// On this host, in a directory; in the data directory if none is named.
     Embedded(Option<String>),
     /// A ZooKeeper ensemble.
-    ZooKeeper {
-        /// Its servers, each with its port.
-        servers: Vec<Server>,
-        /// The path under which all is kept, without leading slash; empty for the root.
-        root: String,
-        /// The session time-out that the address asks for.
-        session_timeout: Option<Duration>,
-    },
+    ZooKeeper(Cluster),
     /// An etcd cluster.
-    Etcd {
-        /// Its servers, each with its port.
-        servers: Vec<Server>,
-    },
+    Etcd(Cluster),
+}
+
+/// Where on a network a registry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its servers, each with its port.
+    pub servers: Vec<Server>,
+    /// The path under which all is kept, without leading slash; empty for the root.
+    pub root: String,
+    /// The session time-out that the address asks for.
+    pub session_timeout: Option<Duration>,
 }
 
 /// A server of a registry.
@@ -46,27 +47,29 @@ impl fmt::Display for Server {
     }
 }
 
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<String> = self.servers.iter().map(Server::to_string).collect();
+        f.write_str(&servers.join(","))?;
+        if !self.root.is_empty() {
+            write!(f, "/{}", self.root)?;
+        }
+        match self.session_timeout {
+            Some(timeout) => write!(f, "?session_timeout={}", duration::format(timeout)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for RegistryUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |servers: &[Server]| {
-            servers.iter().map(Server::to_string).collect::<Vec<_>>().join(",")
-        };
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Embedded(directory) => {
                 write!(f, "embedded:{}", directory.as_deref().unwrap_or(""))
             }
-            Self::ZooKeeper { servers, root, session_timeout } => {
-                write!(f, "zookeeper://{}", list(servers))?;
-                if !root.is_empty() {
-                    write!(f, "/{root}")?;
-                }
-                match session_timeout {
-                    Some(timeout) => write!(f, "?session_timeout={}", duration::format(*timeout)),
-                    None => Ok(()),
-                }
-            }
-            Self::Etcd { servers } => write!(f, "etcd://{}", list(servers)),
+            Self::ZooKeeper(cluster) => write!(f, "zookeeper://{cluster}"),
+            Self::Etcd(cluster) => write!(f, "etcd://{cluster}"),
         }
     }
 }
@@ -78,8 +81,8 @@ const SESSION_TIMEOUTS: std::ops::RangeInclusive<Duration> =
 const EXAMPLE: &str =
     "write memory:, embedded:DIR, zookeeper://host:2181,host:2181 or etcd://host:2379";
 
-/// Reads `memory:`, `embedded:DIR`, `zookeeper://HOST:PORT,.../ROOT?session_timeout=4s` or
-/// `etcd://HOST:PORT,...`.
+/// Reads `memory:`, `embedded:DIR`, `zookeeper://HOST:PORT,.../ROOT?session_timeout=4s` or the same
+/// with `etcd://`.
 ///
 /// # Errors
 /// `REGISTRY_ADDR` with an example; `SECRET_LITERAL` for a password, which is not shown.
@@ -97,8 +100,8 @@ pub fn parse_registry_url(text: &str) -> Result<RegistryUrl, Problem> {
     match text.split_once(':') {
         Some(("memory", "")) => Ok(RegistryUrl::Memory),
         Some(("embedded", directory)) => embedded(text, directory),
-        Some(("zookeeper", rest)) => zookeeper(text, rest),
-        Some(("etcd", rest)) => etcd(text, rest),
+        Some(("zookeeper", rest)) => cluster(text, rest).map(RegistryUrl::ZooKeeper),
+        Some(("etcd", rest)) => cluster(text, rest).map(RegistryUrl::Etcd),
         _ => Err(bad(text, "not a kind of registry")),
     }
 }
@@ -115,7 +118,7 @@ fn embedded(text: &str, directory: &str) -> Result<RegistryUrl, Problem> {
     Ok(RegistryUrl::Embedded(Some(directory.to_owned()).filter(|text| !text.is_empty())))
 }
 
-fn zookeeper(text: &str, rest: &str) -> Result<RegistryUrl, Problem> {
+fn cluster(text: &str, rest: &str) -> Result<Cluster, Problem> {
     let rest = rest.strip_prefix("//").ok_or_else(|| bad(text, "// is missing"))?;
     let (rest, query) =
         rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
@@ -126,7 +129,7 @@ fn zookeeper(text: &str, rest: &str) -> Result<RegistryUrl, Problem> {
     }
     let session_timeout = query.map(|query| session_timeout(text, query)).transpose()?;
     let (servers, root) = (servers(text, list)?, root.to_owned());
-    Ok(RegistryUrl::ZooKeeper { servers, root, session_timeout })
+    Ok(Cluster { servers, root, session_timeout })
 }
 
 fn session_timeout(text: &str, query: &str) -> Result<Duration, Problem> {
@@ -138,14 +141,6 @@ fn session_timeout(text: &str, query: &str) -> Result<Duration, Problem> {
         true => Ok(timeout),
         false => Err(bad(text, "session_timeout is not 2s to 10m")),
     }
-}
-
-fn etcd(text: &str, rest: &str) -> Result<RegistryUrl, Problem> {
-    let list = rest.strip_prefix("//").ok_or_else(|| bad(text, "// is missing"))?;
-    if list.contains('/') {
-        return Err(bad(text, "etcd has no path"));
-    }
-    Ok(RegistryUrl::Etcd { servers: servers(text, list)? })
 }
 
 fn servers(text: &str, list: &str) -> Result<Vec<Server>, Problem> {
@@ -194,6 +189,7 @@ mod tests {
             "zookeeper://a:2181?session_timeout=4s",
             "zookeeper://a:2181/jobs?session_timeout=2m",
             "etcd://etcd-0:2379",
+            "etcd://a:2379,b:2379/apps?session_timeout=10s",
         ] {
             assert_eq!(parse_registry_url(text).map(|url| url.to_string()), Ok(text.to_owned()));
         }
@@ -223,7 +219,7 @@ mod tests {
             "zookeeper://a:1?x=1",
             "zookeeper://a:1?session_timeout=1s",
             "zookeeper://a:1?session_timeout=soon",
-            "etcd://a:2379/x",
+            "etcd://a:2379/../x",
             "memory:x",
             "embedded://x",
         ] {

@@ -187,7 +187,9 @@ impl Values<'_> {
         let reconcile_interval = self.duration("reconcile_interval");
         // An address that names a time-out means it.
         let asked_for = match &registry {
-            Some(RegistryUrl::ZooKeeper { session_timeout, .. }) => *session_timeout,
+            Some(RegistryUrl::ZooKeeper(cluster) | RegistryUrl::Etcd(cluster)) => {
+                cluster.session_timeout
+            }
             _ => None,
         };
         let present = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
