@@ -4,7 +4,7 @@ use crate::Credentials;
 use crate::batch::Mark;
 use crate::interpreter::{Break, Command, Interpreter};
 use crate::place::Place;
-use crate::server::{Fault, Server};
+use crate::server::{Fault, Server, said};
 use crate::session::{self, Fails, Stands};
 use crate::wire::{TxnAnswer, Watched};
 use flockwork_registry::{Event, Failure, SessionId, SessionState};
@@ -292,7 +292,7 @@ impl Edge {
             let _ = closing.wait_for(|closing| *closing).await;
         };
         tokio::select! {
-            told = up.watch.message() => Heard::Watched(told.map_err(|status| status.to_string())),
+            told = up.watch.message() => Heard::Watched(told.map_err(|status| said(&status))),
             answer = of(&mut up.asked) => Heard::Answer(answer),
             command = self.commands.recv() => Heard::Command(command),
             renewed = of(&mut up.renewal) => Heard::Renewed(renewed),

@@ -45,6 +45,8 @@ enum Group {
     Reads(Vec<Command>),
     Look(Questions),
     Commits(Draft, Vec<Taken>),
+    /// Whether commits that were answered with this happened all the same.
+    Doubt(Draft, Vec<Taken>, Failure),
 }
 
 /// A commit that is part of a transaction.
@@ -81,6 +83,8 @@ pub(crate) struct Interpreter {
     queue: VecDeque<Command>,
     group: Option<Group>,
     look: Option<Look>,
+    /// What was answered to commits that may have happened all the same.
+    doubt: Option<(Draft, Vec<Taken>, Failure)>,
     mark: Option<Mark>,
 }
 
@@ -94,6 +98,7 @@ impl Interpreter {
             queue: VecDeque::new(),
             group: None,
             look: None,
+            doubt: None,
             mark: None,
         }
     }
@@ -118,6 +123,10 @@ impl Interpreter {
     /// What to ask next, if nothing is under way.
     pub(crate) fn next(&mut self) -> Option<Txn> {
         let mark = self.mark?;
+        if let Some((draft, taken, failure)) = self.doubt.take() {
+            self.group = Some(Group::Doubt(draft, taken, failure));
+            return Some(Questions::default().txn(&self.place, mark.lease));
+        }
         while self.group.is_none() {
             let asked = match &self.queue.front()?.request {
                 Request::Get(_) | Request::Children(_) => Some(self.reads()),
@@ -260,6 +269,9 @@ impl Interpreter {
                 Ok(())
             }
             Some(Group::Look(questions)) => self.looked(questions, answer),
+            Some(Group::Doubt(draft, taken, failure)) => {
+                self.resolve(&draft, taken, &failure, answer)
+            }
             Some(Group::Commits(draft, taken)) if answer.succeeded => match revision(&answer) {
                 Ok(revision) => {
                     self.committed(&draft, taken, revision);
@@ -342,23 +354,67 @@ impl Interpreter {
     }
 
     /// What is under way was refused by the servers, as a whole.
+    ///
+    /// Of a server whose room has run out that is not sure: it looks before a transaction is agreed
+    /// on, which then happens, and again when it has happened, and says the same both times. The
+    /// mark shows which it was.
     pub(crate) fn refused(&mut self, failure: &Failure) {
-        let commands = self.take_group();
-        for command in commands {
+        let is_full = matches!(failure, Failure::Full(_));
+        let failure = match self.group.take() {
+            Some(Group::Commits(draft, taken)) if is_full => {
+                self.doubt = Some((draft, taken, failure.clone()));
+                return;
+            }
+            group @ Some(Group::Doubt(..)) => {
+                self.group = group;
+                Failure::Unknown(failure.to_string())
+            }
+            group => {
+                self.group = group;
+                failure.clone()
+            }
+        };
+        for command in self.take_group() {
             self.told.hold(&command, Answer::Failed(failure.clone()), 0);
         }
         // A look was for the commits that wait for it.
         if let Some(Group::Look(_)) = self.group.take()
             && let Some(command) = self.queue.pop_front()
         {
-            self.told.hold(&command, Answer::Failed(failure.clone()), 0);
+            self.told.hold(&command, Answer::Failed(failure), 0);
         }
+    }
+
+    /// The mark says whether commits in doubt happened.
+    fn resolve(
+        &mut self,
+        draft: &Draft,
+        taken: Vec<Taken>,
+        failure: &Failure,
+        answer: TxnAnswer,
+    ) -> Result<(), Break> {
+        let found = Questions::default().answered(answer, &mut self.known).map(|(_, found)| found);
+        let (failure, broken) = match (found, self.mark) {
+            (Ok(found), Some(mark)) if found == mark.revision => (failure.clone(), Ok(())),
+            (Ok(found @ 1..), _) => {
+                self.committed(draft, taken, found);
+                return Ok(());
+            }
+            (Ok(_), _) => (Failure::Unknown("the session has ended".to_owned()), Err(Break::Ended)),
+            (Err(misread), _) => (Failure::Unknown(misread.to_string()), Err(misread.into())),
+        };
+        for one in taken {
+            self.told.hold(&one.command, Answer::Failed(failure.clone()), 0);
+        }
+        broken
     }
 
     fn take_group(&mut self) -> Vec<Command> {
         match self.group.take() {
             Some(Group::Reads(reads)) => reads,
-            Some(Group::Commits(_, taken)) => taken.into_iter().map(|one| one.command).collect(),
+            Some(Group::Commits(_, taken) | Group::Doubt(_, taken, _)) => {
+                taken.into_iter().map(|one| one.command).collect()
+            }
             look => {
                 self.group = look;
                 Vec::new()
@@ -644,6 +700,30 @@ mod tests {
         assert!(stage.interpreter.next().unwrap().compares.is_empty());
         stage.interpreter.lost("cut");
         assert_eq!(stage.told(), [failed(looked, Failure::NotSent("cut".into()))]);
+    }
+
+    #[test]
+    fn a_server_without_room_may_have_taken_a_commit_all_the_same() {
+        let full = || Failure::Full("no space".into());
+        for (found_mark, happened) in [(mark(5), false), (mark(6), true)] {
+            let mut stage = Stage::new();
+            let ticket = stage.commit(create("/a"));
+            stage.interpreter.next().unwrap();
+            stage.interpreter.refused(&full());
+            assert_eq!(stage.told(), []);
+            assert_eq!(stage.interpreter.next().unwrap().then.len(), 1, "where the mark stands");
+            stage.interpreter.answered(found(6, vec![found_mark])).unwrap();
+            stage.sees(6);
+            let wanted = if happened { committed(ticket, 6, 0) } else { failed(ticket, full()) };
+            assert_eq!(stage.told(), [wanted]);
+        }
+        let mut stage = Stage::new();
+        let ticket = stage.commit(create("/a"));
+        stage.interpreter.next().unwrap();
+        stage.interpreter.refused(&full());
+        stage.interpreter.next().unwrap();
+        stage.interpreter.lost("cut");
+        assert_eq!(stage.told(), [failed(ticket, Failure::Unknown("cut".into()))]);
     }
 
     #[test]

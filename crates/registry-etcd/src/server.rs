@@ -71,18 +71,25 @@ fn fault(status: &Status) -> Fault {
         Code::InvalidArgument if says("user name is empty") => refused(Failure::Denied),
         Code::InvalidArgument if says("authentication failed") => refused(Failure::Denied),
         Code::Unauthenticated => Fault::Login(status.message().to_owned()),
-        _ => Fault::Lost(format!("{}: {}", status.code(), causes(status))),
+        _ => Fault::Lost(said(status)),
     }
+}
+
+/// What a status says, for people, with all that lies under it.
+pub(crate) fn said(status: &Status) -> String {
+    under(status.message().to_owned(), std::error::Error::source(status))
 }
 
 /// An error with all that lies under it.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
+    under(error.to_string(), error.source())
+}
+
+fn under(mut text: String, mut next: Option<&(dyn std::error::Error + 'static)>) -> String {
     while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
+        let lower = cause.to_string();
+        if !text.contains(&lower) {
+            text = format!("{text}: {lower}");
         }
         next = cause.source();
     }

@@ -1,7 +1,7 @@
 //! Connections for the suite of the contract, each through a proxy of its own.
 
 use crate::proxy::Proxy;
-use crate::server::{etcdctl, put};
+use crate::server::{etcdctl, put, revision};
 use flockwork_registry::conformance::{Asked, Control, Fixture, Link, NotApplicable, Tried};
 use flockwork_registry::memory::Loss;
 use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// The room that a server of the suite is given, in bytes, more than the suite takes; and how much of
 /// it is taken at once.
-pub(crate) const QUOTA: usize = 96 * 1024 * 1024;
+pub(crate) const QUOTA: usize = 64 * 1024 * 1024;
 const BALLAST: usize = 1024 * 1024;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,20 +114,13 @@ struct Hand {
     registry: Arc<Etcd>,
 }
 
-/// As an operator does it.
-pub(crate) fn make_room(server: SocketAddr) {
-    let status = etcdctl(server, &["endpoint", "status", "-w", "json"]).expect("it answers");
-    let (_, rest) = status.split_once("\"revision\":").expect("a header");
-    let revision: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    let steps: [&[&str]; 4] = [
-        &["del", "--prefix", "/ballast/"],
-        &["compact", &revision],
-        &["defrag"],
-        &["alarm", "disarm"],
-    ];
-    for step in steps {
-        assert!(etcdctl(server, step).is_some(), "{step:?}");
-    }
+/// As an operator does it: what is deleted takes its room until its revisions are compacted.
+fn make_room(server: SocketAddr) {
+    let step = |step: &[&str]| etcdctl(server, step).unwrap_or_else(|| panic!("{step:?}"));
+    step(&["del", "--prefix", "/ballast/"]);
+    step(&["compact", "--physical", &revision(server)]);
+    step(&["defrag"]);
+    step(&["alarm", "disarm"]);
 }
 
 fn done<'a>() -> Tried<'a> {

@@ -2,7 +2,7 @@
 
 use crate::fixture::{PATIENCE, address, opened};
 use crate::proxy::Proxy;
-use crate::server::Server;
+use crate::server::{Server, revision};
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Event, Failure, Key, Op, Scope};
 use std::time::Duration;
@@ -15,13 +15,6 @@ fn key(text: &str) -> Key {
 async fn client(address: &flockwork_registry_etcd::Address) -> Client {
     let (registry, inbox) = opened(address).await;
     Client::new(registry, inbox, PATIENCE)
-}
-
-/// The newest revision, by etcd's own client.
-fn revision(server: &Server) -> String {
-    let status = server.ctl(&["endpoint", "status", "-w", "json"]).expect("it answers");
-    let (_, rest) = status.split_once("\"revision\":").expect("a header");
-    rest.chars().take_while(char::is_ascii_digit).collect()
 }
 
 /// A watch that stands still is overtaken by what others write and compact, and is ended for it.
@@ -44,7 +37,7 @@ async fn a_watch_overtaken_by_a_compaction_is_set_again_with_a_resync() {
     for _ in 0..1_500 {
         other.commit(vec![Op::Set(key("/a"), "last".into(), None)]).await.expect("set");
     }
-    server.ctl(&["compact", &revision(&server)]).expect("compacted");
+    server.ctl(&["compact", "--physical", &revision(server.address())]).expect("compacted");
     proxy.hold(false);
     let deadline = Instant::now() + PATIENCE;
     let mut events = Vec::new();
@@ -70,7 +63,7 @@ async fn commits_and_reads_do_not_mind_a_compaction() {
     node.commit(vec![Op::create(key("/a"), "0")]).await.expect("made");
     node.kept();
     for turn in 0..5_u32 {
-        server.ctl(&["compact", &revision(&server)]).expect("compacted");
+        server.ctl(&["compact", "--physical", &revision(server.address())]).expect("compacted");
         let entry = node.get(&key("/a")).await.expect("it answers").expect("it is there");
         assert_eq!(entry.stamp.version, turn);
         let set = Op::Set(key("/a"), turn.to_string().into(), Some(entry.stamp));
@@ -103,7 +96,7 @@ async fn a_full_server_refuses_by_name_and_takes_up_again_when_there_is_room() {
         let gone = server.ctl(&["del", &format!("/full/001/{n}")]);
         assert_eq!(gone.expect("deleting is let").trim(), "1");
     }
-    server.ctl(&["compact", &revision(&server)]).expect("compacted");
+    server.ctl(&["compact", "--physical", &revision(server.address())]).expect("compacted");
     server.ctl(&["defrag"]).expect("defragmented");
     server.ctl(&["alarm", "disarm"]).expect("disarmed");
     node.commit(vec![Op::create(key("/after"), "")]).await.expect("there is room again");

@@ -167,6 +167,13 @@ pub(crate) fn etcdctl(server: SocketAddr, arguments: &[&str]) -> Option<String> 
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// The newest revision.
+pub(crate) fn revision(server: SocketAddr) -> String {
+    let status = etcdctl(server, &["endpoint", "status", "-w", "json"]).expect("it answers");
+    let (_, rest) = status.split_once("\"revision\":").expect("a header");
+    rest.chars().take_while(char::is_ascii_digit).collect()
+}
+
 /// Puts a value that is too large for an argument; says whether the server has taken it.
 pub(crate) fn put(server: SocketAddr, key: &str, value: &[u8]) -> bool {
     let mut putting = client(server, &["put", key])
