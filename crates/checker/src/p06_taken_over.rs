@@ -1,10 +1,11 @@
 //! P6: a run whose process died is taken over in time.
 //!
-//! A claim whose holder died is closed, by a further attempt or as crashed, within the session's
-//! time-out and [`TOLERANCE`]. Whenever something goes wrong or is changed meanwhile, that time
-//! begins anew.
+//! A claim whose holder died is closed within the session's time-out and [`TOLERANCE`]: by a further
+//! attempt where the job takes over, otherwise perhaps as crashed. Whenever something goes wrong or is
+//! changed meanwhile, that time begins anew.
 
-use crate::story::{Claimed, Stories};
+use crate::p04_nothing_invented::MOST_TAKEOVERS;
+use crate::story::{Claimed, How, Stories, Story};
 use crate::trace::Line;
 use crate::verdict::Verdict;
 
@@ -33,9 +34,28 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 let what = format!("its holder died at line {death}, nobody took it over in time");
                 return Verdict::breach(trace, claimed.made, what);
             }
+            if must_go_on(stories, job, claimed) && was_given_up(story, claimed) {
+                let what = "its holder died; its job takes over, and it was closed as crashed";
+                return Verdict::breach(trace, claimed.made, what.to_owned());
+            }
         }
     }
     Verdict::Valid
+}
+
+/// Whether a run that crashed is to be run again, whatever definition was in force.
+fn must_go_on(stories: &Stories<'_>, job: &str, claimed: &Claimed<'_>) -> bool {
+    let always = stories.allowed.get(job).is_some_and(|allowed| allowed.always_failover);
+    always && claimed.claim.crashes < MOST_TAKEOVERS
+}
+
+/// Whether someone else closed a claim without another attempt.
+fn was_given_up(story: &Story<'_>, claimed: &Claimed<'_>) -> bool {
+    let Some(closing) = claimed.closed.filter(|closing| closing.how == How::Taken) else {
+        return false;
+    };
+    let left = story.changes[closing.change].change.new.as_ref();
+    left.is_some_and(|record| record.claim.is_none())
 }
 
 /// The line at which the holder of a claim died, while it held it.

@@ -33,6 +33,8 @@ pub struct Stories<'a> {
 pub struct Allowed {
     /// It may be taken elsewhere after a crash.
     pub failover: bool,
+    /// It must be: each definition that was given to anybody says so.
+    pub always_failover: bool,
     /// How often it may be tried again.
     pub retries: u32,
 }
@@ -293,8 +295,10 @@ impl<'a> Stories<'a> {
 
     fn define(&mut self, job: &'a Job) {
         self.schedules.learn(job);
-        let allowed = self.allowed.entry(&job.job).or_default();
+        let first = Allowed { always_failover: true, ..Allowed::default() };
+        let allowed = self.allowed.entry(&job.job).or_insert(first);
         allowed.failover |= job.failover;
+        allowed.always_failover &= job.failover;
         allowed.retries = allowed.retries.max(job.retries);
     }
 

@@ -46,6 +46,59 @@ pub(crate) fn leave_the_dead(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     true
 }
 
+/// The same, and another node closes it as crashed, though its job takes over.
+pub(crate) fn give_up_the_dead(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let fitting = (0..200).find_map(|_| {
+        let found = pick(trace, dice, |c| ran_plainly(c) && c.is_last)?;
+        let Fact::Start(probe) = trace[found.starts[0]].fact.clone() else { return None };
+        let succeeded = record(&mut trace[found.closed?]).new.as_ref()?.last.as_ref()?.code == "OK";
+        (succeeded && probe.node != 2 && !dies(trace, &probe.instance)).then_some((found, probe))
+    });
+    let Some((found, probe)) = fitting else { return false };
+    let (start, end) = (found.starts[0], found.closed.unwrap());
+    let own = record(&mut trace[end]).session;
+    let other = session_of_another(trace, own);
+    let closing = record(&mut trace[end]);
+    closing.session = other;
+    let job = closing.job.clone();
+    let new = closing.new.as_mut().unwrap();
+    new.last.as_mut().unwrap().code = "CRASHED".to_owned();
+    (new.counts.ok, new.counts.failed) = (new.counts.ok - 1, new.counts.failed + 1);
+    new.counts.crashed += 1;
+    let about = About::Instance(probe.instance.clone());
+    let index = closing.index;
+    for line in trace.iter_mut() {
+        if let Fact::Job(given) = &mut line.fact {
+            given.failover |= given.job == job;
+        }
+    }
+    let gone = Mark { job, index, session: own, about, value: None, lives_with: None };
+    // Its shards are its own for ever: only that the run was given up is wrong.
+    let back = Mark { value: Some(String::new()), lives_with: Some(own), ..gone.clone() };
+    let (at, late) = (trace[start].at, trace[end].at);
+    trace.insert(end + 1, Line { at: late, fact: Fact::Mark(back) });
+    trace.insert(end, Line { at: late, fact: Fact::Mark(gone) });
+    trace.remove(found.ended.unwrap());
+    let crash = Fault::Crash { node: probe.node, instance: probe.instance, runs: 1 };
+    trace.insert(start + 1, Line { at, fact: Fact::Fault(crash) });
+    true
+}
+
+fn dies(trace: &[Line], who: &str) -> bool {
+    trace.iter().any(|line| match &line.fact {
+        Fact::Fault(Fault::Crash { instance, .. }) => instance == who,
+        _ => false,
+    })
+}
+
+fn session_of_another(trace: &[Line], own: u64) -> u64 {
+    let other = trace.iter().find_map(|line| match &line.fact {
+        Fact::Trust { session, .. } if *session != own => Some(*session),
+        _ => None,
+    });
+    other.expect("several nodes live")
+}
+
 /// An attempt follows a record that holds no released claim any more.
 pub(crate) fn retry_what_is_over(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let released = |c: &Found| c.attempt == 2 && c.released_before;

@@ -32,7 +32,7 @@ const SEEDS: u64 = 16;
 /// Breaks a history; says whether it found something to break.
 type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
 
-const MUTATIONS: [(&str, Mutation, &str); 43] = [
+const MUTATIONS: [(&str, Mutation, &str); 44] = [
     ("a start is dropped", drop_run, P3),
     ("a start is doubled", double_start, P4),
     ("code starts before its claim", start_before_claim, P1),
@@ -63,6 +63,7 @@ const MUTATIONS: [(&str, Mutation, &str); 43] = [
     ("code starts before its node's clock shows it", cluster::clock_is_behind, P5),
     ("code starts late on a good day", cluster::start_late, P5),
     ("nobody sees to a dead node's run", cluster::leave_the_dead, P6),
+    ("a run that is to be taken over is given up", cluster::give_up_the_dead, P6),
     ("what is over is tried again", cluster::retry_what_is_over, P7),
     ("a shard belongs to nobody", cluster::lose_the_owner, P8),
     ("a shard belongs to one that is gone", cluster::give_to_the_gone, P8),
