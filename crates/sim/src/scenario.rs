@@ -43,6 +43,9 @@ pub struct Scenario {
     pub timeout: u64,
     /// How late the registry notices that a session is over.
     pub expiry_lag: u64,
+    /// Whether the registry compares versions alone, which start again with a key made anew, as
+    /// ZooKeeper does; otherwise whole stamps.
+    pub versions_restart: bool,
     /// The longest ordinary delay of a message.
     pub latency: u64,
     /// How many runs a node has at a time.
@@ -160,6 +163,7 @@ impl Scenario {
             newer: drawn(&mut dice, nodes, |d| two_releases && d.chance(500)),
             timeout: *dice.pick(&[6_000, 10_000, 15_000, 30_000]),
             expiry_lag: dice.below(500),
+            versions_restart: root.split("versions", 0).chance(500),
             latency: *dice.pick(&[2, 5, 20, 80]),
             max_running: usize::try_from(dice.between(10, 40)).unwrap_or(10),
             jobs: workloads(&root, jobs, wall),

@@ -15,7 +15,7 @@ use flockwork_core::schedule::Schedule;
 use flockwork_layout::document;
 use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Effect, Event, Node, Settings};
-use flockwork_registry::memory::Store;
+use flockwork_registry::memory::{Options, Store};
 use flockwork_registry::{Request, SessionId, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,7 +80,8 @@ impl World {
     pub fn new(seed: u64, scenario: Scenario, keep_reports: bool) -> Self {
         let root = Dice::new(seed);
         let namespace = Namespace::new("sim").expect("letters");
-        let mut store = Store::default();
+        let versions_restart = scenario.versions_restart;
+        let mut store = Store::new(Options { versions_restart, ..Options::default() });
         let client = store.open(0, Duration::MAX);
         let mut world = Self {
             now: 0,
