@@ -5,9 +5,11 @@
 //! about itself. Simulation and real runs write the same form, so one checker judges both.
 //!
 //! In reading order: the form ([`trace`]), one shard's claims as they follow from it ([`story`]),
-//! when a schedule is due ([`due`]), when a cluster was left alone ([`weather`]), and the invariants,
-//! a file each, by their numbers.
+//! when a schedule is due ([`due`]), when a cluster was left alone ([`weather`]), the invariants, a file
+//! each, by their numbers; and how a trace is made of what a registry held ([`committed`]) and
+//! told to people ([`timeline`]).
 
+pub mod committed;
 pub mod due;
 pub mod p01_one_holder;
 pub mod p03_every_fire_accounted;
@@ -24,11 +26,12 @@ pub mod p17_clean_stop;
 pub mod p18_clock_steps;
 pub mod p20_releases;
 pub mod story;
+pub mod timeline;
 pub mod trace;
 pub mod verdict;
 pub mod weather;
 
-pub use trace::{Fact, Line};
+pub use trace::{Fact, Line, Unseen};
 pub use verdict::{Verdict, Witness};
 
 use story::Stories;
@@ -69,5 +72,21 @@ pub fn judge_story(trace: &[Line], stories: &Stories<'_>) -> Vec<(&'static str, 
     if let Some(why) = verdict::cannot_be_judged(trace) {
         return INVARIANTS.iter().map(|(name, _)| (*name, Verdict::Unknown(why.clone()))).collect();
     }
-    INVARIANTS.iter().map(|(name, judge)| (*name, judge(trace, stories))).collect()
+    let judged = INVARIANTS.iter().map(|(name, judge)| {
+        let lacking: Vec<Unseen> =
+            rests_on(name).iter().filter(|what| stories.unseen.contains(what)).copied().collect();
+        (*name, judge(trace, stories).as_far_as_seen(&lacking))
+    });
+    judged.collect()
+}
+
+/// Which parts of a trace an invariant cannot do without, of those that a real run may lack.
+fn rests_on(invariant: &str) -> &'static [Unseen] {
+    match invariant {
+        p01_one_holder::NAME => &[Unseen::Guards, Unseen::Writers],
+        p04_nothing_invented::NAME | p12_asked_once::NAME => &[Unseen::Writers],
+        p10_unknown_is_not_no::NAME => &[Unseen::Trust],
+        p11_config_kept::NAME => &[Unseen::Guards, Unseen::Trust],
+        _ => &[],
+    }
 }

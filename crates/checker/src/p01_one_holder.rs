@@ -12,7 +12,7 @@
 //! * code starts while its claim stands in the registry, in the process of the claim's instance.
 
 use crate::story::{Change, Claimed, Closing, How, Stories, Story, held_claim};
-use crate::trace::{Fact, Line, Probe};
+use crate::trace::{Fact, Line, Probe, Unseen};
 use crate::verdict::Verdict;
 
 /// The invariant's name.
@@ -22,7 +22,8 @@ pub const NAME: &str = "P1 one holder";
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     for story in stories.shards.values() {
-        let broken = unfenced(story)
+        let shows_guards = !stories.unseen.contains(&Unseen::Guards);
+        let broken = unfenced(story, shows_guards)
             .or_else(|| not_the_holders(story))
             .or_else(|| closed_too_early(story))
             .or_else(|| started_without(trace, story));
@@ -35,7 +36,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 
 type Breach = Option<(usize, String)>;
 
-fn unfenced(story: &Story<'_>) -> Breach {
+fn unfenced(story: &Story<'_>, shows_guards: bool) -> Breach {
     let mut last: Option<&Change<'_>> = None;
     for change in &story.changes {
         let index = change.change.index;
@@ -45,7 +46,7 @@ fn unfenced(story: &Story<'_>) -> Breach {
         }
         let exists = change.change.old.is_some();
         let goes = change.is_removed && change.change.new.is_none();
-        if exists && !goes && change.change.guard != before {
+        if shows_guards && exists && !goes && change.change.guard != before {
             let guard = change.change.guard;
             return Some((
                 change.line,

@@ -8,7 +8,7 @@
 //! * A claim that is taken back was not run.
 
 use crate::story::{How, Stories};
-use crate::trace::{Fact, Line};
+use crate::trace::{Fact, Line, Unseen};
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 
@@ -21,7 +21,8 @@ pub const TOLERANCE: u64 = 10_000;
 /// Judges a trace.
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
-    if let Some((line, what)) = untrusted_start(trace) {
+    let shows_trust = !stories.unseen.contains(&Unseen::Trust);
+    if let Some((line, what)) = shows_trust.then(|| untrusted_start(trace)).flatten() {
         return Verdict::breach(trace, line, what);
     }
     for ((job, shard), story) in &stories.shards {

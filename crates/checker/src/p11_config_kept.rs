@@ -6,7 +6,7 @@
 //! * At the end the plan is that of the definition.
 
 use crate::story::Stories;
-use crate::trace::{Config, Fact, Job, Line};
+use crate::trace::{Config, Fact, Job, Line, Unseen};
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ pub const NAME: &str = "P11 definitions kept";
 /// Judges a trace.
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    let shows_guards = !stories.unseen.contains(&Unseen::Guards);
     let mut last: BTreeMap<&str, &Config> = BTreeMap::new();
     let mut nodes: BTreeMap<u64, u32> = BTreeMap::new();
     let mut given: BTreeMap<&str, Vec<&Job>> = BTreeMap::new();
@@ -27,7 +28,8 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 let before = last.insert(&config.job, config).filter(|c| c.document.is_some());
                 let node = nodes.get(&config.session).copied();
                 let given = given.get(&*config.job).map_or(&[][..], Vec::as_slice);
-                if let Err(what) = may_be_written(config, before, node, given) {
+                let demanded = before.filter(|_| shows_guards);
+                if let Err(what) = may_be_written(config, (before, demanded), node, given) {
                     return Verdict::breach(trace, at, what);
                 }
             }
@@ -45,12 +47,12 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 
 fn may_be_written(
     config: &Config,
-    before: Option<&Config>,
+    (before, demanded): (Option<&Config>, Option<&Config>),
     node: Option<u32>,
     given: &[&Job],
 ) -> Result<(), String> {
     let Some(document) = &config.document else { return Ok(()) };
-    if let Some(before) = before.filter(|before| config.guard != Some(before.index)) {
+    if let Some(before) = demanded.filter(|before| config.guard != Some(before.index)) {
         return Err(format!("it replaced commit {} without demanding it", before.index));
     }
     let Some(node) = node else { return Ok(()) };

@@ -1,7 +1,9 @@
 //! One shard's claims, as they follow from a trace: who made each, what ran under it, how it closed.
 
 use crate::due::Schedules;
-use crate::trace::{About, Claim, Fact, Fault, Job, Line, Plan, Probe, Record, RecordChange};
+use crate::trace::{
+    About, Claim, Fact, Fault, Job, Line, Plan, Probe, Record, RecordChange, Unseen,
+};
 use crate::weather::Weather;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +28,8 @@ pub struct Stories<'a> {
     pub weather: Weather,
     /// Jobs that some instance serves at the end.
     pub served: BTreeSet<&'a str>,
+    /// What the trace does not show.
+    pub unseen: BTreeSet<Unseen>,
 }
 
 /// What may happen to a run that did not succeed.
@@ -252,6 +256,7 @@ impl<'a> Stories<'a> {
                     None => self.removed.insert(&config.job),
                 };
             }
+            Fact::Unseen(what) => drop(self.unseen.insert(*what)),
             Fact::Distrust { .. }
             | Fact::Fault(_)
             | Fact::Healed

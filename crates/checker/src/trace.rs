@@ -95,11 +95,37 @@ pub enum Fact {
     Fault(Fault),
     /// From here on nothing goes wrong any more.
     Healed,
+    /// Whoever wrote the trace could not see this. What rests on it is not judged.
+    Unseen(Unseen),
     /// The end of the trace. What should have happened by then is judged.
     Over {
         /// What the wall clock shows by then.
         wall: i64,
     },
+}
+
+/// What a trace of a real run may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum Unseen {
+    /// Which commit a write demanded to be the last: guards are absent.
+    Guards,
+    /// In whose name a record was written: the session is the one that its content speaks of.
+    Writers,
+    /// What nodes were told about their sessions.
+    Trust,
+}
+
+impl Unseen {
+    /// What is lacking, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Guards => "which commits the writes demanded",
+            Self::Writers => "in whose name records were written",
+            Self::Trust => "what nodes were told about their sessions",
+        }
+    }
 }
 
 /// A definition, as far as it can be judged.

@@ -1,6 +1,6 @@
 //! What a judgement can be.
 
-use crate::trace::{Fact, Line};
+use crate::trace::{Fact, Line, Unseen};
 use std::fmt;
 
 /// How many lines a witness shows before and after the one that breaks the rule.
@@ -44,6 +44,26 @@ impl Verdict {
         let json = |at: usize| serde_json::to_string(&trace[at]).unwrap_or_default();
         let around = shown.into_iter().map(|at| (at, json(at))).collect();
         Self::Invalid(Witness { what: what.into(), line, around })
+    }
+
+    /// What is left of a verdict that rests on what the trace does not show: a breach is one all
+    /// the same, the rest is not known.
+    #[must_use]
+    pub fn as_far_as_seen(self, lacking: &[Unseen]) -> Self {
+        if !self.is_valid() || lacking.is_empty() {
+            return self;
+        }
+        let lacking: Vec<&str> = lacking.iter().map(|what| what.words()).collect();
+        Self::Unknown(format!(
+            "the trace does not show {}; what it shows is in order",
+            lacking.join(", nor ")
+        ))
+    }
+
+    /// Whether it does not hold.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Invalid(_))
     }
 
     /// Whether it holds.

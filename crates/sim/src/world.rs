@@ -8,10 +8,10 @@ use crate::outcome::{Counts, Said};
 use crate::queue::{Happens, HostAt, Kind, Queue, Within};
 use crate::recorder::Recorder;
 use crate::scenario::{Scenario, Workload};
-use flockwork_checker::trace::{Fact, Fault, Job, Line, When};
-use flockwork_core::config::{CatchUp, JobConfig, Overlap};
+use flockwork_checker::committed::defined;
+use flockwork_checker::trace::{Fact, Fault, Job, Line};
+use flockwork_core::config::JobConfig;
 use flockwork_core::id::InstanceId;
-use flockwork_core::schedule::Schedule;
 use flockwork_layout::document;
 use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Effect, Event, Node, Settings};
@@ -479,35 +479,4 @@ pub struct Ended {
 fn instance(host: u32, start: u64) -> InstanceId {
     let text = format!("10.0.0.{host}@-@{}-{start:04x}", 1_000 + start);
     InstanceId::new(&text).expect("an address and a suffix")
-}
-
-/// A definition in the trace's form.
-fn defined(config: &Arc<JobConfig>) -> Job {
-    let when = match &config.schedule {
-        Schedule::Every(every) => {
-            When::Every { period: every.period_ms, anchor: every.anchor.as_millis() }
-        }
-        Schedule::Cron(cron) => When::Cron {
-            expression: cron.expression().to_owned(),
-            zone: cron.zone().name().to_owned(),
-        },
-        Schedule::Once(_) | Schedule::OnTrigger => When::OnTrigger,
-    };
-    Job {
-        job: config.name.to_string(),
-        when,
-        schedule: config.schedule_fingerprint(),
-        shards: config.shards,
-        failover: config.failover,
-        retries: config.retry.times,
-        overlap: match config.overlap {
-            Overlap::RunOnceAfter => "once",
-            Overlap::Skip => "skip",
-            Overlap::Queue => "queue",
-        }
-        .to_owned(),
-        catches_up: config.catch_up == CatchUp::All,
-        is_static: config.static_sharding,
-        ..Job::default()
-    }
 }

@@ -8,7 +8,7 @@ mod history;
 
 use flockwork_checker::story::{How, Stories};
 use flockwork_checker::trace::{About, Fact, Line, Record, RecordChange};
-use flockwork_checker::{Verdict, judge};
+use flockwork_checker::{Unseen, Verdict, judge};
 use history::{Dice, correct};
 
 const P1: &str = flockwork_checker::p01_one_holder::NAME;
@@ -500,4 +500,53 @@ fn forget_claim(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
         trace.remove(line);
     }
     true
+}
+
+/// A history without what a real run may not see, which says so.
+fn without(unseen: Unseen, seed: u64) -> Vec<Line> {
+    let mut trace = correct(seed);
+    trace.retain(|line| {
+        unseen != Unseen::Trust || !matches!(line.fact, Fact::Trust { .. } | Fact::Distrust { .. })
+    });
+    for line in &mut trace {
+        match &mut line.fact {
+            Fact::Record(change) if unseen == Unseen::Guards => change.guard = None,
+            Fact::Config(config) if unseen == Unseen::Guards => config.guard = None,
+            _ => {}
+        }
+    }
+    let at = trace[0].at;
+    trace.insert(0, Line { at, fact: Fact::Unseen(unseen) });
+    trace
+}
+
+#[test]
+fn what_a_trace_does_not_show_is_unknown_and_neither_valid_nor_invalid() {
+    let table = [
+        (Unseen::Guards, &[P1, P11][..]),
+        (Unseen::Writers, &[P1, P4, P12][..]),
+        (Unseen::Trust, &[P10, P11][..]),
+    ];
+    for (unseen, expected) in table {
+        for (name, verdict) in judge(&without(unseen, 1)) {
+            match expected.contains(&name) {
+                true => assert!(matches!(verdict, Verdict::Unknown(_)), "{name}: {verdict}"),
+                false => assert!(verdict.is_valid(), "{name}: {verdict}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_breach_is_one_whatever_else_a_trace_does_not_show() {
+    let mut applied = 0;
+    for seed in 0..SEEDS {
+        let mut trace = without(Unseen::Guards, seed);
+        if close_by_another(&mut trace, &mut Dice(seed)) {
+            applied += 1;
+            let verdicts = judge(&trace);
+            assert!(verdicts.iter().any(|(name, verdict)| *name == P1 && verdict.is_invalid()));
+        }
+    }
+    assert!(applied >= SEEDS / 2, "{applied}");
 }
