@@ -524,7 +524,7 @@ fn without(unseen: Unseen, seed: u64) -> Vec<Line> {
 fn what_a_trace_does_not_show_is_unknown_and_neither_valid_nor_invalid() {
     let table = [
         (Unseen::Guards, &[P1, P11][..]),
-        (Unseen::Writers, &[P1, P4, P12][..]),
+        (Unseen::Writers, &[P1, P4, P11, P12][..]),
         (Unseen::Trust, &[P10, P11][..]),
     ];
     for (unseen, expected) in table {

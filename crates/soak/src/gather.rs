@@ -1,0 +1,211 @@
+//! One trace of all that was seen: what the registry committed, what the code wrote, what passed on
+//! the wire, what was done, in the order in which it happened.
+//!
+//! All is dated by one wall clock, in milliseconds; within one, ends stand before commits and commits
+//! before starts, as nothing starts sooner than the answer to its claim, and no end is committed
+//! before it happened.
+
+use crate::fleet::{Diary, unsigned};
+use crate::history::History;
+use crate::nodes::{Heard, heard};
+use crate::probes::Wrote;
+use anyhow::{Context, Result};
+use flockwork_checker::Fact;
+use flockwork_checker::trace::{About, Fault, Fire, Line, Probe};
+use flockwork_layout::keys::Namespace;
+use std::collections::BTreeMap;
+
+/// How long after its node has decided a script may take to write its first line, on a host that has
+/// other things to do: milliseconds. By as much later is told what forbids a start.
+pub const SPAWN: i64 = 1_000;
+
+/// All that was seen of a run; instants are milliseconds since 1970.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// What was done.
+    pub diary: &'a Diary,
+    /// What the registry committed.
+    pub history: &'a History,
+    /// What the code wrote.
+    pub wrote: &'a [Wrote],
+    /// Under which name the jobs stand in the registry.
+    pub namespace: &'a Namespace,
+    /// When nothing went wrong any more, and when all was over.
+    pub healed: i64,
+    /// The end; what came after it is left out.
+    pub over: i64,
+}
+
+/// The place of a fact among those of the same millisecond.
+fn rank(fact: &Fact) -> u8 {
+    match fact {
+        Fact::Unseen(_) => 0,
+        Fact::Node { .. } => 1,
+        Fact::Job(_) => 2,
+        Fact::End { .. } => 3,
+        Fact::Trust { .. } | Fact::Distrust { .. } | Fact::Drain { .. } => 4,
+        Fact::Config(_) | Fact::Plan(_) | Fact::Record(_) | Fact::Mark(_) => 5,
+        Fact::Start(_) => 6,
+        Fact::Fault(_) | Fact::Clock { .. } | Fact::Exit { .. } | Fact::Healed => 7,
+        Fact::Over { .. } => 8,
+    }
+}
+
+/// Puts all into one order.
+///
+/// # Errors
+/// If something cannot be placed: code of a process that nobody started, a log that is gone.
+pub fn gather(seen: &Seen<'_>) -> Result<Vec<Line>> {
+    let mut facts = seen.history.facts(seen.namespace);
+    facts.extend(trust(seen, &facts)?);
+    facts.extend(code(seen, &facts)?);
+    facts.extend(seen.diary.facts.iter().cloned());
+    count_runs(&mut facts);
+    facts.extend(stops(seen)?);
+    facts.push((seen.healed, Fact::Healed));
+    let begin = facts.iter().map(|(at, _)| *at).min().context("nothing happened")?;
+    let unseen = seen.history.unseen.iter().map(|what| (begin, Fact::Unseen(*what)));
+    facts.extend(unseen);
+    facts.retain(|(at, _)| *at <= seen.over);
+    facts.push((seen.over, Fact::Over { wall: seen.over }));
+    facts.sort_by_key(|(at, fact)| (*at, rank(fact)));
+    let line = |(at, fact)| Line { at: unsigned(at - begin), fact: rebased(fact, begin) };
+    Ok(facts.into_iter().map(line).collect())
+}
+
+/// Instants within facts, on the trace's own clock.
+fn rebased(mut fact: Fact, begin: i64) -> Fact {
+    let instant = match &mut fact {
+        Fact::Trust { until, .. } => Some(until),
+        Fact::Fault(fault) => match fault {
+            Fault::Pause { until, .. }
+            | Fault::Cut { until, .. }
+            | Fault::OneWay { until, .. }
+            | Fault::RegistryAway { until, .. }
+            | Fault::Full { until }
+            | Fault::Jumbled { until, .. }
+            | Fault::Slow { until, .. } => Some(until),
+            Fault::Crash { .. } | Fault::LostAnswer { .. } => None,
+        },
+        _ => None,
+    };
+    if let Some(until) = instant {
+        *until = until.saturating_sub(unsigned(begin));
+    }
+    fact
+}
+
+/// Which node an instance is a process of.
+fn nodes(diary: &Diary) -> BTreeMap<&str, u32> {
+    diary.processes.iter().map(|(number, instance, ..)| (instance.as_str(), *number)).collect()
+}
+
+/// What each node can have been told of its session at the most, and that it was told otherwise.
+fn trust(seen: &Seen<'_>, committed: &[(i64, Fact)]) -> Result<Vec<(i64, Fact)>> {
+    let nodes = nodes(seen.diary);
+    let registered = committed.iter().filter_map(|(_, fact)| match fact {
+        Fact::Mark(mark) => match &mark.about {
+            About::Instance(instance) => Some((mark.lives_with?, *nodes.get(instance.as_str())?)),
+            _ => None,
+        },
+        _ => None,
+    });
+    let sessions: BTreeMap<u64, u32> = registered.collect();
+    let mut told: Vec<(i64, u32, Fact)> = Vec::new();
+    for proof in &seen.history.proofs {
+        let Some(node) = sessions.get(&proof.session).copied() else { continue };
+        let (session, until) = (proof.session, unsigned(proof.until + SPAWN));
+        told.push((proof.at, node, Fact::Trust { node, session, until }));
+    }
+    let proven = told.len();
+    for (number, _, _, log) in &seen.diary.processes {
+        for (at, _) in heard(log)?.iter().filter(|(_, heard)| *heard == Heard::Distrust) {
+            let proven_since = |(proof, node, _): &(i64, u32, Fact)| {
+                node == number && (*at..=at + SPAWN).contains(proof)
+            };
+            if !told[..proven].iter().any(proven_since) {
+                told.push((at + SPAWN, *number, Fact::Distrust { node: *number }));
+            }
+        }
+    }
+    Ok(told.into_iter().map(|(at, _, fact)| (at, fact)).collect())
+}
+
+/// What code wrote. It is not told why its fire was due; that is what its claim says.
+fn code(seen: &Seen<'_>, committed: &[(i64, Fact)]) -> Result<Vec<(i64, Fact)>> {
+    let nodes = nodes(seen.diary);
+    let claims = committed.iter().filter_map(|(_, fact)| match fact {
+        Fact::Record(change) => {
+            let source = &change.new.as_ref()?.claim.as_ref()?.fire.source;
+            Some(((change.job.as_str(), change.shard, change.index), source.as_str()))
+        }
+        _ => None,
+    });
+    let sources: BTreeMap<(&str, u32, u64), &str> = claims.collect();
+    let mut facts = Vec::new();
+    for Wrote { at, ran, end } in seen.wrote {
+        let node = *nodes
+            .get(ran.instance.as_str())
+            .with_context(|| format!("{} ran code, and is none of the processes", ran.instance))?;
+        let source = sources.get(&(ran.job.as_str(), ran.shard, ran.epoch)).copied();
+        let probe = Probe {
+            node,
+            instance: ran.instance.clone(),
+            job: ran.job.clone(),
+            shard: ran.shard,
+            fire: Fire { due: ran.due, source: source.unwrap_or("schedule").to_owned() },
+            attempt: ran.attempt,
+            epoch: ran.epoch,
+        };
+        let fact = match end {
+            None => Fact::Start(probe),
+            Some(code) => Fact::End { probe, code: code.clone() },
+        };
+        facts.push((*at, fact));
+    }
+    Ok(facts)
+}
+
+/// How many runs died with each process.
+fn count_runs(facts: &mut [(i64, Fact)]) {
+    let counted = |at: i64, of: &str| {
+        let mine = |probe: &Probe| usize::from(probe.instance == of);
+        let open = facts.iter().filter(|(when, _)| *when <= at).map(|(_, fact)| match fact {
+            Fact::Start(probe) => (mine(probe), 0),
+            Fact::End { probe, .. } => (0, mine(probe)),
+            _ => (0, 0),
+        });
+        let (began, ended) = open.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        u32::try_from(began.saturating_sub(ended)).unwrap_or(u32::MAX)
+    };
+    let deaths: Vec<(usize, u32)> = (0..facts.len())
+        .filter_map(|place| match &facts[place] {
+            (at, Fact::Fault(Fault::Crash { instance, .. })) => {
+                Some((place, counted(*at, instance)))
+            }
+            _ => None,
+        })
+        .collect();
+    for (place, died) in deaths {
+        if let Fact::Fault(Fault::Crash { runs, .. }) = &mut facts[place].1 {
+            *runs = died;
+        }
+    }
+}
+
+/// Who was told to stop, and left. What was decided before may still start within [`SPAWN`].
+fn stops(seen: &Seen<'_>) -> Result<Vec<(i64, Fact)>> {
+    let mut facts = Vec::new();
+    for (number, instance, _, log) in &seen.diary.processes {
+        let left = seen.diary.exits.iter().find(|(_, _, who)| who == instance).map(|exit| exit.0);
+        let told = heard(log)?.into_iter().find(|(_, heard)| *heard == Heard::Stop);
+        if let Some((at, _)) = told {
+            let at = left.map_or(at + SPAWN, |left| left.min(at + SPAWN));
+            facts.push((at, Fact::Drain { node: *number }));
+        }
+        if let Some(at) = left {
+            facts.push((at, Fact::Exit { node: *number, instance: instance.clone() }));
+        }
+    }
+    Ok(facts)
+}
