@@ -22,6 +22,8 @@ usage: cargo xtask COMMAND
   sim --shrink S      the same with as few faults as it takes to fail
   sim --mutants       make known mistakes, and say what finds them
   conformance         the registry contract's cases on every registry, as a table
+  soak [--registry zookeeper|embedded] [--minutes 10] [--fault-every 20s] [--seed N]
+                      real nodes on a real registry under faults, judged by the checker
   bench core          measure what deciding costs, each figure beside its goal
   bench registry      measure each registry beside a bare loop of the same requests";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root),
         ["sim", rest @ ..] => step::simulation(&root, rest),
         ["conformance"] => conformance::run(&root),
+        ["soak", rest @ ..] => step::soak(&root, rest),
         ["bench", "registry"] => step::bench_registries(&root),
         ["bench", rest @ ..] => step::bench(&root, rest),
         _ => {

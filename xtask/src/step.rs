@@ -67,6 +67,13 @@ pub(crate) fn simulation(root: &Path, args: &[&str]) -> Result<(), String> {
     run(command(root, "cargo", &[&cargo, args].concat()))
 }
 
+/// `cargo xtask soak ...`: the command of the nodes is built first, beside the soak.
+pub(crate) fn soak(root: &Path, args: &[&str]) -> Result<(), String> {
+    run(command(root, "cargo", &["build", "--quiet", "--package", "flockwork-cli"]))?;
+    let cargo = ["run", "--quiet", "--package", "flockwork-soak", "--"];
+    run(command(root, "cargo", &[&cargo, args].concat()))
+}
+
 /// `cargo xtask bench ...`, in the release profile.
 pub(crate) fn bench(root: &Path, args: &[&str]) -> Result<(), String> {
     let cargo = ["run", "--quiet", "--release", "--package", "flockwork-bench", "--"];

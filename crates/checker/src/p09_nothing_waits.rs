@@ -35,6 +35,10 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
         }
     }
     let recovery = stories.weather.recovery();
+    if stories.over.0 < since {
+        let calm = stories.over.0.saturating_sub(healed);
+        return Verdict::Unknown(format!("{calm} ms after the heal prove nothing, {recovery} do"));
+    }
     let forgotten = asked.values().find(|line| trace[**line].at + recovery < stories.over.0);
     match forgotten {
         Some(line) => Verdict::breach(trace, *line, "the request was never answered"),

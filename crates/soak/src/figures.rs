@@ -11,7 +11,7 @@
 use flockwork_checker::story::{Claimed, How, Stories, Story};
 use flockwork_checker::trace::{Fault, Line};
 use flockwork_checker::{Fact, Verdict};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Which invariants tell of what.
@@ -22,8 +22,13 @@ const STUCK: [&str; 4] = ["P6 ", "P8 ", "P9 ", "P17 "];
 /// How long after its due instant a fire must be accounted when all is well: milliseconds.
 const ACCOUNTED_WITHIN: i64 = 10_000;
 
-/// How long after the heal every shard that is due must have run: milliseconds.
-const RUNS_WITHIN: u64 = 25_000;
+/// How long after the heal, beyond the session's time-out, every shard that is due must run again:
+/// milliseconds.
+const RUNS_WITHIN: u64 = 8_000;
+
+/// The shortest calm, beyond the session's time-out, that shows whether a shard is stuck: milliseconds.
+/// What must have been due in it comes at least each five seconds.
+pub const LEAST_CALM: u64 = RUNS_WITHIN + ACCOUNTED_WITHIN.unsigned_abs() + 5_000;
 
 /// How long beyond the session's time-out a take-over may take: milliseconds.
 const TAKEN_WITHIN: u64 = 3_000;
@@ -205,7 +210,7 @@ fn is_stuck(
     if !stories.is_looked_after(job, shard) {
         return false;
     }
-    let since = healed + RUNS_WITHIN;
+    let since = healed + stories.weather.timeout + RUNS_WITHIN;
     let ran = story.claims.iter().flat_map(|claimed| &claimed.starts);
     let has_run = ran.into_iter().any(|line| trace[*line].at >= since);
     let (over, wall) = stories.over;
@@ -224,23 +229,36 @@ fn is_stuck(
 }
 
 /// How long it took, from the death of a process, until its runs were seen to: of those that no
-/// other fault came between.
+/// other fault came between, and that someone was left to see to.
 fn takeovers(trace: &[Line], stories: &Stories<'_>) -> Vec<u64> {
-    let faults: Vec<(u64, u64)> =
+    let troubles: Vec<(u64, u64)> =
         trace.iter().filter_map(|line| Some((line.at, until(line)?))).collect();
-    let deaths = trace.iter().filter(|line| matches!(line.fact, Fact::Fault(Fault::Crash { .. })));
-    let mut together: BTreeMap<u64, usize> = BTreeMap::new();
-    deaths.for_each(|line| *together.entry(line.at / TOGETHER).or_default() += 1);
+    let crashes = trace.iter().filter_map(|line| match &line.fact {
+        Fact::Fault(Fault::Crash { node, .. }) => Some((line.at, *node)),
+        _ => None,
+    });
+    let crashes: Vec<(u64, u32)> = crashes.collect();
+    let nodes: BTreeSet<u32> = trace
+        .iter()
+        .filter_map(|line| match &line.fact {
+            Fact::Node { node, .. } => Some(*node),
+            _ => None,
+        })
+        .collect();
+    let is_undisturbed = |from: u64, to: u64| {
+        let with = |at: u64| at.abs_diff(from) <= TOGETHER;
+        let died = crashes.iter().filter(|(at, _)| with(*at)).map(|(_, node)| node);
+        died.collect::<BTreeSet<_>>().len() < nodes.len()
+            && crashes.iter().all(|(at, _)| *at < from || *at > to || with(*at))
+            && troubles.iter().all(|(begin, end)| *end < from || *begin > to)
+    };
     let claims = stories.shards.values().flat_map(|story| &story.claims);
     let latency = |claimed: &Claimed<'_>| {
         let death = *stories.dead.get(claimed.claim.instance.as_str())?;
         let closing = claimed.closed.filter(|closing| closing.line > death)?;
         let is_its = claimed.made < death && !claimed.starts.is_empty();
         let (from, to) = (trace[death].at, trace[closing.line].at);
-        let is_undisturbed = faults
-            .iter()
-            .all(|(begin, end)| (*end < from || *begin > to) || (*begin == from && *end == from));
-        (is_its && is_undisturbed).then_some(to - from)
+        (is_its && is_undisturbed(from, to)).then_some(to - from)
     };
     claims.filter_map(latency).collect()
 }
@@ -252,7 +270,7 @@ fn until(line: &Line) -> Option<u64> {
         | Fault::Cut { until, .. }
         | Fault::OneWay { until, .. }
         | Fault::RegistryAway { until, .. } => *until,
-        _ => line.at,
+        _ => return None,
     })
 }
 

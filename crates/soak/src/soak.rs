@@ -113,6 +113,8 @@ impl Outcome {
 /// # Errors
 /// If it cannot be run to its end. What a run shows is no error, but its [`Outcome`].
 pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Outcome> {
+    let least = plan.session + Duration::from_millis(figures::LEAST_CALM);
+    ensure!(plan.calm >= least, "a calm of {:?} shows nothing, {least:?} do", plan.calm);
     std::fs::create_dir_all(&plan.directory)?;
     let directory = plan.directory.canonicalize()?;
     let script = probes::write_script(&directory)?;

@@ -57,7 +57,9 @@ impl ZooKeeper {
         let (mut demands, mut history, mut unread) = (Demands::new(), History::default(), 0);
         for proxy in &self.proxies {
             let seen = proxy.take_seen();
-            demands.extend(seen.demands);
+            for (request, demanded) in seen.demands {
+                demands.entry(request).or_default().extend(demanded);
+            }
             history.proofs.extend(seen.proofs);
             unread += seen.unread;
         }

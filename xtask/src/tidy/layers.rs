@@ -18,6 +18,7 @@ const ORDER: [&str; 16] = [
     "flockwork",
     "checker",
     "sim",
+    "soak",
     "cli",
     "bench",
 ];

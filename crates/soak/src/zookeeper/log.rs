@@ -11,6 +11,7 @@ use std::path::Path;
 const MAGIC: &[u8] = b"ZKLG";
 const VERSION: i32 = 2;
 const END_OF_RECORD: u8 = b'B';
+const REFUSED: i32 = -1;
 
 /// One transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +138,13 @@ fn txn(bytes: &[u8]) -> Result<Txn> {
     match kind {
         14 => {
             for _ in 0..jute.int()? {
-                let kind = jute.int()?;
-                ops.extend(op(kind, &mut Jute(jute.buffer()?))?);
+                let (kind, bytes) = (jute.int()?, jute.buffer()?);
+                if kind == REFUSED {
+                    // Those before it are written down as they would have been, and none was done.
+                    ops.clear();
+                    break;
+                }
+                ops.extend(op(kind, &mut Jute(bytes))?);
             }
         }
         _ => ops.extend(op(kind, &mut jute)?),
@@ -149,7 +155,7 @@ fn txn(bytes: &[u8]) -> Result<Txn> {
 /// One operation; none of one that changes nothing: a check, a refusal, a change of rights.
 fn op(kind: i32, jute: &mut Jute<'_>) -> Result<Option<Op>> {
     Ok(match kind {
-        -1 | 7 | 13 => None,
+        REFUSED | 7 | 13 => None,
         -10 => Some(Op::Open { timeout: jute.int()? }),
         -11 => Some(Op::Close),
         1 | 15 => {
@@ -214,6 +220,23 @@ mod tests {
         let last = bent.len() - 2;
         bent[last] ^= 1;
         assert_eq!(read(&bent).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn of_a_refused_multi_nothing_was_done() {
+        let delete = [&2_i32.to_be_bytes()[..], &6_i32.to_be_bytes(), &2_i32.to_be_bytes(), b"/a"];
+        let refused =
+            [&(-1_i32).to_be_bytes()[..], &4_i32.to_be_bytes(), &(-101_i32).to_be_bytes()];
+        let multi = |count: i32, parts: &[&[u8]]| {
+            let mut bytes = close(1);
+            bytes.truncate(bytes.len() - 4);
+            bytes.extend(14_i32.to_be_bytes());
+            bytes.extend(count.to_be_bytes());
+            parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            read(&file(&[&bytes])).unwrap().remove(0).ops
+        };
+        assert_eq!(multi(1, &delete), [Op::Delete { path: "/a".into() }]);
+        assert_eq!(multi(2, &[&delete[..], &refused[..]].concat()), []);
     }
 
     #[test]

@@ -5,8 +5,18 @@ use crate::history::{Committed, KeyChange};
 use flockwork_registry::{Entry, Index, Key, SessionId, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a request on the wire demanded: the version of each path it changes, -1 for any.
-pub(crate) type Demands = BTreeMap<(u64, i32), Vec<Vec<(String, i32)>>>;
+/// What requests on the wire demanded, by their session and the number its client gave them. A
+/// client numbers them anew on each connection.
+pub(crate) type Demands = BTreeMap<(u64, i32), Vec<Demand>>;
+
+/// What one request demanded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// When it passed: milliseconds since 1970.
+    pub(crate) sent: i64,
+    /// The version of each path it changes, -1 for any.
+    pub(crate) versions: Vec<(String, i32)>,
+}
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -62,15 +72,14 @@ fn guard(old: Option<&Entry>, wanted: Option<i32>) -> Option<u64> {
     (version == old.stamp.version).then_some(old.stamp.modified.0)
 }
 
-/// What the request behind a transaction demanded. A client numbers its requests anew on each
-/// connection, so that of several only the one that changes the same paths can be meant.
+/// What the request behind a transaction demanded: the last of its number that passed before the
+/// server took the transaction up, if it changes the same paths.
 fn demanded<'a>(txn: &Txn, demands: &'a Demands) -> Option<&'a [(String, i32)]> {
-    let changed: Vec<&str> = txn.ops.iter().filter_map(changed).collect();
     let requests = demands.get(&(txn.session, txn.cxid))?.iter();
-    let fits = |request: &&Vec<(String, i32)>| {
-        request.iter().map(|(path, _)| path.as_str()).eq(changed.iter().copied())
-    };
-    requests.rev().find(fits).map(Vec::as_slice)
+    let request = requests.filter(|request| request.sent <= txn.time).max_by_key(|r| r.sent)?;
+    let changed = txn.ops.iter().filter_map(changed);
+    let fits = request.versions.iter().map(|(path, _)| path.as_str()).eq(changed);
+    fits.then_some(&request.versions)
 }
 
 fn changed(op: &Op) -> Option<&str> {
@@ -155,9 +164,10 @@ mod tests {
             txn(4, 4, vec![set("/r/a", 3)]),
         ];
         let mut demands = Demands::new();
-        demands.insert((5, 2), vec![vec![("/r/a".into(), 0)]]);
-        // The same number on two connections: the first changed something else.
-        demands.insert((5, 3), vec![vec![("/r/a".into(), 1)], vec![("/r/b".into(), 7)]]);
+        let demand = |sent, version| Demand { sent, versions: vec![("/r/a".into(), version)] };
+        demands.insert((5, 2), vec![demand(9, 0)]);
+        // The same number on three connections, of which the last was made later.
+        demands.insert((5, 3), vec![demand(2, 7), demand(10, 1), demand(11, 8)]);
         let replayed = replay(&log, "/r", &demands);
         let guards: Vec<_> = replayed.commits.iter().map(|c| c.changes[0].guard).collect();
         assert_eq!(guards, [None, Some(1), Some(2), None]);

@@ -2,7 +2,7 @@
 //! they prove.
 
 use super::jute::Jute;
-use super::replay::Demands;
+use super::replay::{Demand, Demands};
 use crate::clock::wall_millis;
 use crate::history::Proof;
 use anyhow::{Result, ensure};
@@ -55,10 +55,12 @@ impl Talk {
     fn request(&mut self, packet: &[u8], seen: &mut Seen) -> Result<()> {
         let mut jute = Jute(packet);
         let (xid, kind) = (jute.int()?, jute.int()?);
-        self.sent.insert(xid, wall_millis());
+        let sent = wall_millis();
+        self.sent.insert(xid, sent);
         if kind == MULTI {
-            let demanded = demanded(&mut jute)?;
-            seen.demands.entry((self.session, xid)).or_default().push(demanded);
+            let versions = demanded(&mut jute)?;
+            let demand = Demand { sent, versions };
+            seen.demands.entry((self.session, xid)).or_default().push(demand);
         }
         Ok(())
     }
