@@ -122,9 +122,9 @@ impl Registry for InDirectory {
         Ok(Begun { in_flight: 0, proof: "the writer's lock is ours".to_owned() })
     }
 
-    fn relieve(&mut self, _: Trouble, _: u32) -> Result<()> {
+    fn relieve(&mut self, _: Trouble, _: u32) -> Result<String> {
         self.held = None;
-        Ok(())
+        Ok("given back".to_owned())
     }
 
     fn history(&mut self) -> Result<History> {

@@ -179,7 +179,7 @@ impl Fleet {
         let at = wall_millis();
         let begun = self.registry.trouble(trouble, number)?;
         std::thread::sleep(long);
-        self.registry.relieve(trouble, number)?;
+        let seen = self.registry.relieve(trouble, number)?;
         let until = unsigned(wall_millis());
         let (node, in_flight) = (number, begun.in_flight);
         self.diary.fault(
@@ -192,7 +192,7 @@ impl Fleet {
                 Trouble::NoAnswers => Fault::OneWay { node, until, up: false, in_flight },
             },
         );
-        Ok(format!("{} for {} ms", begun.proof, wall_millis() - at))
+        Ok(format!("{} for {} ms, {seen}", begun.proof, wall_millis() - at))
     }
 
     /// Starts whatever is not there.

@@ -25,11 +25,11 @@ pub trait Registry: fmt::Debug {
     /// If it could not be made.
     fn trouble(&mut self, trouble: Trouble, node: u32) -> Result<Begun>;
 
-    /// Ends a trouble; all works again when this returns.
+    /// Ends a trouble; all works again when this returns. Says what more was seen of it.
     ///
     /// # Errors
     /// If it does not end.
-    fn relieve(&mut self, trouble: Trouble, node: u32) -> Result<()>;
+    fn relieve(&mut self, trouble: Trouble, node: u32) -> Result<String>;
 
     /// What it committed since it was made. Asked once, when all nodes are gone.
     ///

@@ -94,23 +94,28 @@ impl Registry for ZooKeeper {
                 Begun { in_flight: u32::try_from(in_flight)?, proof }
             }
             Trouble::NoRequests | Trouble::NoAnswers => {
-                let way = if trouble == Trouble::NoRequests { Way::Up } else { Way::Down };
-                let in_flight = self.proxy(node).hold(way, true);
+                let in_flight = self.proxy(node).hold(way(trouble));
                 let proof = format!("held up, {in_flight} requests under way");
                 Begun { in_flight: u32::try_from(in_flight)?, proof }
             }
         })
     }
 
-    fn relieve(&mut self, trouble: Trouble, node: u32) -> Result<()> {
+    fn relieve(&mut self, trouble: Trouble, node: u32) -> Result<String> {
         match trouble {
             Trouble::Killed => self.server.run()?,
             Trouble::Still => self.server.go_on()?,
-            Trouble::Cut => self.proxy(node).open(),
-            Trouble::NoRequests => drop(self.proxy(node).hold(Way::Up, false)),
-            Trouble::NoAnswers => drop(self.proxy(node).hold(Way::Down, false)),
+            Trouble::Cut => {
+                let refused = self.proxy(node).open();
+                return Ok(format!("{refused} more refused"));
+            }
+            Trouble::NoRequests | Trouble::NoAnswers => {
+                let waited = self.proxy(node).let_pass();
+                ensure!(waited > 0, "nothing of node {node} was held up");
+                return Ok(format!("{waited} packets waited"));
+            }
         }
-        Ok(())
+        Ok("it serves again".to_owned())
     }
 
     fn history(&mut self) -> Result<History> {
@@ -132,4 +137,8 @@ impl Registry for ZooKeeper {
         let count = text.lines().find_map(|line| line.strip_prefix("zk_ephemerals_count"));
         Ok(count.context("the server does not say how many ephemerals it has")?.trim().parse()?)
     }
+}
+
+fn way(trouble: Trouble) -> Way {
+    if trouble == Trouble::NoRequests { Way::Up } else { Way::Down }
 }

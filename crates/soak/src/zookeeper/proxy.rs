@@ -16,8 +16,12 @@ const LARGEST: usize = 4 << 20;
 #[derive(Debug, Default)]
 struct Will {
     shut: bool,
-    /// Nothing passes towards the server, or the node.
-    held: (bool, bool),
+    /// Connections that were not let through since.
+    refused: usize,
+    /// Which way nothing passes.
+    held: Option<Way>,
+    /// Packets that did not pass since.
+    waited: usize,
     over: bool,
 }
 
@@ -84,20 +88,28 @@ impl Proxy {
         self.shared.drop_all()
     }
 
-    pub(crate) fn open(&self) {
-        lock(&self.shared.will).shut = false;
+    /// Lets connections through again; gives back how many were not.
+    pub(crate) fn open(&self) -> usize {
+        let mut will = lock(&self.shared.will);
+        will.shut = false;
+        std::mem::take(&mut will.refused)
     }
 
-    /// Lets nothing pass one way, or does again. Gives back how many requests have no answer.
-    pub(crate) fn hold(&self, way: Way, held: bool) -> usize {
+    /// Lets nothing pass one way until [`let_pass`](Self::let_pass). Gives back how many requests
+    /// have no answer yet.
+    pub(crate) fn hold(&self, way: Way) -> usize {
+        lock(&self.shared.will).held = Some(way);
+        self.shared.in_flight()
+    }
+
+    /// Lets everything pass again; gives back how many packets had to wait.
+    pub(crate) fn let_pass(&self) -> usize {
         let mut will = lock(&self.shared.will);
-        match way {
-            Way::Up => will.held.0 = held,
-            Way::Down => will.held.1 = held,
-        }
+        will.held = None;
+        let waited = std::mem::take(&mut will.waited);
         drop(will);
         self.shared.changed.notify_all();
-        self.shared.in_flight()
+        waited
     }
 
     /// All that was seen so far, taken away.
@@ -137,9 +149,10 @@ impl Shared {
 
     /// Waits while a way is held up; whether the proxy goes on.
     fn may_pass(&self, way: Way) -> bool {
-        let is_held =
-            |will: &mut Will| !will.over && if way == Way::Up { will.held.0 } else { will.held.1 };
-        let will = self.changed.wait_while(lock(&self.will), is_held);
+        let mut will = lock(&self.will);
+        will.waited += usize::from(will.held == Some(way));
+        let is_held = |will: &mut Will| !will.over && will.held == Some(way);
+        let will = self.changed.wait_while(will, is_held);
         !will.unwrap_or_else(PoisonError::into_inner).over
     }
 }
@@ -147,7 +160,8 @@ impl Shared {
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for node in listener.incoming() {
         let (shut, over) = {
-            let will = lock(&shared.will);
+            let mut will = lock(&shared.will);
+            will.refused += usize::from(will.shut);
             (will.shut, will.over)
         };
         match (over, node) {
