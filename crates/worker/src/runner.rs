@@ -37,7 +37,7 @@ mod message;
 mod supervise;
 pub(crate) mod sweep;
 
-pub(crate) use control::timespec;
+pub(crate) use control::{boot_now, timespec};
 pub(crate) use message::{CANCEL, How, RENEW, Report, Spec, Stop};
 
 use std::io;

@@ -47,8 +47,8 @@ pub struct Scripts {
     /// How long a script may go on after its node was last heard: two thirds of the session's
     /// time-out, so that it has ended when the session has. 20 s (of 30) unless said otherwise.
     pub lease: Duration,
-    /// Whether the node stands behind a run: asked every sixth of the lease; while it does not,
-    /// the lease is not renewed.
+    /// Whether the node stands behind a run: asked before it starts and every sixth of the lease;
+    /// while it does not, nothing starts and the lease is not renewed.
     pub trust: Trust,
     /// Gives each script a PID namespace of its own: the kernel then ends all of it whoever is
     /// killed, but the script sees and signals no process outside of it (it cannot reload a

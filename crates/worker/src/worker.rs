@@ -2,7 +2,7 @@
 
 use crate::context::Live;
 use crate::pool::Pool;
-use crate::runner::{KILL_BOUND, sweep};
+use crate::runner::{self, KILL_BOUND, sweep};
 use crate::script::{self, Scripts, Store};
 use crate::{AsyncJob, Context, Function, Job, JobResult, Progress};
 use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, Work};
@@ -135,6 +135,7 @@ impl Worker {
 
     fn start_script(&self, run: Arc<Run>, mut completion: Completion) {
         let shared = Arc::clone(&self.shared);
+        let since = runner::boot_now();
         let task = move || {
             completion.begun = true;
             let _logged = span(&run).entered();
@@ -143,8 +144,9 @@ impl Worker {
             };
             let Settings { scripts, grace, .. } = &shared.settings;
             let live = Arc::clone(&completion.live);
+            let store = shared.store.as_ref();
             let (ending, output_tail) =
-                script::execute(&run, script, scripts, shared.store.as_ref(), (&live, *grace));
+                script::execute((&run, since), script, scripts, store, (&live, *grace));
             completion.end_with_output(ending, output_tail);
         };
         self.execute(Box::new(task));

@@ -88,8 +88,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(length: Duration) -> Self {
-        Self { length, ends: boot_now() + length }
+    /// It begins when the node began the run, however late the order arrives: a node that stood
+    /// still in between may have lost its shard to another meanwhile.
+    pub(super) fn of(spec: &Spec) -> Self {
+        let length = Duration::from_millis(spec.lease_ms);
+        Self { length, ends: Duration::from_millis(spec.begun_ms) + length }
     }
 
     pub(super) fn renew(&mut self) {
@@ -112,7 +115,7 @@ impl Lease {
 }
 
 /// Now, since boot, suspend counted.
-pub(super) fn boot_now() -> Duration {
+pub(crate) fn boot_now() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))

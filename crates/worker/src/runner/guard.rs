@@ -81,7 +81,7 @@ fn watch(
 ) -> io::Result<()> {
     let ended = rustix::process::pidfd_open(runner, PidfdFlags::empty())?;
     let grace = Duration::from_millis(spec.grace_ms);
-    let mut lease = Lease::new(Duration::from_millis(spec.lease_ms));
+    let mut lease = Lease::of(spec);
     let mut orders = Some(orders);
     let mut deadline: Option<Duration> = None;
     loop {

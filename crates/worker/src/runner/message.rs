@@ -28,7 +28,9 @@ pub(crate) struct Spec {
     pub output_cap: u64,
     /// How long after a SIGTERM all is killed, in ms.
     pub grace_ms: u64,
-    /// How long the script may go on without a renewal, in ms.
+    /// When the node began the run, in ms of the clock that leases are measured on.
+    pub begun_ms: u64,
+    /// How long after that the script may start, and go on without a renewal, in ms.
     pub lease_ms: u64,
     /// Whether it gets a PID namespace of its own.
     pub pid_namespace: bool,
@@ -65,6 +67,23 @@ pub(crate) struct Ended {
     pub stragglers: u32,
     /// Those that could not be killed in time.
     pub left: Vec<i32>,
+}
+
+impl Ended {
+    /// Of a script that was not started, and why.
+    pub(crate) fn before_the_start(stop: Stop) -> Self {
+        Self {
+            how: How::Unknown,
+            stop: Some(stop),
+            rows: 0,
+            bytes: 0,
+            tail: String::new(),
+            output: 0,
+            output_error: None,
+            stragglers: 0,
+            left: Vec::new(),
+        }
+    }
 }
 
 /// The end of the script's own process.

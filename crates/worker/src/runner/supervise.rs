@@ -63,6 +63,10 @@ fn run((control, spec): (Control, Spec)) -> io::Result<Report> {
             text: format!("CWD_GONE: the script cannot start in {cwd}: {error}"),
         });
     }
+    let lease = Lease::of(&spec);
+    if lease.has_lapsed() {
+        return Ok(Report::Ended(Ended::before_the_start(Stop::LeaseLapsed)));
+    }
     let (output, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&output, true)?;
     let script = match spawn(&spec, write_end) {
@@ -80,7 +84,7 @@ fn run((control, spec): (Control, Spec)) -> io::Result<Report> {
     };
     let watch = Watch {
         ended,
-        lease: Lease::new(Duration::from_millis(spec.lease_ms)),
+        lease,
         grace: Duration::from_millis(spec.grace_ms),
         capture: Capture::new(spec.output, spec.output_cap),
         reaper: Reaper::new(Some(script)),

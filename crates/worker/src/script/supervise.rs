@@ -21,8 +21,9 @@ const SLACK: Duration = Duration::from_secs(10);
 const MAX_LINE: usize = 64 << 10;
 
 /// Runs a script to its end and gives its ending and the end of its output. Blocks its thread.
+/// `since` is when the node began the run, by the runner's clock.
 pub(crate) fn execute(
-    run: &Run,
+    (run, since): (&Run, Duration),
     script: &Script,
     scripts: &Scripts,
     store: Option<&Store>,
@@ -31,7 +32,13 @@ pub(crate) fn execute(
     if let Some(reason) = live.reason() {
         return (Ending::Cancelled(reason), String::new());
     }
-    let order = match order(run, script, scripts, store, grace) {
+    // One that waited for a thread for longer than a lease begins now, if the node stands behind it.
+    let now = runner::boot_now();
+    let begun = if now.saturating_sub(since) < scripts.lease { since } else { now };
+    if !scripts.trust.stands(run) {
+        return (Ending::Cancelled(CancelReason::SessionLost), String::new());
+    }
+    let order = match order((run, begun), script, scripts, store, grace) {
         Ok(order) => order,
         Err(text) => return (Ending::NotStarted(text), String::new()),
     };
@@ -53,7 +60,7 @@ struct Order {
 
 /// What the runner is told, or why nothing is started.
 fn order(
-    run: &Run,
+    (run, begun): (&Run, Duration),
     script: &Script,
     scripts: &Scripts,
     store: Option<&Store>,
@@ -86,6 +93,7 @@ fn order(
         output: store.and_then(|store| place(store, run)),
         output_cap: scripts.output_cap,
         grace_ms: millis(grace),
+        begun_ms: millis(begun),
         lease_ms: millis(scripts.lease),
         pid_namespace: scripts.pid_namespace,
     };

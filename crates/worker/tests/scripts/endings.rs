@@ -3,7 +3,7 @@
 use crate::Test;
 use crate::rig::{LONG, Rig, chmod, run_of, wait_for};
 use flockwork_core::execution::{CancelReason, Ending, Outcome};
-use flockwork_worker::Allowlist;
+use flockwork_worker::{Allowlist, Trust};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_stopped_script_is_cancelled_too", a_stopped_script_is_cancelled_too),
     ("what_a_script_leaves_behind_ends_with_it", what_a_script_leaves_behind_ends_with_it),
     ("a_cancel_before_the_start_starts_nothing", a_cancel_before_the_start_starts_nothing),
+    ("a_start_held_up_for_longer_than_the_lease_starts_nothing", a_start_held_up_starts_nothing),
+    ("a_node_that_does_not_stand_behind_a_run_starts_nothing", an_untrusted_start_starts_nothing),
 ];
 
 fn not_started(outcome: Outcome) -> String {
@@ -214,5 +216,30 @@ fn a_cancel_before_the_start_starts_nothing() {
     handles[1].cancel(CancelReason::Shutdown);
     assert_eq!(told.recv_timeout(LONG).unwrap(), Ending::Succeeded);
     assert_eq!(told.recv_timeout(LONG).unwrap(), Ending::Cancelled(CancelReason::Shutdown));
+    assert!(!witness.exists());
+}
+
+/// A node that is stopped between its decision and the start, and goes on when its shard is
+/// another's: held up here where it asks whether it may start.
+fn a_start_held_up_starts_nothing() {
+    let mut rig = Rig::new();
+    let lease = Duration::from_millis(300);
+    rig.settings.scripts.lease = lease;
+    rig.settings.scripts.trust = Trust::new(move |_| {
+        std::thread::sleep(lease + Duration::from_millis(50));
+        true
+    });
+    let witness = rig.dir.path().join("witness");
+    let outcome = rig.sh(&format!("touch {}", witness.display()));
+    assert_eq!(outcome.ending, Ending::Cancelled(CancelReason::SessionLost));
+    assert!(!witness.exists());
+}
+
+fn an_untrusted_start_starts_nothing() {
+    let mut rig = Rig::new();
+    rig.settings.scripts.trust = Trust::new(|_| false);
+    let witness = rig.dir.path().join("witness");
+    let outcome = rig.sh(&format!("touch {}", witness.display()));
+    assert_eq!(outcome.ending, Ending::Cancelled(CancelReason::SessionLost));
     assert!(!witness.exists());
 }
