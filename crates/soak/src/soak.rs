@@ -152,7 +152,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Outcome> {
     figures.least_faults = faults(plan);
     let mut complaints = diary.complaints.clone();
     for (number, _, _, log) in &diary.processes {
-        complaints.extend(panics(log)?.map(|line| format!("node {number}: {line}")));
+        complaints.extend(alarming(log)?.map(|line| format!("node {number}: {line}")));
     }
     let strikes = diary.strikes.clone();
     Ok(Outcome { trace, verdicts, figures, strikes, complaints })
@@ -193,8 +193,10 @@ fn strike(plan: &Plan, fleet: &mut Fleet, tell: &mut dyn FnMut(&str)) -> Result<
     Ok(())
 }
 
-/// A panic in a log.
-fn panics(log: &Path) -> Result<Option<String>> {
+/// What no log of a node may have, whatever is done to it: a panic, or an error by its own words.
+fn alarming(log: &Path) -> Result<Option<String>> {
     let text = std::fs::read_to_string(log)?;
-    Ok(text.lines().find(|line| line.contains("panicked at")).map(str::to_owned))
+    let is_alarming =
+        |line: &&str| line.contains("panicked at") || line.contains("\"level\":\"ERROR\"");
+    Ok(text.lines().find(is_alarming).map(str::to_owned))
 }
