@@ -286,3 +286,54 @@ fn is_whole(key: &str, old: Option<&Entry>, new: Option<&Entry>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, modified: i64, version: i64) -> Seen {
+        let (kind, key) = ("put".to_owned(), Some(key.to_owned()));
+        let value = modified.to_string().into_bytes();
+        Seen { at: 10 + modified, kind, key, value, created: 1, modified, version, session: None }
+    }
+
+    fn gone(key: &str) -> Seen {
+        Seen { kind: "gone".to_owned(), key: Some(key.to_owned()), ..Seen::default() }
+    }
+
+    fn logged(number: i64, key: &str) -> Seen {
+        let mut value = vec![b'e'];
+        value.extend(u16::try_from(key.len()).unwrap().to_le_bytes());
+        value.extend_from_slice(key.as_bytes());
+        Seen { kind: "log".to_owned(), value, modified: number, ..Seen::default() }
+    }
+
+    fn state(last: i64) -> Seen {
+        Seen { at: 10 + last, kind: "state".to_owned(), modified: last, ..Seen::default() }
+    }
+
+    #[test]
+    fn commits_that_met_in_one_transaction_are_told_apart_in_their_order() {
+        let mut reading = Reading::default();
+        reading.take(&[put("/a", 1, 0), put("/b", 1, 0), state(1)]).unwrap();
+        // Rows are written in the order of their keys, whichever commit they are of.
+        let rows = [gone("/a"), put("/b", 2, 1), logged(3, "/a"), state(3)];
+        reading.take(&rows).unwrap();
+        let told: Vec<(u64, &str, bool)> = reading
+            .history
+            .commits
+            .iter()
+            .flat_map(|c| c.changes.iter().map(|k| (c.index, k.key.as_str(), k.new.is_some())))
+            .collect();
+        let expected = [(1, "/a", true), (1, "/b", true), (2, "/b", true), (3, "/a", false)];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_state_that_nobody_saw_is_an_error() {
+        let mut reading = Reading::default();
+        reading.take(&[put("/a", 1, 0), state(1)]).unwrap();
+        let error = reading.take(&[put("/a", 3, 2), state(3)]).unwrap_err();
+        assert!(error.to_string().contains("version 2 follows 0"), "{error}");
+    }
+}

@@ -209,3 +209,112 @@ fn stops(seen: &Seen<'_>) -> Result<Vec<(i64, Fact)>> {
     }
     Ok(facts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Proof;
+    use crate::probes::Ran;
+    use std::path::Path;
+
+    const ONE: &str = "10.1.0.1@-@7-x";
+
+    fn wrote(at: i64, epoch: u64, end: Option<&str>) -> Wrote {
+        let (instance, job) = (ONE.to_owned(), "a".to_owned());
+        let ran = Ran { pid: 1, instance, job, shard: 0, due: 1_000, epoch, attempt: 1 };
+        Wrote { at, ran, end: end.map(str::to_owned) }
+    }
+
+    fn registered(session: u64) -> crate::history::Committed {
+        use flockwork_layout::keys::Facet;
+        use flockwork_registry::{Entry, SessionId, Stamp};
+        let job = flockwork_core::id::JobName::new("a").unwrap();
+        let facet = Facet::Instance(flockwork_core::id::InstanceId::new(ONE).unwrap());
+        let key = Namespace::new("n").unwrap().key(&job, &facet);
+        let (value, stamp) = ("{}".into(), Stamp::default());
+        let new = Some(Entry { value, stamp, session: Some(SessionId(session)) });
+        let change = crate::history::KeyChange { key, guard: None, old: None, new };
+        crate::history::Committed { at: 2_000, index: 5, session, changes: vec![change] }
+    }
+
+    fn gathered(log: &str, exits: Vec<(i64, u32, String)>, wrote: &[Wrote]) -> Vec<(u64, String)> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(&path, log).unwrap();
+        let node = Fact::Node { node: 1, instance: ONE.to_owned(), slots: 1, timeout: 4_000 };
+        let diary = Diary {
+            facts: vec![(1_000, node)],
+            processes: vec![(1, ONE.to_owned(), 1_000, Path::new(&path).to_owned())],
+            exits,
+            ..Diary::default()
+        };
+        let proofs = vec![Proof { at: 1_500, session: 9, until: 5_500 }];
+        let history = History { commits: vec![registered(9)], proofs, ..History::default() };
+        let namespace = Namespace::new("n").unwrap();
+        let (diary, history, namespace) = (&diary, &history, &namespace);
+        let seen = Seen { diary, history, wrote, namespace, healed: 8_000, over: 9_000 };
+        let trace = gather(&seen).unwrap();
+        trace
+            .iter()
+            .map(|line| {
+                let json = serde_json::to_value(line).unwrap();
+                let until = json["until"].as_u64().map(|until| format!(" {until}"));
+                let kind = json["k"].as_str().unwrap().to_owned();
+                (line.at, kind + &until.unwrap_or_default())
+            })
+            .collect()
+    }
+
+    fn line(at: &str, message: &str) -> String {
+        format!("{{\"timestamp\":\"1970-01-01T00:00:0{at}Z\",\"message\":\"{message}\"}}\n")
+    }
+
+    #[test]
+    fn within_a_millisecond_ends_stand_before_commits_and_commits_before_starts() {
+        let wrote = [wrote(2_000, 5, None), wrote(2_000, 4, Some("OK")), wrote(9_500, 5, None)];
+        let told = gathered("", vec![], &wrote);
+        let expected = [
+            (0, "node"),
+            (500, "trust 5500"),
+            (1_000, "end"),
+            (1_000, "mark"),
+            (1_000, "start"),
+            (7_000, "healed"),
+            (8_000, "over"),
+        ];
+        assert_eq!(told, expected.map(|(at, kind)| (at, kind.to_owned())));
+    }
+
+    #[test]
+    fn what_forbids_a_start_holds_once_a_script_can_no_longer_be_on_its_way() {
+        let log = line("3.0", "nothing new starts: session not proven: why")
+            + &line("4.0", "draining; a second signal stops at once");
+        let kinds = |told: &[(u64, String)]| -> Vec<(u64, String)> {
+            let of = |kind: &str| matches!(kind, "distrust" | "drain" | "exit");
+            told.iter().filter(|(_, kind)| of(kind)).cloned().collect()
+        };
+        let left = |at| vec![(at, 1, ONE.to_owned())];
+        let late = kinds(&gathered(&log, left(6_500), &[]));
+        let expected = [(3_000, "distrust"), (4_000, "drain"), (5_500, "exit")];
+        assert_eq!(late, expected.map(|(at, kind)| (at, kind.to_owned())));
+        // Who has left has nothing on its way.
+        let soon = kinds(&gathered(&log, left(4_200), &[]));
+        assert_eq!(soon[1..], [(3_200, "drain".to_owned()), (3_200, "exit".to_owned())]);
+        // What is proven again before that was never forbidden for long enough to be seen.
+        let proven_since = line("1.4", "nothing new starts: session not proven: why");
+        assert_eq!(kinds(&gathered(&proven_since, vec![], &[])), []);
+    }
+
+    #[test]
+    fn code_of_a_process_that_nobody_started_cannot_be_placed() {
+        let mut stray = wrote(2_000, 5, None);
+        stray.ran.instance = "10.9.9.9@-@1-x".to_owned();
+        let seen = |wrote: &[Wrote]| {
+            let (diary, history) = (Diary::default(), History::default());
+            let namespace = Namespace::new("n").unwrap();
+            let (diary, history, namespace) = (&diary, &history, &namespace);
+            gather(&Seen { diary, history, wrote, namespace, healed: 1, over: 2 }).is_err()
+        };
+        assert!(seen(&[stray]));
+    }
+}

@@ -60,3 +60,80 @@ fn spoken_of(change: &KeyChange) -> Option<InstanceId> {
     });
     (is_own || !is_crash).then(|| was.instance.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flockwork_core::account::{Counts, Last, Record};
+    use flockwork_layout::record::{Stored, encode};
+    use flockwork_registry::{Key, Stamp};
+
+    const A: &str = "10.0.0.1@-@1-a";
+    const B: &str = "10.0.0.2@-@2-b";
+
+    fn claim(by: &str, nonce: u64) -> Claim {
+        Claim {
+            fire: flockwork_core::execution::Fire {
+                due: flockwork_core::time::Timestamp::from_millis(0),
+                source: flockwork_core::execution::Source::Schedule,
+            },
+            attempt: 1,
+            crashes: 0,
+            instance: InstanceId::new(by).unwrap(),
+            nonce,
+            at: flockwork_core::time::Timestamp::from_millis(0),
+            mark_lasts: true,
+            state: ClaimState::Held,
+        }
+    }
+
+    fn last(by: &str, nonce: u64, code: &str) -> Last {
+        let Claim { fire, attempt, instance, at, .. } = claim(by, nonce);
+        let (text, output_tail) = (String::new(), String::new());
+        let (started, ended, code) = (at, at, code.to_owned());
+        Last {
+            fire,
+            attempt,
+            instance,
+            nonce,
+            started,
+            ended,
+            code,
+            text,
+            output_tail,
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    fn change(old: Record, new: Record) -> KeyChange {
+        let entry = |record| Entry {
+            value: encode(&Stored { record, ..Stored::default() }),
+            stamp: Stamp::default(),
+            session: None,
+        };
+        let key = Key::new("/r").unwrap();
+        KeyChange { key, guard: None, old: Some(entry(old)), new: Some(entry(new)) }
+    }
+
+    #[test]
+    fn who_claims_and_who_ends_its_own_claim_is_named_and_who_finds_another_crashed_is_not() {
+        let free = Record::default;
+        let held = |by| Record { claim: Some(claim(by, 7)), ..free() };
+        let ended = |code| Record { last: Some(last(A, 7, code)), ..free() };
+        let crashed = Counts { crashed: 1, ..Counts::default() };
+        let found = Record { counts: crashed, ..ended("CRASHED") };
+        let table = [
+            ("claims", free(), held(A), Some(A)),
+            ("ends it", held(A), ended("OK"), Some(A)),
+            ("takes it back", held(A), free(), Some(A)),
+            ("takes it over", held(A), held(B), Some(B)),
+            ("finds it crashed", held(A), found, None),
+            ("accounts a fire", free(), ended("OK"), None),
+        ];
+        for (what, old, new, expected) in table {
+            let spoken = spoken_of(&change(old, new));
+            assert_eq!(spoken.as_ref().map(InstanceId::as_str), expected, "{what}");
+        }
+    }
+}
