@@ -117,15 +117,23 @@ fn trust(seen: &Seen<'_>, committed: &[(i64, Fact)]) -> Result<Vec<(i64, Fact)>>
         let (session, until) = (proof.session, unsigned(proof.until + SPAWN));
         told.push((proof.at, node, Fact::Trust { node, session, until }));
     }
-    let proven = told.len();
     for (number, _, _, log) in &seen.diary.processes {
-        for (at, _) in heard(log)?.iter().filter(|(_, heard)| *heard == Heard::Distrust) {
-            let proven_since = |(proof, node, _): &(i64, u32, Fact)| {
-                node == number && (*at..=at + SPAWN).contains(proof)
-            };
-            if !told[..proven].iter().any(proven_since) {
-                told.push((at + SPAWN, *number, Fact::Distrust { node: *number }));
+        let heard = heard(log)?;
+        for (place, (at, _)) in
+            heard.iter().enumerate().filter(|(_, (_, heard))| *heard == Heard::Distrust)
+        {
+            let next = heard[place..].iter().find(|(_, heard)| *heard == Heard::Proven);
+            let again = next.map_or(i64::MAX, |(again, _)| *again);
+            if again <= at + SPAWN {
+                continue;
             }
+            told.push((at + SPAWN, *number, Fact::Distrust { node: *number }));
+            // A proof is made before it is told: then, and not before, it counts again.
+            let earlier = told.iter().filter(|(proof, node, fact)| {
+                matches!(fact, Fact::Trust { .. }) && node == number && *proof <= again
+            });
+            let latest = earlier.max_by_key(|(proof, ..)| *proof).map(|(_, _, fact)| fact.clone());
+            told.extend(latest.filter(|_| next.is_some()).map(|fact| (again, *number, fact)));
         }
     }
     Ok(told.into_iter().map(|(at, _, fact)| (at, fact)).collect())
@@ -300,9 +308,21 @@ mod tests {
         // Who has left has nothing on its way.
         let soon = kinds(&gathered(&log, left(4_200), &[]));
         assert_eq!(soon[1..], [(3_200, "drain".to_owned()), (3_200, "exit".to_owned())]);
-        // What is proven again before that was never forbidden for long enough to be seen.
-        let proven_since = line("1.4", "nothing new starts: session not proven: why");
-        assert_eq!(kinds(&gathered(&proven_since, vec![], &[])), []);
+    }
+
+    #[test]
+    fn a_session_counts_as_proven_again_when_its_node_is_told() {
+        let of = |again: &str| {
+            let log = line("1.4", "nothing new starts: session not proven: why")
+                + &line(again, "session lives");
+            let told = gathered(&log, vec![], &[]).into_iter();
+            told.filter(|(_, kind)| kind.contains("trust")).collect::<Vec<_>>()
+        };
+        let proof = (500, "trust 5500".to_owned());
+        // Soon enough that a script may have been on its way all the while.
+        assert_eq!(of("2.0"), std::slice::from_ref(&proof));
+        let (forbidden, again) = ((1_400, "distrust".to_owned()), (4_000, "trust 5500".to_owned()));
+        assert_eq!(of("5.0"), [proof, forbidden, again]);
     }
 
     #[test]

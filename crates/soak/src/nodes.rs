@@ -153,6 +153,8 @@ impl Node {
 pub enum Heard {
     /// Its session is not proven any more, or has ended.
     Distrust,
+    /// Its session is proven, again or for the first time.
+    Proven,
     /// It was told to stop.
     Stop,
 }
@@ -171,6 +173,7 @@ pub fn heard(log: &Path) -> Result<Vec<(i64, Heard)>> {
         let heard = match message {
             _ if message.starts_with("nothing new starts: session not proven") => Heard::Distrust,
             _ if message.starts_with("session ended") => Heard::Distrust,
+            "session lives" => Heard::Proven,
             _ if message.starts_with("draining;") => Heard::Stop,
             _ => continue,
         };
