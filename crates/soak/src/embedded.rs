@@ -5,11 +5,10 @@
 //! says is taken for it), which commit a write demanded, and a state that another of the same
 //! transaction replaced, which is found by the versions and makes the history an error.
 
-mod writer;
-
 use crate::clock::{boot_millis, wall_millis};
 use crate::history::{Committed, History, KeyChange, Proof};
 use crate::registry::{Begun, Registry, Trouble};
+use crate::writers::Writers;
 use anyhow::{Context, Result, bail, ensure};
 use flockwork_checker::trace::Unseen;
 use flockwork_registry::{Entry, Index, Key, SessionId, Stamp};
@@ -20,7 +19,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use writer::Writers;
 
 /// How long the database may be in use by the nodes when its history is read.
 const BUSY: Duration = Duration::from_secs(10);

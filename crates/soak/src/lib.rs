@@ -22,4 +22,5 @@ pub mod process;
 pub mod registry;
 pub mod soak;
 pub mod strikes;
+mod writers;
 pub mod zookeeper;

@@ -1,4 +1,5 @@
-//! In whose name records were written, as far as their content tells.
+//! In whose name records were written, as far as their content tells: for registries that do not
+//! say.
 
 use crate::history::{Committed, KeyChange};
 use flockwork_core::account::{Claim, ClaimState};
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// The sessions of instances, as they registered.
 #[derive(Debug, Default)]
-pub(super) struct Writers {
+pub(crate) struct Writers {
     sessions: BTreeMap<String, u64>,
 }
 
@@ -17,7 +18,7 @@ impl Writers {
     /// Gives each commit the session that its content speaks of: that of a key that lives with it,
     /// or of the instance that claims, or that says how its own claim ended. Commits that speak of
     /// none keep session 0, which is nobody's.
-    pub(super) fn name(&mut self, commits: &mut [Committed]) {
+    pub(crate) fn name(&mut self, commits: &mut [Committed]) {
         for committed in commits {
             let mortal = |change: &KeyChange| Some(change.new.as_ref()?.session?.0);
             let session = committed.changes.iter().find_map(mortal);
