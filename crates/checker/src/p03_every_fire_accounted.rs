@@ -9,12 +9,13 @@
 //! * A record is deleted only with its job, and with it all that was due of it.
 //! * Closing a claim counts exactly one run as ended well, failed or crashed (a crash that nobody
 //!   tries again is a failure besides), unless it is taken back; nothing else counts one.
-//! * A claim closed as ended, other than as crashed, had code that ran.
+//! * A claim closed as ended, other than as crashed, had code that ran. One that was cut off before it
+//!   could write that down is not known to have, where the trace may lack that.
 //! * At the end, all that was due [`TOLERANCE`] before it is accounted, for each shard of each plan
 //!   of a job that some instance serves.
 
-use crate::story::{Change, Closing, How, Stories, Story};
-use crate::trace::{Counts, Line};
+use crate::story::{Change, Claimed, Closing, How, Stories, Story};
+use crate::trace::{Counts, Line, Unseen};
 use crate::verdict::Verdict;
 use std::collections::BTreeSet;
 
@@ -26,6 +27,9 @@ pub const MOST_PENDING: u64 = 1_000;
 
 /// How long after its due instant a fire must be accounted when nothing is wrong: milliseconds.
 pub const TOLERANCE: i64 = 10_000;
+
+/// How runs end that others cut off.
+const CUT_OFF: [&str; 3] = ["TIMED_OUT", "SESSION_LOST", "SHUTDOWN"];
 
 /// Judges a trace.
 #[must_use]
@@ -42,14 +46,30 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             let through = change.change.new.as_ref().map(|new| new.through);
             highest = through.map_or(i64::MIN, |through| through.max(highest));
         }
-        if let Some((line, what)) = miscounted(story) {
+        if let Some((line, what)) = miscounted(stories, story) {
             return Verdict::breach(trace, line, what);
         }
     }
-    match left_over(trace, stories) {
-        Some((line, what)) => Verdict::breach(trace, line, what),
-        None => Verdict::Valid,
+    if let Some((line, what)) = left_over(trace, stories) {
+        return Verdict::breach(trace, line, what);
     }
+    let claims = stories.shards.values().flat_map(|s| s.claims.iter().map(move |c| (s, c)));
+    match claims.filter(|(story, claimed)| may_have_run(stories, story, claimed)).count() {
+        0 => Verdict::Valid,
+        n => Verdict::Unknown(format!("{n} runs were cut off before their code wrote anything")),
+    }
+}
+
+/// Whether a claim was closed as cut off, and its code may have been before it wrote anything.
+#[must_use]
+pub fn may_have_run(stories: &Stories<'_>, story: &Story<'_>, claimed: &Claimed<'_>) -> bool {
+    let Some(closing) = claimed.closed.filter(|closing| closing.how == How::Ended) else {
+        return false;
+    };
+    let last = story.changes[closing.change].change.new.as_ref().and_then(|new| new.last.as_ref());
+    let was_cut = last.is_some_and(|last| CUT_OFF.contains(&last.code.as_str()));
+    let is_run = claimed.starts.is_empty() && counts_as_run(story, &closing);
+    stories.unseen.contains(&Unseen::Beginnings) && is_run && was_cut
 }
 
 /// Compares the counts with the schedule.
@@ -76,7 +96,7 @@ fn accounts_what_was_due(
     Ok(())
 }
 
-fn miscounted(story: &Story<'_>) -> Option<(usize, String)> {
+fn miscounted(stories: &Stories<'_>, story: &Story<'_>) -> Option<(usize, String)> {
     let closings = story.claims.iter().filter_map(|claimed| claimed.closed);
     let mut counted: BTreeSet<usize> = closings
         .filter(|c| !matches!(c.how, How::Undone | How::Removed))
@@ -99,7 +119,9 @@ fn miscounted(story: &Story<'_>) -> Option<(usize, String)> {
     }
     story.claims.iter().find_map(|claimed| {
         let closing = claimed.closed.filter(|closing| closing.how == How::Ended)?;
-        let ran = !claimed.starts.is_empty() || !counts_as_run(story, &closing);
+        let ran = !claimed.starts.is_empty()
+            || !counts_as_run(story, &closing)
+            || may_have_run(stories, story, claimed);
         (!ran).then(|| (closing.line, "counted as run, and no code ran under it".to_owned()))
     })
 }

@@ -114,6 +114,8 @@ pub enum Unseen {
     Writers,
     /// What nodes were told about their sessions.
     Trust,
+    /// The first moments of code: one that is cut off in them has written nothing down.
+    Beginnings,
 }
 
 impl Unseen {
@@ -124,6 +126,7 @@ impl Unseen {
             Self::Guards => "which commits the writes demanded",
             Self::Writers => "in whose name records were written",
             Self::Trust => "what nodes were told about their sessions",
+            Self::Beginnings => "the first moments of code",
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::nodes::{Heard, heard};
 use crate::probes::Wrote;
 use anyhow::{Context, Result};
 use flockwork_checker::Fact;
-use flockwork_checker::trace::{About, Fault, Fire, Line, Probe};
+use flockwork_checker::trace::{About, Fault, Fire, Line, Probe, Unseen};
 use flockwork_layout::keys::Namespace;
 use std::collections::BTreeMap;
 
@@ -64,8 +64,8 @@ pub fn gather(seen: &Seen<'_>) -> Result<Vec<Line>> {
     facts.extend(stops(seen)?);
     facts.push((seen.healed, Fact::Healed));
     let begin = facts.iter().map(|(at, _)| *at).min().context("nothing happened")?;
-    let unseen = seen.history.unseen.iter().map(|what| (begin, Fact::Unseen(*what)));
-    facts.extend(unseen);
+    let unseen = seen.history.unseen.iter().chain([&Unseen::Beginnings]);
+    facts.extend(unseen.map(|what| (begin, Fact::Unseen(*what))));
     facts.retain(|(at, _)| *at <= seen.over);
     facts.push((seen.over, Fact::Over { wall: seen.over }));
     facts.sort_by_key(|(at, fact)| (*at, rank(fact)));
@@ -282,6 +282,7 @@ mod tests {
         let wrote = [wrote(2_000, 5, None), wrote(2_000, 4, Some("OK")), wrote(9_500, 5, None)];
         let told = gathered("", vec![], &wrote);
         let expected = [
+            (0, "unseen"),
             (0, "node"),
             (500, "trust 5500"),
             (1_000, "end"),

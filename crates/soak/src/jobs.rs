@@ -56,7 +56,7 @@ const SHAPES: [Shape; 8] = [
         seconds: "1.3",
         fails: 0,
     },
-    Shape { name: "limited", says: "every: 4s\n    timeout: 1s", seconds: "20", fails: 0 },
+    Shape { name: "limited", says: "every: 4s\n    timeout: 2s", seconds: "20", fails: 0 },
     Shape {
         name: "wide",
         says: "cron: \"0/5 * * * * ?\"\n    shards: 8\n    failover: true",

@@ -4,8 +4,11 @@
 file=$1 seconds=$2 fails=$3
 for context; do :; done
 
+# Who is told to stop may lose the one who tells the time; then it is asked again.
 say() {
-    printf '%s %s %s %s %s %s %s %s %s\n' "$1" "$(date +%s%N)" "$$" "$FLOCKWORK_JOB" \
+    now=
+    until [ -n "$now" ]; do now=$(date +%s%N); done
+    printf '%s %s %s %s %s %s %s %s %s\n' "$1" "$now" "$$" "$FLOCKWORK_JOB" \
         "$FLOCKWORK_SHARD" "$FLOCKWORK_FIRE" "$FLOCKWORK_EPOCH" "$FLOCKWORK_ATTEMPT" "$context" \
         >> "$file"
 }

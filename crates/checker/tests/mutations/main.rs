@@ -550,3 +550,26 @@ fn a_breach_is_one_whatever_else_a_trace_does_not_show() {
     }
     assert!(applied >= SEEDS / 2, "{applied}");
 }
+
+#[test]
+fn code_that_wrote_nothing_is_lost_unless_it_was_cut_off_and_then_it_is_not_known() {
+    let p3 = |trace: &[Line]| judge(trace).into_iter().find(|(name, _)| *name == P3).unwrap().1;
+    let (mut lost, mut unknown) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut trace = without(Unseen::Beginnings, seed);
+        assert!(p3(&trace).is_valid());
+        if !drop_run(&mut trace, &mut Dice(seed)) {
+            continue;
+        }
+        lost += usize::from(p3(&trace).is_invalid());
+        for line in &mut trace {
+            let Fact::Record(change) = &mut line.fact else { continue };
+            let records = change.old.iter_mut().chain(change.new.iter_mut());
+            for last in records.filter_map(|record| record.last.as_mut()) {
+                last.code = "TIMED_OUT".to_owned();
+            }
+        }
+        unknown += usize::from(matches!(p3(&trace), Verdict::Unknown(_)));
+    }
+    assert!(lost >= SEEDS as usize / 2 && unknown >= SEEDS as usize / 2, "{lost} {unknown}");
+}
