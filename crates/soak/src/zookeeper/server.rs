@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The distribution's server; its manifest names the libraries it needs.
@@ -58,6 +59,10 @@ impl Server {
         self.process = Some(started.context("java: run `cargo xtask setup`")?);
         let deadline = Instant::now() + STARTS_WITHIN;
         while !self.says("srvr").contains("Mode: ") {
+            // What answers there could be another's.
+            let ended =
+                self.process.as_mut().map(|p| p.ended_within(Duration::ZERO)).transpose()?;
+            ensure!(ended.flatten().is_none(), "the server at {} ended: see its log", self.port);
             ensure!(Instant::now() < deadline, "no server at {}: see its log", self.port);
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -106,10 +111,14 @@ impl Server {
     }
 }
 
+/// A port that nobody listens on at the moment, and that was not given out before: a server takes its
+/// time to listen.
 fn free_port() -> Result<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(61);
     let count = u32::from(PORTS.end - PORTS.start);
-    for turn in 0..count {
+    for _ in 0..count {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = PORTS.start + u16::try_from(start.wrapping_add(turn) % count)?;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
