@@ -31,7 +31,7 @@ struct Program {
     what_for: &'static str,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: &[Program] = &[
     Program {
         name: "javac",
         package: "default-jdk-headless",
