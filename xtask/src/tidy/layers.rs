@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The crates from the top down: each may use those before it.
-const ORDER: [&str; 16] = [
+const ORDER: &[&str] = &[
     "core",
     "registry",
     "layout",
