@@ -344,7 +344,7 @@ impl Node {
             let Some(ix) = ix else { continue };
             let job = self.job(ix);
             job.phase = Phase::Refused;
-            (job.next, job.leaving) = (None, None);
+            (job.next, job.leaving, job.comes_back) = (None, None, false);
             let (job, text) = (job.name.clone(), format!("{failure}; make the definition smaller"));
             turn.report(Report::Refused { job, code: "TOO_LARGE", text });
         }

@@ -16,7 +16,7 @@ impl Node {
         if matches!(job.phase, Phase::Left) || job.leaving.is_some() {
             return;
         }
-        job.leaving = Some(why);
+        (job.leaving, job.comes_back) = (Some(why), false);
         job.next = None;
         let count = u32::try_from(job.shards.len()).expect("shards are counted in 32 bits");
         for shard in 0..count {
@@ -31,14 +31,15 @@ impl Node {
         self.leave(ix, "this node withdrew it");
     }
 
-    /// A job that is being left was given to this node again. While others still see this instance
-    /// serve it nothing was lost; else it is joined anew once it has been left.
+    /// A job that is being left was given to this node again. While others are known to see this
+    /// instance serve it nothing was lost; else it is joined anew once it has been left.
     pub(crate) fn stay(&mut self, ix: JobIx) {
-        let is_going = self.job(ix).phase == Phase::Leaving || self.was_taken_off(ix);
+        let me = self.settings.instance.clone();
         let job = self.job(ix);
-        match is_going {
-            true => job.comes_back = true,
-            false => job.leaving = None,
+        let is_seen = job.view.instances.value().is_some_and(|live| live.contains(&me));
+        match is_seen && job.phase != Phase::Leaving {
+            true => job.leaving = None,
+            false => job.comes_back = true,
         }
     }
 
@@ -46,6 +47,7 @@ impl Node {
     pub(crate) fn drain(&mut self) {
         self.is_draining = true;
         for ix in self.job_ixs() {
+            // Also where it was being left: nothing is joined any more.
             self.job(ix).comes_back = false;
             self.leave(ix, "this node stops");
         }

@@ -150,6 +150,13 @@ impl Node {
             let job = &mut self.jobs[ix.0 as usize];
             with_slot!(job, &facet, slot => slot.forget_state(), ());
         }
+        // Also those that are read later, when their shards come here. What is under a run of this
+        // node's own is known by what it wrote.
+        for shard in &mut self.jobs[ix.0 as usize].shards {
+            if shard.run.is_none() && !shard.is_accounting() {
+                shard.record.forget_state();
+            }
+        }
     }
 
     fn believed(&self, ix: JobIx) -> Vec<Facet> {

@@ -80,9 +80,10 @@ impl<T> Slot<T> {
         Some(self.read(Some(held)))
     }
 
-    /// What is being read is to be understood anew, even if it looks like what was read before: the
-    /// registry may have lost its data, and its numbers start again.
+    /// Believes nothing of the key until it is read, and then understands it anew, even if it looks
+    /// like what was read before: the registry may have lost its data, and its numbers start again.
     pub(crate) fn forget_state(&mut self) {
+        self.is_fresh = false;
         if let Some(held) = &mut self.held {
             held.stamp = Stamp::default();
         }

@@ -374,7 +374,7 @@ impl Node {
     }
 
     /// Whether this instance's own node is gone though its session lives.
-    pub(crate) fn was_taken_off(&mut self, ix: JobIx) -> bool {
+    fn was_taken_off(&mut self, ix: JobIx) -> bool {
         let me = self.settings.instance.clone();
         self.job(ix).view.instances.value().is_some_and(|live| !live.contains(&me))
     }

@@ -3,10 +3,10 @@
 use crate::world::{World, namespace};
 use crate::{job, long, quick};
 use flockwork_core::execution::{Ending, Run};
-use flockwork_core::id::JobName;
+use flockwork_core::id::{InstanceId, JobName};
 use flockwork_layout::keys::Facet;
 use flockwork_node::{Event, Report};
-use flockwork_registry::{Answer, Op};
+use flockwork_registry::{Answer, Op, Scope};
 
 #[test]
 fn a_removed_job_is_left_and_nothing_brings_it_back() {
@@ -144,4 +144,28 @@ fn a_job_given_again_while_it_is_left_is_joined_anew() {
     let before = world.starts_of("j", 1).len();
     world.run_for(3_000);
     assert_eq!(world.starts_of("j", 1).len(), before, "what is withdrawn does not come back");
+}
+
+/// Not knowing whether others see this instance is not knowing that they do.
+#[test]
+fn a_job_given_again_after_an_operator_took_the_instance_off_is_joined_anew() {
+    let mut world = World::new(a_minute);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let me = InstanceId::new("10.0.0.0@-@0-x").unwrap();
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Instance(me));
+    let off = world.commit(vec![Op::Delete(key.clone(), None)]);
+    assert!(matches!(off, Answer::Committed(_)), "{off:?}");
+    world.run_for(500);
+    // It waits for its run; who serves the job is being read when the job is given again.
+    let list = key.parent().unwrap();
+    let changed = flockwork_registry::Event::Changed(list, Scope::Children);
+    let reads = world.step_held(0, Event::Registry(changed));
+    world.define(0, &job("j", 1));
+    world.release(0, reads);
+    world.code = quick;
+    world.run_for(62_000);
+    let last = world.starts_of("j", 0).last().map(|run| run.fire.due.as_millis());
+    assert!(last >= Some(crate::world::START + 63_000), "{last:?}");
 }
