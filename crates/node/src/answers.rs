@@ -299,7 +299,7 @@ impl Node {
             match member.aim {
                 Aim::Parent => {}
                 Aim::Claim(id) => self.claim_failed(turn, id, failure),
-                Aim::End(id) => self.end_failed(id, member, failure),
+                Aim::End(id) => self.end_failed(turn, id, member, failure),
                 Aim::Undo(id) => self.undo_failed(id, member, failure),
                 Aim::Account(ix, shard) => {
                     if let Some(state) = self.job(ix).shard(shard) {
@@ -362,7 +362,8 @@ impl Node {
         }
     }
 
-    fn end_failed(&mut self, id: RunId, member: Member, failure: &Failure) {
+    fn end_failed(&mut self, turn: &mut Turn<'_>, id: RunId, member: Member, failure: &Failure) {
+        let is_next_here = self.is_over(failure);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let (ix, shard) = (run.ix, run.shard);
         match failure {
@@ -370,13 +371,19 @@ impl Node {
                 run.stage = Stage::EndDoubted;
                 self.look(ix, Facet::Record(shard));
             }
-            // Told again under the next session.
-            Failure::SessionEnded(_) => run.stage = Stage::Ended,
+            // Told again under the next session, which may have come before this answer.
+            Failure::SessionEnded(_) => {
+                run.stage = Stage::Ended;
+                if is_next_here {
+                    self.end(turn, id);
+                }
+            }
             _ => self.link.gather(member),
         }
     }
 
     fn undo_failed(&mut self, id: RunId, member: Member, failure: &Failure) {
+        let is_next_here = self.is_over(failure);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let (ix, shard) = (run.ix, run.shard);
         match failure {
@@ -384,10 +391,21 @@ impl Node {
                 run.is_undo_sent = false;
                 self.look(ix, Facet::Record(shard));
             }
-            // Undone under the next session.
-            Failure::SessionEnded(_) => run.is_undo_sent = false,
+            // Undone under the next session, which may have come before this answer.
+            Failure::SessionEnded(_) => {
+                run.is_undo_sent = false;
+                if is_next_here {
+                    self.take_back(id);
+                }
+            }
             _ => self.link.gather(member),
         }
+    }
+
+    /// Whether a failure tells of a session that another has followed by now.
+    fn is_over(&self, failure: &Failure) -> bool {
+        let Failure::SessionEnded(ended) = failure else { return false };
+        self.trust.session().is_some_and(|session| session != *ended)
     }
 
     /// What a job's own nodes are now is read; what is to be done follows from that.
@@ -399,7 +417,10 @@ impl Node {
         failure: &Failure,
     ) {
         match failure {
-            Failure::SessionEnded(_) => self.no_longer_under_way(ix, member.aim),
+            Failure::SessionEnded(_) => {
+                self.no_longer_under_way(ix, member.aim);
+                self.untended.insert(ix);
+            }
             Failure::Unknown(_) => {
                 self.refused_for_job(turn, ix, member.aim, None);
                 for op in &member.ops {
