@@ -86,6 +86,9 @@ pub(crate) struct Link {
     pub(crate) jumbled_until: u64,
     /// Changes that are told later; before any answer.
     pub(crate) held_back: Vec<Event>,
+    /// What is refused with the session that is over, and is answered only after the next one came:
+    /// it was sent before the node heard of the end.
+    pub(crate) refused: Vec<(Ticket, Failure)>,
     pub(crate) latency: u64,
     pub(crate) dice: Dice,
 }
@@ -110,6 +113,7 @@ impl Link {
             down_stalled_until: 0,
             jumbled_until: 0,
             held_back: Vec::new(),
+            refused: Vec::new(),
             latency,
             dice,
         }
@@ -190,6 +194,7 @@ impl Link {
         self.is_dead = false;
         self.state = State::Apart;
         self.down.retain(|sent| sent.is_local);
+        self.tell_refused(now);
         for ticket in std::mem::take(&mut self.in_flight) {
             let unknown = Answer::Failed(Failure::Unknown(why.to_owned()));
             self.tell(now, Event::Answer(ticket, unknown));
@@ -203,11 +208,22 @@ impl Link {
         self.state = State::Apart;
         self.down.retain(|sent| sent.is_local);
         let Some(session) = self.session.take() else { return now };
-        for ticket in std::mem::take(&mut self.in_flight) {
-            let ended = Answer::Failed(Failure::SessionEnded(session));
-            self.tell(now, Event::Answer(ticket, ended));
+        let in_flight = std::mem::take(&mut self.in_flight).into_iter();
+        let refused = in_flight.map(|ticket| (ticket, Failure::SessionEnded(session))).collect();
+        self.tell_refused(now);
+        self.refused = refused;
+        if self.dice.chance(500) {
+            self.tell_refused(now);
         }
         self.tell(now, Event::Session(SessionState::Ended(session)))
+    }
+
+    /// Answers what was refused with the last session; says when that is told.
+    pub(crate) fn tell_refused(&mut self, now: u64) -> Option<u64> {
+        let refused = std::mem::take(&mut self.refused).into_iter();
+        let tell =
+            |(ticket, failure)| self.tell(now, Event::Answer(ticket, Answer::Failed(failure)));
+        refused.map(tell).last()
     }
 
     /// Takes the changes that were held back: in another order, some of them twice; or, instead of
@@ -242,6 +258,7 @@ impl Link {
         self.watches.clear();
         self.in_flight.clear();
         self.held_back.clear();
+        self.refused.clear();
         self.down.clear();
     }
 }

@@ -5,7 +5,7 @@ use flockwork_checker::story::{Claimed, How, Stories, Story};
 use flockwork_checker::trace::{About, Fact, Line};
 
 /// States that 300 seeds must reach.
-pub const STATES: [&str; 56] = [
+pub const STATES: [&str; 57] = [
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",
@@ -51,6 +51,7 @@ pub const STATES: [&str; 56] = [
     "a removed job was made anew",
     "a request was refused",
     "a run did not stop when told to",
+    "a refusal was told under the next session",
     "a run was stopped as its job was removed",
     "a run was stopped by a shutdown",
     "a server was switched off",

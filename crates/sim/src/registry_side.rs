@@ -7,7 +7,7 @@ use crate::queue::{Happens, HostAt, Within};
 use crate::world::World;
 use flockwork_checker::trace::{Fact, Fault};
 use flockwork_node::Event as NodeEvent;
-use flockwork_registry::{Answer, Event, Failure, Op, Request, SessionId, SessionState, Ticket};
+use flockwork_registry::{Answer, Event, Failure, Op, Request, SessionId, SessionState};
 use std::time::Duration;
 
 /// Whether a request's answer is lost, and what becomes of the request.
@@ -21,8 +21,8 @@ pub(crate) fn draw_loss(dice: &mut Dice, per_mille: u64) -> Option<Loss> {
     })
 }
 
-pub(crate) fn not_sent(ticket: Ticket) -> Event {
-    Event::Answer(ticket, Answer::Failed(Failure::NotSent("no connection".to_owned())))
+pub(crate) fn not_sent() -> Failure {
+    Failure::NotSent("no connection".to_owned())
 }
 
 /// Whether a commit makes a claim: it writes a record and marks it as running.
@@ -311,6 +311,10 @@ impl World {
         }
         self.hear(at, Event::Resync);
         self.trust(at, sent);
+        if let Some(told) = self.hosts[at].link.tell_refused(self.now) {
+            self.counts.reach("a refusal was told under the next session");
+            self.push_within(at, told, Within::Heard);
+        }
         self.push_within(at, self.now + self.scenario.timeout / 3, Within::Beat(connection));
     }
 

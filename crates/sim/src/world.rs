@@ -389,7 +389,13 @@ impl World {
         }
         let session = host.link.session.filter(|_| host.link.state == State::Made);
         let Some(session) = session.filter(|_| host.link.in_flight.len() < limit) else {
-            let told = host.link.tell(self.now, crate::registry_side::not_sent(ticket));
+            let not_sent = crate::registry_side::not_sent();
+            if !host.link.refused.is_empty() {
+                // Answers come in the order of what was asked.
+                return host.link.refused.push((ticket, not_sent));
+            }
+            let answer = flockwork_registry::Answer::Failed(not_sent);
+            let told = host.link.tell(self.now, flockwork_registry::Event::Answer(ticket, answer));
             return self.push_within(at, told, Within::Heard);
         };
         if let Some(said) = &mut self.said {
