@@ -4,6 +4,7 @@
 mod conformance;
 mod count;
 mod gate;
+mod mutants;
 mod setup;
 mod step;
 mod tidy;
@@ -20,7 +21,9 @@ usage: cargo xtask COMMAND
   sim [--seeds N] [--seed S]
                       simulate N clusters (300), or the one of seed S
   sim --shrink S      the same with as few faults as it takes to fail
-  sim --mutants       make known mistakes, and say what finds them
+  sim --mutants [PART]
+                      make known mistakes, in what a node is told and in the source, and say what
+                      finds them; with PART, those in the source whose words it is part of
   conformance         the registry contract's cases on every registry, as a table
   soak [--registry zookeeper|embedded] [--minutes 10] [--fault-every 20s] [--seed N]
                       real nodes on a real registry under faults, judged by the checker
@@ -37,6 +40,10 @@ fn main() -> ExitCode {
         ["test"] => return gate::run(&root, setup::consent(false)),
         ["test", "--yes"] => return gate::run(&root, setup::consent(true)),
         ["tidy"] => tidy::run(&root),
+        ["sim", "--mutants"] => {
+            step::simulation(&root, &["--mutants"]).and_then(|()| mutants::run(&root, None))
+        }
+        ["sim", "--mutants", part] => mutants::run(&root, Some(part)),
         ["sim", rest @ ..] => step::simulation(&root, rest),
         ["conformance"] => conformance::run(&root),
         ["soak", rest @ ..] => step::soak(&root, rest),

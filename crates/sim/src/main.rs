@@ -6,6 +6,7 @@ use flockwork_sim::reached::STATES;
 use flockwork_sim::scenario::Scenario;
 use flockwork_sim::shrink::{Shrunk, shrink};
 use flockwork_sim::{Counts, Outcome, replay, run, run_scenario, timeline};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -22,13 +23,14 @@ const LEAST: (u64, u64) = (2_000, 20);
 const MUTANT_SEEDS: u64 = 40;
 
 const USAGE: &str = "usage: flockwork-sim [--seeds N] [--from S] | --seed S [--job NAME] | \
-                     --shrink S [--job NAME] | --mutants | --hash S";
+                     --shrink S [--job NAME] | --mutants | --hunt P01 [--seeds N] | --hash S";
 
 enum Wish {
     Many { from: u64, seeds: u64 },
     One { seed: u64, job: Option<String> },
     Shrink { seed: u64, job: Option<String> },
     Mutants,
+    Hunt { invariant: String, seeds: u64 },
     Hash(u64),
 }
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Wish::One { seed, job } => one(seed, job.as_deref()),
         Wish::Shrink { seed, job } => smaller(seed, job.as_deref()),
         Wish::Mutants => mutants(),
+        Wish::Hunt { invariant, seeds } => hunted(&invariant, seeds),
         Wish::Hash(seed) => (format!("{:016x}\n", run(seed).hash()), true),
     };
     // A closed pipe ends the telling, and changes nothing of what was found.
@@ -58,7 +61,7 @@ fn wish(args: &[String]) -> Option<Wish> {
         let at = args.iter().position(|arg| arg == name)?;
         args.get(at + 1)
     };
-    let known = ["--seeds", "--from", "--seed", "--shrink", "--job", "--hash"];
+    let known = ["--seeds", "--from", "--seed", "--shrink", "--job", "--hash", "--hunt"];
     let names = args.iter().step_by(2);
     if args.len() % 2 == 1 || names.into_iter().any(|name| !known.contains(&name.as_str())) {
         return None;
@@ -73,6 +76,10 @@ fn wish(args: &[String]) -> Option<Wish> {
         return Some(Wish::One { seed: seed.parse().ok()?, job: value("--job").cloned() });
     }
     let number = |name, otherwise| value(name).map_or(Some(otherwise), |text| text.parse().ok());
+    if let Some(invariant) = value("--hunt") {
+        let seeds = number("--seeds", MUTANT_SEEDS)?;
+        return Some(Wish::Hunt { invariant: invariant.clone(), seeds });
+    }
     Some(Wish::Many { from: number("--from", 0)?, seeds: number("--seeds", ENOUGH)? })
 }
 
@@ -138,6 +145,25 @@ fn hunt(mutant: Mutant, expected: &str) -> Option<u64> {
         };
         outcome.verdicts.iter().any(broken).then_some(seed + 1)
     })
+}
+
+/// Looks for a mistake in the source: says after how many seeds an invariant, by its number, finds it,
+/// or which others did.
+fn hunted(invariant: &str, seeds: u64) -> (String, bool) {
+    let mut others = BTreeMap::new();
+    for seed in 0..seeds {
+        let outcome = run(seed);
+        for (name, verdict) in &outcome.verdicts {
+            if !matches!(verdict, Verdict::Invalid(_)) {
+                continue;
+            }
+            if name.split(' ').next() == Some(invariant) {
+                return (format!("after {} seeds\n", seed + 1), true);
+            }
+            *others.entry(*name).or_insert(0_u64) += 1;
+        }
+    }
+    (format!("not found in {seeds} seeds; others found: {others:?}\n"), false)
 }
 
 fn verdicts(outcome: &Outcome) -> String {

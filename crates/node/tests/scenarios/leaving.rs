@@ -6,7 +6,8 @@ use flockwork_core::execution::{Ending, Run};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_layout::keys::Facet;
 use flockwork_node::{Event, Report};
-use flockwork_registry::{Answer, Op, Scope};
+use flockwork_registry::{Answer, Event as Registry, Op, Scope, SessionState};
+use std::time::Duration;
 
 #[test]
 fn a_removed_job_is_left_and_nothing_brings_it_back() {
@@ -160,7 +161,7 @@ fn a_job_given_again_after_an_operator_took_the_instance_off_is_joined_anew() {
     world.run_for(500);
     // It waits for its run; who serves the job is being read when the job is given again.
     let list = key.parent().unwrap();
-    let changed = flockwork_registry::Event::Changed(list, Scope::Children);
+    let changed = Registry::Changed(list, Scope::Children);
     let reads = world.step_held(0, Event::Registry(changed));
     world.define(0, &job("j", 1));
     world.release(0, reads);
@@ -168,4 +169,24 @@ fn a_job_given_again_after_an_operator_took_the_instance_off_is_joined_anew() {
     world.run_for(62_000);
     let last = world.starts_of("j", 0).last().map(|run| run.fire.due.as_millis());
     assert!(last >= Some(crate::world::START + 63_000), "{last:?}");
+}
+
+/// Its own entries are gone with the session, which is no operator's word.
+#[test]
+fn a_node_whose_session_ended_joins_again() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(2_500);
+    let (old, now) = (world.hosts[0].session, world.now_ms);
+    assert!(world.store.end(old));
+    world.hosts[0].session = world.store.open(now, Duration::from_secs(4));
+    for event in [Registry::Session(SessionState::Ended(old)), Registry::Resync] {
+        world.step(0, Event::Registry(event));
+    }
+    world.tell_live(0);
+    let before = world.starts_of("j", 1).len();
+    world.run_for(3_000);
+    assert_eq!(world.starts_of("j", 1).len(), before + 3);
+    assert!(!world.reports.iter().any(|(_, _, report)| matches!(report, Report::Left { .. })));
 }

@@ -102,7 +102,7 @@ impl World {
         n
     }
 
-    fn tell_live(&mut self, n: usize) {
+    pub(crate) fn tell_live(&mut self, n: usize) {
         let trusted_until = self.now_ms + 3_500;
         let session = self.hosts[n].session;
         let live = SessionState::Live { session, trusted_until };
