@@ -188,6 +188,12 @@ impl Edge {
                     self.end();
                     continue;
                 }
+                Err(Fails::Loss(why)) => {
+                    tracing::error!("{why}");
+                    self.suspend(&why);
+                    self.end();
+                    continue;
+                }
                 Err(Fails::Fault(fault)) => {
                     self.suspend(&fault.why());
                 }
@@ -209,19 +215,27 @@ impl Edge {
             self.interpreter.place().clone(),
             self.interpreter.mark(),
         );
+        let resumed = self.interpreter.mark().is_some();
         let joined = self.refusing(Box::pin(joining)).await;
         let connection = match joined {
             Ok(connection) => connection,
             Err(fails) => {
                 // The one that has just said so is as good as any.
-                if !matches!(fails, Fails::Ended) {
+                if matches!(fails, Fails::Fault(_)) {
                     self.way.first = at + 1;
                 }
                 return Err(fails);
             }
         };
         let Stands { mark, trusted_until, cluster } = connection.stands;
-        self.look_for_loss(cluster, mark.revision);
+        if let Some(why) = self.look_for_loss(cluster, mark.revision) {
+            if resumed {
+                self.refusing(Box::pin(session::give_up(&connection.server, mark))).await;
+                return Err(Fails::Loss(why));
+            }
+            tracing::error!("{why}");
+            self.suspend(&why);
+        }
         self.interpreter.joined(mark, mark.revision);
         if trusted_until != 0 {
             self.live(mark.session(), trusted_until);
@@ -253,20 +267,17 @@ impl Edge {
         self.end();
     }
 
-    /// Servers that were set up anew, or from a backup, have less than was seen.
-    fn look_for_loss(&mut self, cluster: u64, revision: i64) {
-        if let Some((before, seen)) = self.cluster
-            && (before != cluster || revision < seen)
-        {
-            let why = format!(
+    /// Servers that were set up anew, or from a backup, have less than was seen. No session goes on
+    /// there: under one session, indices never go backwards.
+    fn look_for_loss(&mut self, cluster: u64, revision: i64) -> Option<String> {
+        let (before, seen) = self.cluster.replace((cluster, revision))?;
+        (before != cluster || revision < seen).then(|| {
+            format!(
                 "the servers have lost what they knew: they are at revision {revision} of cluster \
                  {cluster:x}, this node saw {seen} of {before:x}; were they set up anew, or from a \
                  backup?"
-            );
-            tracing::error!("{why}");
-            self.suspend(&why);
-        }
-        self.cluster = Some((cluster, revision));
+            )
+        })
     }
 
     async fn serve(&mut self, connection: Connection) -> Turn {
@@ -327,6 +338,7 @@ impl Edge {
                     Ok(0) => up.renew_at = Instant::now() + up.patience / 8,
                     Ok(until) => self.live(up.mark.session(), until),
                     Err(Fails::Ended) => return Err(Break::Ended.into()),
+                    Err(Fails::Loss(why)) => return Err(lost(why)),
                     Err(Fails::Fault(fault)) => return Err(lost(fault.why())),
                 }
             }
@@ -402,7 +414,7 @@ async fn join(
     let connected = Server::connect(&server, &credentials, patience).await.map_err(fault)?;
     let named = |fails| match fails {
         Fails::Fault(why) => Fails::Fault(Fault::Lost(format!("{server}: {}", why.why()))),
-        Fails::Ended => Fails::Ended,
+        ended => ended,
     };
     let stands = match mark {
         Some(mark) => session::resume(&connected, &place, mark).await.map_err(named)?,

@@ -26,6 +26,8 @@ pub(crate) struct Stands {
 pub(crate) enum Fails {
     /// The session is over.
     Ended,
+    /// The session is over, as the servers have lost what they knew: from when they are, for people.
+    Loss(String),
     Fault(Fault),
 }
 
@@ -46,14 +48,9 @@ fn after(sent: u64, ttl: i64) -> u64 {
     sent.saturating_add(u64::try_from(ttl).unwrap_or(0).saturating_mul(1_000))
 }
 
-fn exists(key: Bytes, version: i64, relation: Relation) -> Compare {
-    Compare {
-        relation: relation as i32,
-        target: Target::Version as i32,
-        key,
-        with: Some(With::Version(version)),
-        end: Bytes::new(),
-    }
+fn compare(key: Bytes, relation: Relation, target: Target, with: With) -> Compare {
+    let (relation, target) = (relation as i32, target as i32);
+    Compare { relation, target, key, with: Some(with), end: Bytes::new() }
 }
 
 /// Begins a session: a lease, the session's key under it, and the tree's root if there is none.
@@ -76,27 +73,59 @@ async fn make_root(server: &Server, place: &Place) -> Result<(), Fault> {
     let key = place.entry(&Key::root());
     let put = Put { key: key.clone(), value: encode(When::Here(0), 0, 0, b""), ..Put::default() };
     let then = vec![Op { does: Some(Does::Put(put)) }];
-    server.txn(Txn { compares: vec![exists(key, 0, Relation::Equal)], then }).await.map(|_| ())
+    let absent = compare(key, Relation::Equal, Target::Version, With::Version(0));
+    server.txn(Txn { compares: vec![absent], then }).await.map(|_| ())
 }
 
 /// Takes a session up again on another connection.
 ///
 /// Its mark is put anew: whatever an earlier connection sent, and nobody knows what became of it,
-/// either has happened by now or finds another mark than it wants and never will.
+/// either has happened by now or finds another mark than it wants and never will. A mark from before
+/// the last one that was confirmed is a backup's: indices under it would go backwards.
 pub(crate) async fn resume(server: &Server, place: &Place, mark: Mark) -> Result<Stands, Fails> {
     let sent = boot_millis();
     let renewed = server.keep_alive(mark.lease).await?;
     if renewed.ttl <= 0 {
         return Err(Fails::Ended);
     }
-    let compares = vec![exists(place.session(mark.lease), 0, Relation::Greater)];
+    let (own, before) = (place.session(mark.lease), With::Modified(mark.revision - 1));
+    let compares = vec![compare(own, Relation::Greater, Target::Modified, before)];
     let fenced = server.txn(Txn { compares, then: vec![mark.put(place)] }).await?;
     if !fenced.succeeded {
-        return Err(Fails::Ended);
+        return Err(without_mark(server, place, mark).await?);
     }
     let Header { revision, cluster, .. } = header(fenced.header)?;
     let trusted_until = proven(sent, &renewed, header(fenced.header)?)?;
     Ok(Stands { mark: Mark { revision, ..mark }, trusted_until, cluster })
+}
+
+/// The mark is not as it was, or later: why.
+async fn without_mark(server: &Server, place: &Place, mark: Mark) -> Result<Fails, Fault> {
+    let read = server.range(place.session(mark.lease)).await?;
+    let Some(found) = read.entries.first().map(|found| found.modified) else {
+        return Ok(Fails::Ended);
+    };
+    if found >= mark.revision {
+        return Err(Fault::Lost("another transaction of this session came late".to_owned()));
+    }
+    let why = format!(
+        "the servers have lost what they knew: this session's last commit there is of revision \
+         {found}, {} was confirmed; were they restored from a backup?",
+        mark.revision
+    );
+    give_up(server, mark).await;
+    Ok(Fails::Loss(why))
+}
+
+/// Ends a session that is not gone on with, so that what lives with it vanishes; if that fails, it
+/// does so at the end of its time-out.
+pub(crate) async fn give_up(server: &Server, mark: Mark) {
+    if let Err(fault) = server.revoke(mark.lease).await
+        && !matches!(fault, Fault::NoLease)
+    {
+        let why = fault.why();
+        tracing::warn!(session = %mark.session(), "the session ends by its time-out only: {why}");
+    }
 }
 
 /// Renews a session; says until when it is trusted, 0 if that is not proven.

@@ -155,6 +155,33 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Takes a backup.
+    pub(crate) fn save(&self) {
+        let backup = self.dir.path().join("backup");
+        let saved = self.ctl(&["snapshot", "save", backup.to_str().expect("it is text")]);
+        saved.expect("it answers");
+    }
+
+    /// Replaces all it knows by the last backup; it must not run.
+    pub(crate) fn restore(&self) {
+        self.forget();
+        let peers = format!("http://127.0.0.1:{}", self.peers);
+        let restored = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["snapshot", "restore"])
+            .arg(self.dir.path().join("backup"))
+            .arg("--data-dir")
+            .arg(self.dir.path().join("data"))
+            .args(["--name", &self.name, "--initial-cluster", &self.cluster])
+            .args(["--initial-advertise-peer-urls", &peers])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(restored.expect(CLIENT).success(), "it is a backup");
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();

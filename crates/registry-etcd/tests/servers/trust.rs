@@ -6,7 +6,7 @@ use crate::fixture::{PATIENCE, address, opened};
 use crate::proxy::Proxy;
 use crate::server::{Server, await_leader, ensemble};
 use flockwork_registry::client::Client;
-use flockwork_registry::{Event, Failure, Inbox, Key, Op, SessionState};
+use flockwork_registry::{Event, Failure, Inbox, Key, Op, Scope, SessionId, SessionState};
 use flockwork_registry_etcd::{Credentials, open_url};
 use rustix::time::{ClockId, clock_gettime};
 use std::net::SocketAddr;
@@ -124,6 +124,79 @@ async fn a_leader_without_a_majority_renews_no_trust() {
     drop(registry);
 }
 
+/// The session is told to have ended, and why, before another begins, and never lives after it.
+async fn joined_anew(mut arrived: impl FnMut() -> Vec<Event>, before: SessionId) {
+    let (mut said, mut ended) = (false, false);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        for event in arrived() {
+            match event {
+                Event::Session(SessionState::Suspended { why }) => {
+                    said |= why.contains("lost what they knew")
+                }
+                Event::Session(SessionState::Ended(session)) => ended |= session == before,
+                Event::Session(SessionState::Live { session, .. }) if session != before => {
+                    assert!(said && ended, "said {said}, ended {ended}");
+                    return;
+                }
+                Event::Session(SessionState::Live { .. }) => assert!(!said, "it went on"),
+                _ => {}
+            }
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("no new session follows: said {said}, ended {ended}");
+}
+
+/// The backup has the session, its lease and all.
+///
+/// `own` says whose commits come after it; `more` commits after it is back go beyond what the node
+/// saw before.
+async fn restored(own: bool, more: usize) {
+    let mut server = Server::start();
+    let proxy = Proxy::before(server.address()).await;
+    let near = address(&[proxy.address], "/backup", Duration::from_secs(60));
+    let far = address(&[server.address()], "/backup", Duration::from_secs(60));
+    let (registry, inbox) = opened(&near).await;
+    let before = registry.session().expect("opened");
+    let mut node = Client::new(registry, inbox, PATIENCE);
+    node.commit(vec![Op::create_for_session(key("/sign"), "")]).await.expect("made");
+    node.watch(&key("/19"), Scope::Value).await.expect("watched");
+    let (registry, inbox) = opened(&far).await;
+    let mut other = Client::new(registry, inbox, PATIENCE);
+    server.save();
+    for turn in 0..20 {
+        let writer = if own { &mut node } else { &mut other };
+        writer.commit(vec![Op::create(key(&format!("/{turn}")), "")]).await.expect("made");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !node.arrived().contains(&Event::Changed(key("/19"), Scope::Value)) {
+        assert!(Instant::now() < deadline, "it sees nothing");
+        sleep(Duration::from_millis(2)).await;
+    }
+    proxy.shut(true);
+    proxy.cut();
+    server.kill();
+    server.restore();
+    server.run();
+    server.await_health();
+    for n in 0..more {
+        server.ctl(&["put", "/elsewhere", &n.to_string()]).expect("it answers");
+    }
+    proxy.shut(false);
+    joined_anew(|| node.arrived(), before).await;
+    assert_eq!(node.get(&key("/sign")).await, Ok(None), "it went with its session");
+    let made = node.commit(vec![Op::create(key("/0"), "")]).await;
+    assert!(made.is_ok(), "own {own}, more {more}: {made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_restored_from_a_backup_end_the_session_that_saw_more() {
+    for (own, more) in [(true, 0), (true, 60), (false, 0)] {
+        restored(own, more).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
     let mut server = Server::start();
@@ -144,21 +217,7 @@ async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
     server.forget();
     server.run();
     server.await_health();
-    let (mut said, mut ended) = (false, false);
-    let joined = async {
-        loop {
-            match inbox.recv().await.expect("the registry lives") {
-                Event::Session(SessionState::Suspended { why }) => {
-                    said |= why.contains("lost what they knew")
-                }
-                Event::Session(SessionState::Ended(session)) => ended |= session == before,
-                Event::Session(SessionState::Live { session, .. }) if session != before => return,
-                _ => {}
-            }
-        }
-    };
-    timeout(PATIENCE, joined).await.expect("a new session follows");
-    assert!(said && ended, "said {said}, ended {ended}");
+    joined_anew(|| std::iter::from_fn(|| inbox.try_recv()).collect(), before).await;
     let mut client = Client::new(registry, inbox, PATIENCE);
     let made = client.commit(vec![Op::create(key("/again"), "")]).await;
     assert!(made.is_ok(), "{made:?}");
