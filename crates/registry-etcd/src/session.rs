@@ -77,6 +77,28 @@ async fn make_root(server: &Server, place: &Place) -> Result<(), Fault> {
     server.txn(Txn { compares: vec![absent], then }).await.map(|_| ())
 }
 
+async fn keep_alive(server: &Server, place: &Place, mark: Mark) -> Result<Renewed, Fails> {
+    match server.keep_alive(mark.lease).await {
+        Ok(renewed) if renewed.ttl > 0 => Ok(renewed),
+        Ok(_) | Err(Fault::NoLease) => Err(said_dead(server, place, mark).await?),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// A leader answers renewals out of its memory. Before etcd 3.4.20 one may say of a lease that lives
+/// that there is none, so this alone is no proof. The session is over once its mark is gone, which
+/// a majority says; while it is there, the lease is revoked first, and the mark goes with it.
+async fn said_dead(server: &Server, place: &Place, mark: Mark) -> Result<Fails, Fault> {
+    let read = server.range(place.session(mark.lease)).await?;
+    if read.entries.is_empty() {
+        return Ok(Fails::Ended);
+    }
+    match server.revoke(mark.lease).await {
+        Ok(()) | Err(Fault::NoLease) => Ok(Fails::Ended),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// Takes a session up again on another connection.
 ///
 /// Its mark is put anew: whatever an earlier connection sent, and nobody knows what became of it,
@@ -84,10 +106,7 @@ async fn make_root(server: &Server, place: &Place) -> Result<(), Fault> {
 /// the last one that was confirmed is a backup's: indices under it would go backwards.
 pub(crate) async fn resume(server: &Server, place: &Place, mark: Mark) -> Result<Stands, Fails> {
     let sent = boot_millis();
-    let renewed = server.keep_alive(mark.lease).await?;
-    if renewed.ttl <= 0 {
-        return Err(Fails::Ended);
-    }
+    let renewed = keep_alive(server, place, mark).await?;
     let (own, before) = (place.session(mark.lease), With::Modified(mark.revision - 1));
     let compares = vec![compare(own, Relation::Greater, Target::Modified, before)];
     let fenced = server.txn(Txn { compares, then: vec![mark.put(place)] }).await?;
@@ -131,10 +150,7 @@ pub(crate) async fn give_up(server: &Server, mark: Mark) {
 /// Renews a session; says until when it is trusted, 0 if that is not proven.
 pub(crate) async fn renew(server: &Server, place: &Place, mark: Mark) -> Result<u64, Fails> {
     let sent = boot_millis();
-    let renewed = server.keep_alive(mark.lease).await?;
-    if renewed.ttl <= 0 {
-        return Err(Fails::Ended);
-    }
+    let renewed = keep_alive(server, place, mark).await?;
     let read = server.range(place.session(mark.lease)).await?;
     if read.entries.is_empty() {
         return Err(Fails::Ended);

@@ -1,6 +1,6 @@
 //! A way to a server that can be cut, held up, and made to lose real commits.
 
-use crate::wire::{Does, Txn};
+use crate::wire::{Does, Granted, Txn};
 use flockwork_registry::memory::Loss;
 use prost::Message;
 use std::io;
@@ -24,6 +24,8 @@ const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 /// gRPC's bytes before a message.
 const PREFIX: usize = 5;
+/// Protobuf's tag of a lease's time to live, a number in field 3.
+const TTL: u8 = 3 << 3;
 
 /// What the proxy does to frames.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +38,8 @@ struct Will {
     held: bool,
     /// Nothing passes towards the server.
     held_up: bool,
+    /// Each answer to a renewal says that there is no such lease.
+    denied: bool,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +103,11 @@ impl Proxy {
     /// Lets nothing pass towards the server, or does again.
     pub(crate) fn hold_up(&self, held: bool) {
         self.shared.will.send_modify(|will| will.held_up = held);
+    }
+
+    /// Says of each lease that is renewed that it does not live, or does no more.
+    pub(crate) fn deny(&self, denied: bool) {
+        self.shared.will.send_modify(|will| will.denied = denied);
     }
 
     /// Loses the next commit's answer, or the commit, and the connection with it: a stream cannot
@@ -182,6 +191,17 @@ impl Frame {
                 .is_ok_and(|txn| !txn.compares.is_empty() && txn.then.iter().any(puts))
     }
 
+    /// Makes the answer to a renewal (or to a grant, which looks the same) one of no lease. The time
+    /// to live is its last field, of one byte below 128 seconds.
+    fn deny_lease(&mut self) {
+        let Some(message) = self.0.get(FRAME + PREFIX..) else { return };
+        let is_renewal = self.kind() == DATA
+            && Granted::decode(message).is_ok_and(|it| it.lease != 0 && (1..128).contains(&it.ttl));
+        if let ([.., TTL, last], true) = (&mut self.0[..], is_renewal) {
+            *last = 0;
+        }
+    }
+
     fn answers(&self, stream: u32) -> bool {
         self.stream() == stream && self.kind() == HEADERS && self.0[4] & END_STREAM != 0
     }
@@ -193,7 +213,10 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Share
     loop {
         let frame = Frame::read(&mut from).await;
         let _ = will.wait_for(|will| !will.held).await;
-        let Ok(frame) = frame else { return };
+        let Ok(mut frame) = frame else { return };
+        if will.borrow().denied {
+            frame.deny_lease();
+        }
         let losing = shared.seen().losing;
         match losing {
             Some(stream) if frame.answers(stream) => {

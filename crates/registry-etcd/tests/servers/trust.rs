@@ -197,6 +197,34 @@ async fn servers_restored_from_a_backup_end_the_session_that_saw_more() {
     }
 }
 
+/// Old releases answer so now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_said_to_be_dead_has_ended_once_that_is_told() {
+    let server = Server::start();
+    let address = |at, root| address(&[at], root, Duration::from_secs(8));
+    let (registry, inbox) = opened(&address(server.address(), "/denied")).await;
+    let mut observer = Client::new(registry, inbox, PATIENCE);
+    for is_cut in [false, true] {
+        let proxy = Proxy::before(server.address()).await;
+        let (registry, inbox) = opened(&address(proxy.address, "/denied")).await;
+        let session = registry.session().expect("opened");
+        let mut node = Client::new(registry, inbox, PATIENCE);
+        node.commit(vec![Op::create_for_session(key("/sign"), "")]).await.expect("made");
+        proxy.deny(true);
+        if is_cut {
+            proxy.cut();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while !node.arrived().contains(&Event::Session(SessionState::Ended(session))) {
+            assert!(Instant::now() < deadline, "nothing is told");
+            sleep(Duration::from_millis(1)).await;
+        }
+        proxy.deny(false);
+        assert_eq!(observer.get(&key("/sign")).await, Ok(None), "cut: {is_cut}");
+        node.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
     let mut server = Server::start();
