@@ -19,6 +19,10 @@ const TXN_BYTES: usize = 1024 * 1024;
 /// What a comparison or an operation takes beside its key and value.
 const ITEM_BYTES: usize = 64;
 
+/// Names with a number that are known to be taken, and stepped over, in one go: each costs a look at
+/// what is known. Where somebody made more of them by hand, the commit is refused.
+const STEPS: usize = 1_024;
+
 /// Why a commit is not part of the draft.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -26,6 +30,8 @@ pub(crate) enum Stop {
     Refused(Refusal),
     /// Not enough is known.
     Unknown,
+    /// A number that is stored has none after it.
+    Number,
     /// The transaction would be too large.
     NoRoom,
 }
@@ -151,6 +157,7 @@ impl Draft {
             trial.run(op).map_err(|halt| match halt {
                 Halt::Refused(why) => Stop::Refused(Refusal { at, key: op.key().clone(), why }),
                 Halt::Unknown => Stop::Unknown,
+                Halt::Number => Stop::Number,
             })?;
         }
         let Trial { sheet, changes, sequenced, .. } = trial;
@@ -182,6 +189,7 @@ pub(crate) struct Facts<'a> {
 enum Halt {
     Refused(Why),
     Unknown,
+    Number,
 }
 
 impl From<Why> for Halt {
@@ -310,11 +318,29 @@ impl Trial<'_> {
             (None, Some(look)) => *look.numbers.get(&above).ok_or(Halt::Unknown)?,
             (None, None) => return Err(Halt::Unknown),
         };
-        // A key that somebody gave such a name by hand is stepped over, a try each.
-        let next = number.now.unwrap_or(0) + self.facts.tries as u64;
-        self.sheet.numbers.insert(above, Number { now: Some(next + 1), ..number });
-        let whole = format!("{key}{next:0digits$}", digits = SEQUENCE_DIGITS);
-        Key::new(&whole).map_err(|_| Halt::Refused(Why::NoParent))
+        // A key that somebody gave such a name by hand is stepped over: at once if it is known, else
+        // a try each.
+        let first = number.now.unwrap_or(0).checked_add(self.facts.tries as u64);
+        let first = first.ok_or(Halt::Number)?;
+        for next in (first..=u64::MAX).take(STEPS) {
+            let after = next.checked_add(1).ok_or(Halt::Number)?;
+            let whole = format!("{key}{next:0digits$}", digits = SEQUENCE_DIGITS);
+            let whole = Key::new(&whole).map_err(|_| Halt::Refused(Why::NoParent))?;
+            if !self.is_taken(&whole) {
+                self.sheet.numbers.insert(above, Number { now: Some(after), ..number });
+                return Ok(whole);
+            }
+        }
+        Err(Why::Exists.into())
+    }
+
+    /// Whether a key is there, as far as is known. Nothing rests on it: a number that is left out in
+    /// error is only a gap.
+    fn is_taken(&self, key: &Key) -> bool {
+        match self.sheet.slots.get(key).or_else(|| self.draft.slots.get(key)) {
+            Some(slot) => slot.now.is_some(),
+            None => self.facts.known.get(key).flatten().is_some(),
+        }
     }
 
     fn set(&mut self, key: &Key, value: &Bytes, stamp: Option<Stamp>) -> Result<(), Halt> {
@@ -473,6 +499,61 @@ mod tests {
         assert_eq!(only_checks.turn, None);
         let next = add(&mut draft, &[Op::create(key("/d"), "")], &known, None).unwrap();
         assert_eq!(next.turn, Some(1));
+    }
+
+    fn numbered(above: &str) -> Op {
+        let lifetime = Lifetime::Lasting;
+        Op::Create { key: key(&format!("{above}/n")), value: "".into(), lifetime, sequence: true }
+    }
+
+    fn look_at_number(now: Option<u64>) -> Look {
+        let mut look = look(&[numbered("/a")], 0);
+        look.numbers.insert(key("/a"), Number { fence: Some(2), now });
+        look
+    }
+
+    #[test]
+    fn names_made_by_hand_are_stepped_over_for_good() {
+        let known = known(&["/a", "/a/n0000000007", "/a/n0000000008", "/a/n0000000010"]);
+        let look = look_at_number(Some(7));
+        let mut draft = Draft::new(SESSION);
+        let ops = [numbered("/a"), Op::create(key("/a/n0000000011"), ""), numbered("/a")];
+        let added = add(&mut draft, &ops, &known, Some(&look)).unwrap();
+        assert_eq!(added.sequenced, [key("/a/n0000000009"), key("/a/n0000000012")]);
+        assert_eq!(draft.sheet.numbers[&key("/a")].now, Some(13));
+        let next = add(&mut draft, &[numbered("/a")], &known, Some(&look)).unwrap();
+        assert_eq!(next.sequenced, [key("/a/n0000000013")]);
+        assert!(!draft.sheet.slots.contains_key(&key("/a/n0000000007")), "nothing rests on it");
+        // One that is not known takes a try.
+        let mut draft = Draft::new(SESSION);
+        let facts = Facts { known: &known, look: Some(&look), tries: 4 };
+        let added = draft.add(&[numbered("/a")], facts, 1).unwrap();
+        assert_eq!(added.sequenced, [key("/a/n0000000011")]);
+    }
+
+    #[test]
+    fn stepping_over_is_bounded() {
+        let names: Vec<String> = (0..=STEPS).map(|n| format!("/a/n{n:010}")).collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.insert(0, "/a");
+        let refusal = Refusal { at: 0, key: key("/a/n"), why: Why::Exists };
+        let (look, ops) = (look_at_number(None), [numbered("/a")]);
+        let refused = add(&mut Draft::new(SESSION), &ops, &known(&names), Some(&look));
+        assert_eq!(refused, Err(Stop::Refused(refusal)));
+        let one_less = known(&names[..=STEPS - 1]);
+        let added = add(&mut Draft::new(SESSION), &ops, &one_less, Some(&look)).unwrap();
+        assert_eq!(added.sequenced, [key(&format!("/a/n{:010}", STEPS - 1))]);
+    }
+
+    #[test]
+    fn the_last_number_has_none_after_it() {
+        let known = known(&["/a", "/a/n18446744073709551614"]);
+        for (now, tries) in [(u64::MAX, 0), (u64::MAX - 1, 0), (u64::MAX - 3, 4)] {
+            let look = look_at_number(Some(now));
+            let facts = Facts { known: &known, look: Some(&look), tries };
+            let mut draft = Draft::new(SESSION);
+            assert_eq!(draft.add(&[numbered("/a")], facts, 1), Err(Stop::Number), "{now} {tries}");
+        }
     }
 
     #[test]

@@ -217,6 +217,9 @@ impl Interpreter {
                         Err(Answer::Refused(refusal))
                     }
                     Err(Stop::NoRoom) => Err(Answer::Failed(no_room(ops))),
+                    Err(Stop::Number) => {
+                        Err(Answer::Failed(Failure::NotSent(Misread::Number.to_string())))
+                    }
                     Err(_) => return Some(self.look_at_commits(mark)),
                 },
             };

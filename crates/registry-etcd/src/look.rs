@@ -112,7 +112,7 @@ impl Questions {
 pub(crate) enum Misread {
     #[error("the server answered less than it was asked")]
     Short,
-    #[error("a sequence number is none")]
+    #[error("a sequence number is none, or has none after it")]
     Number,
     #[error(transparent)]
     Foreign(#[from] Foreign),
