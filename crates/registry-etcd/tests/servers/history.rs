@@ -4,7 +4,7 @@ use crate::fixture::{PATIENCE, address, opened};
 use crate::proxy::Proxy;
 use crate::server::{Server, revision};
 use flockwork_registry::client::{Client, CommitError};
-use flockwork_registry::{Event, Failure, Key, Op, Scope};
+use flockwork_registry::{Event, Failure, Key, Op, Scope, SessionState};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -17,12 +17,20 @@ async fn client(address: &flockwork_registry_etcd::Address) -> Client {
     Client::new(registry, inbox, PATIENCE)
 }
 
+fn suspended(event: &Event) -> Option<String> {
+    match event {
+        Event::Session(SessionState::Suspended { why }) => Some(why.to_string()),
+        _ => None,
+    }
+}
+
 /// A watch that stands still is overtaken by what others write and compact, and is ended for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_overtaken_by_a_compaction_is_set_again_with_a_resync() {
     let server = Server::start();
     let proxy = Proxy::before(server.address()).await;
-    let long = Duration::from_secs(60);
+    // A third of it, after which a renewal runs out, is longer than the writing takes.
+    let long = Duration::from_secs(180);
     let mut node = client(&address(&[proxy.address], "/compact", long)).await;
     let mut other = client(&address(&[server.address()], "/compact", long)).await;
     node.commit(vec![Op::create(key("/a"), "0")]).await.expect("made");
@@ -46,6 +54,10 @@ async fn a_watch_overtaken_by_a_compaction_is_set_again_with_a_resync() {
         sleep(Duration::from_millis(10)).await;
         events.extend(node.arrived());
     }
+    // It is the one reason: no renewal ran out while nothing passed.
+    let why: Vec<String> = events.iter().filter_map(suspended).collect();
+    let [why] = &why[..] else { panic!("told {events:?}") };
+    assert!(why.contains("behind what was compacted"), "{why}");
     node.session().await.expect("it goes on");
     other.commit(vec![Op::Set(key("/a"), "after".into(), None)]).await.expect("set");
     let told = node.next_event().await;
