@@ -35,7 +35,7 @@ pub(crate) struct Command {
     pub(crate) heard: Option<SessionId>,
     /// What it weighs.
     pub(crate) bytes: usize,
-    /// How often it was in vain.
+    /// How often it was in vain. A read that was goes alone.
     pub(crate) tries: usize,
 }
 
@@ -163,9 +163,15 @@ impl Interpreter {
             matches!(command.request, Request::Get(_) | Request::Children(_))
         };
         while reads.len() < READS
-            && let Some(command) = self.queue.pop_front_if(|command| is_read(&command))
+            && let Some(command) = self.queue.pop_front_if(|command| {
+                is_read(&command) && (reads.is_empty() || command.tries == 0)
+            })
         {
+            let is_alone = command.tries > 0;
             reads.push(command);
+            if is_alone {
+                break;
+            }
         }
         let mut then = Vec::new();
         for command in &reads {
@@ -350,7 +356,12 @@ impl Interpreter {
         for key in draft.sheet.slots.keys() {
             self.known.forget(key);
         }
-        for Taken { mut command, .. } in taken.into_iter().rev() {
+        self.put_back(taken.into_iter().map(|taken| taken.command).collect());
+    }
+
+    /// They were in vain, and are asked again before all others.
+    fn put_back(&mut self, commands: Vec<Command>) {
+        for mut command in commands.into_iter().rev() {
             command.tries += 1;
             self.queue.push_front(command);
         }
@@ -366,6 +377,13 @@ impl Interpreter {
         let failure = match self.group.take() {
             Some(Group::Commits(draft, taken)) if is_full => {
                 self.doubt = Some((draft, taken, failure.clone()));
+                return;
+            }
+            // Together they are too large, which says nothing of each.
+            Some(Group::Reads(reads))
+                if reads.len() > 1 && matches!(failure, Failure::TooLarge { .. }) =>
+            {
+                self.put_back(reads);
                 return;
             }
             group @ Some(Group::Doubt(..)) => {
@@ -727,6 +745,41 @@ mod tests {
         stage.interpreter.next().unwrap();
         stage.interpreter.lost("cut");
         assert_eq!(stage.told(), [failed(ticket, Failure::Unknown("cut".into()))]);
+    }
+
+    #[test]
+    fn an_answer_too_large_is_told_to_the_read_whose_it_is() {
+        let too_large = || Failure::TooLarge { what: "the answer", actual: 9, limit: 9 };
+        let mut stage = Stage::new();
+        let list = stage.submit(Request::Children(key("/many")));
+        let reads = ["/a", "/b"].map(|text| stage.submit(Request::Get(key(text))));
+        assert_eq!(stage.interpreter.next().unwrap().then.len(), 4);
+        let later = ["/c", "/d"].map(|text| stage.submit(Request::Get(key(text))));
+        stage.interpreter.refused(&too_large());
+        assert_eq!(stage.told(), [], "any of them may be small");
+        assert_eq!(stage.interpreter.next().unwrap().then.len(), 2);
+        stage.interpreter.refused(&too_large());
+        assert_eq!(stage.told(), [failed(list, too_large())]);
+        let got = |ticket, text| {
+            let entry = decode(&entry(text, 5)).unwrap().entry;
+            Event::Answer(ticket, Answer::Entry(Some(entry)))
+        };
+        for (ticket, text) in reads.into_iter().zip(["/a", "/b"]) {
+            assert_eq!(stage.interpreter.next().unwrap().then.len(), 1, "one by one");
+            stage.interpreter.answered(found(6, vec![vec![entry(text, 5)]])).unwrap();
+            assert_eq!(stage.told(), [got(ticket, text)]);
+        }
+        assert_eq!(stage.interpreter.next().unwrap().then.len(), 2, "together again");
+        let entries = vec![vec![entry("/c", 5)], vec![entry("/d", 5)]];
+        stage.interpreter.answered(found(6, entries)).unwrap();
+        assert_eq!(stage.told(), [got(later[0], "/c"), got(later[1], "/d")]);
+        // Put back, they are reads like others when the connection breaks.
+        let both = ["/e", "/f"].map(|text| stage.submit(Request::Get(key(text))));
+        stage.interpreter.next().unwrap();
+        stage.interpreter.refused(&too_large());
+        stage.interpreter.lost("cut");
+        let cut = |ticket| failed(ticket, Failure::NotSent("cut".into()));
+        assert_eq!(stage.told(), both.map(cut));
     }
 
     #[test]
