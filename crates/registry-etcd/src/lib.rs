@@ -39,6 +39,15 @@
 //! room runs out, and commits are answered [`Full`](flockwork_registry::Failure::Full). Nothing here
 //! reads old revisions. `--max-txn-ops` and `--max-request-bytes` must not be below their defaults.
 //!
+//! An ensemble's leader that stood still, for want of a processor or a disk, and was deposed
+//! meanwhile, may for a moment after it goes on still count leases by its own time, and have those
+//! revoked that were renewed with its successor (etcd issues 12528 and 15247). A session then ends
+//! while it is trusted. None of its commits happens after that, and its node is told by the watch;
+//! but until it is, others may already have taken over what lived with it. Nothing on this side can
+//! hinder that. One server alone is not affected. Ensembles should run a release with the
+//! mitigation, by which a leader makes sure that it leads before it has leases revoked: etcd pull
+//! request 16822, backported to 3.4 by 17465 and to 3.5 by 17425.
+//!
 //! etcd's client crate is not used: it needs a protobuf compiler to build. The dozen messages that
 //! are needed are written out in `wire`.
 
