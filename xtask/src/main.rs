@@ -5,6 +5,7 @@ mod conformance;
 mod count;
 mod gate;
 mod mutants;
+mod server;
 mod setup;
 mod step;
 mod tidy;

@@ -1,6 +1,7 @@
 //! The commands that the gate and the single commands run.
 
 use crate::count::Count;
+use crate::server::Server;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -81,14 +82,19 @@ pub(crate) fn bench(root: &Path, args: &[&str]) -> Result<(), String> {
 }
 
 /// `cargo xtask bench registry`: one registry after the other, each beside a bare loop of the same
-/// requests in the same run.
+/// requests in the same run, on a server of its own.
 pub(crate) fn bench_registries(root: &Path) -> Result<(), String> {
-    let registries = ["embedded", "zookeeper", "etcd"].map(|name| {
-        let package = format!("flockwork-registry-{name}");
+    let speed = |registry: &str, server: Option<&Server>| {
+        let package = format!("flockwork-registry-{registry}");
         let cargo = ["run", "--quiet", "--release", "--package", &package, "--example", "speed"];
-        run(command(root, "cargo", &cargo))
-    });
-    registries.into_iter().collect()
+        let mut command = command(root, "cargo", &cargo);
+        command.args(server.map(|server| server.address.to_string()));
+        run(command)
+    };
+    let embedded = speed("embedded", None);
+    let zookeeper = Server::zookeeper(root).and_then(|server| speed("zookeeper", Some(&server)));
+    let etcd = Server::etcd(root).and_then(|server| speed("etcd", Some(&server)));
+    embedded.and(zookeeper).and(etcd)
 }
 
 fn shown(command: &Command) -> String {
