@@ -1,8 +1,9 @@
 //! What is shown of jobs, servers and shards: by the words of ElasticJob's lifecycle API where it has
 //! them.
 
-use flockwork_core::account::{Claim, Counts, Last, Note};
+use flockwork_core::account::{Claim, ClaimState, Counts, Last, Note};
 use flockwork_core::config::Checked;
+use flockwork_core::execution::OVERDUE_AFTER;
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::schedule::Schedule;
 use flockwork_core::time::Timestamp;
@@ -112,6 +113,18 @@ pub struct JobDetail {
     pub leader: Option<InstanceId>,
     /// Its shards.
     pub shards: Vec<ShardRow>,
+}
+
+impl JobDetail {
+    /// Whether a shard's run should have ended by `now`: it has a time-out, was told to stop when that
+    /// had passed, and does not. By the clock of whoever asks.
+    #[must_use]
+    pub fn is_overdue(&self, shard: &ShardRow, now: Timestamp) -> bool {
+        let timeout = self.definition.config.as_ref().and_then(|config| config.timeout);
+        let held = shard.claim.as_ref().filter(|claim| claim.state == ClaimState::Held);
+        let (Some(timeout), Some(claim)) = (timeout, held) else { return false };
+        claim.at.plus(timeout).plus(OVERDUE_AFTER) < now
+    }
 }
 
 /// A host of a job.

@@ -1,8 +1,8 @@
 //! Questions and orders over a memory registry, with a job as nodes leave it there.
 #![allow(clippy::unwrap_used, reason = "a scene that cannot be set is a failed test")]
 
-use flockwork_admin::{AdminError, Health, Operator, ShardHealth, Switch};
-use flockwork_core::account::{Last, Record};
+use flockwork_admin::{AdminError, Health, Operator, ShardHealth, ShardRow, Switch};
+use flockwork_core::account::{Claim, ClaimState, Last, Record};
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::Timestamp;
@@ -115,6 +115,30 @@ async fn a_served_job_is_listed_and_described() {
     assert_eq!(detail.next.len(), 5);
     assert_eq!(detail.shards[0].health, ShardHealth::Pending);
     assert_eq!(detail.shards[1].last.as_ref().unwrap().code, "EXIT");
+}
+
+#[tokio::test]
+async fn a_run_that_does_not_stop_is_shown_overdue() {
+    let scene = Scene::new().await;
+    let (mut operator, _) = scene.operator();
+    let mut detail = operator.job("settle", NOW).await.unwrap();
+    let claim = Claim {
+        fire: Fire { due: NOW, source: Source::Schedule },
+        attempt: 1,
+        crashes: 0,
+        instance: scene.me.clone(),
+        nonce: 1,
+        at: NOW,
+        mark_lasts: false,
+        state: ClaimState::Held,
+    };
+    let shard = ShardRow { claim: Some(claim), ..detail.shards[0].clone() };
+    let later = |seconds| NOW.plus(Duration::from_secs(seconds));
+    assert!(!detail.is_overdue(&shard, later(100_000)), "it may run for ever");
+    detail.definition.config.as_mut().unwrap().timeout = Some(Duration::from_secs(30));
+    assert!(!detail.is_overdue(&shard, later(40)), "it has ten seconds to stop");
+    assert!(detail.is_overdue(&shard, later(41)));
+    assert!(!detail.is_overdue(&detail.shards[1], later(41)), "it has ended");
 }
 
 #[tokio::test]

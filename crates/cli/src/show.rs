@@ -59,7 +59,7 @@ pub(crate) fn json_list(rows: &[JobRow]) -> String {
 }
 
 /// One job in full.
-pub(crate) fn json_detail(job: &JobDetail) -> String {
+pub(crate) fn json_detail(job: &JobDetail, now: Timestamp) -> String {
     let text =
         |instants: &[Timestamp]| instants.iter().map(ToString::to_string).collect::<Vec<_>>();
     let servers = job.servers.iter();
@@ -77,12 +77,12 @@ pub(crate) fn json_detail(job: &JobDetail) -> String {
         "servers": servers,
         "instances": job.instances.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "leader": job.leader.as_ref().map(ToString::to_string),
-        "shards": job.shards.iter().map(|shard| json_shard(job, shard)).collect::<Vec<_>>(),
+        "shards": job.shards.iter().map(|shard| json_shard(job, shard, now)).collect::<Vec<_>>(),
     });
     format!("{value}\n")
 }
 
-fn json_shard(job: &JobDetail, shard: &ShardRow) -> Value {
+fn json_shard(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Value {
     let parameter = parameter(job, shard);
     let last = shard.last.as_ref().map(|last| {
         json!({
@@ -106,6 +106,7 @@ fn json_shard(job: &JobDetail, shard: &ShardRow) -> Value {
             "instance": claim.instance.as_str(),
             "since": claim.at.to_string(),
             "released": matches!(claim.state, ClaimState::Released { .. }),
+            "overdue": job.is_overdue(shard, now),
         })
     });
     let counts = shard.counts;
@@ -177,6 +178,9 @@ fn shard_cells(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Vec<String>
     let dash = || "-".to_owned();
     let last = shard.last.as_ref();
     let status = match &shard.claim {
+        Some(claim) if job.is_overdue(shard, now) => {
+            format!("OVERDUE, running for {}", duration(now.since(claim.at)))
+        }
         Some(claim) => running(shard, claim, now),
         None => shard.health.code().to_owned(),
     };

@@ -99,6 +99,9 @@ impl Run {
     }
 }
 
+/// How long after it was told to stop a run counts as overdue: longer than a script's grace.
+pub const OVERDUE_AFTER: Duration = Duration::from_secs(10);
+
 /// Why a run was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CancelReason {

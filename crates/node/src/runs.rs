@@ -16,17 +16,13 @@ use crate::slot::Held;
 use crate::{Effect, Report};
 use flockwork_core::account::{Claim, ClaimState, Fate, Hold, Note, Reason, Span};
 use flockwork_core::config::OnSessionLoss;
-use flockwork_core::execution::{CancelReason, Fire, Outcome, Run, RunId, Source};
+use flockwork_core::execution::{CancelReason, Fire, OVERDUE_AFTER, Outcome, Run, RunId, Source};
 use flockwork_core::id::{Epoch, ShardIndex};
 use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::{self, Stored};
 use flockwork_registry::{Index, Lifetime, Op, SessionId, Stamp};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long after it was told to stop a run is reported as overdue.
-const OVERDUE_AFTER: Duration = Duration::from_secs(10);
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -67,7 +67,7 @@ pub(crate) fn describe(args: &DescribeArgs) -> Result<(), Fault> {
     let now = clock::now();
     let job = with_operator(&args.place, async |operator| operator.job(&args.job, now).await)?;
     let text = match args.output.output {
-        Format::Json => show::json_detail(&job),
+        Format::Json => show::json_detail(&job, now),
         Format::Text => show::detail(&job, now, args.raw),
     };
     let _ = output::write(&text);
