@@ -198,3 +198,24 @@ async fn commits_are_linearizable_while_the_leader_of_three_stands_still() {
     told("leader stopped", judged);
     assert_eq!(judged.sessions, WRITERS, "a session outlives its leader");
 }
+
+/// When it goes on it may have leases revoked that live, if its release is without the mitigation
+/// that the crate's documentation names: how many sessions there are is told, not claimed. No
+/// commit of one that ended happens all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_linearizable_while_the_leader_of_three_stands_still_beyond_the_session() {
+    let servers = ensemble();
+    let writers = writers(&address(&addresses(&servers), "/deposed", TIMEOUT)).await;
+    for _ in 0..rounds() {
+        writers.more(20).await;
+        let leader = await_leader(&servers);
+        servers[leader].stop();
+        sleep(TIMEOUT * 3 / 2).await;
+        // The others go on without it.
+        writers.more(20).await;
+        servers[leader].go_on();
+        await_leader(&servers);
+    }
+    writers.more(20).await;
+    told("leader stopped beyond the session", writers.judged().await);
+}
