@@ -123,6 +123,11 @@ fn on_zookeeper_the_example_is_shared_taken_over_and_left_in_order() {
 }
 
 #[test]
+fn on_etcd_the_example_is_shared_taken_over_and_left_in_order() {
+    the_example_is_shared_taken_over_and_left_in_order(Which::Etcd);
+}
+
+#[test]
 fn on_the_embedded_registry_the_example_is_shared_taken_over_and_left_in_order() {
     the_example_is_shared_taken_over_and_left_in_order(Which::Embedded);
 }

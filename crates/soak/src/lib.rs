@@ -6,17 +6,19 @@
 //! passed on the wire, and what was done and is proven to have taken effect ([`fleet`]).
 //!
 //! In reading order: one run ([`soak`]); its nodes ([`nodes`], [`fleet`]) and faults ([`strikes`]); the
-//! registries ([`registry`], [`zookeeper`], [`embedded`]) and what they tell ([`history`]); how it
+//! registries ([`registry`], [`zookeeper`], [`etcd`], [`embedded`]) and what they tell ([`history`]); how it
 //! becomes a trace ([`gather`]) and what that comes to ([`figures`]).
 
 pub mod clock;
 pub mod embedded;
+pub mod etcd;
 pub mod figures;
 pub mod fleet;
 pub mod gather;
 pub mod history;
 pub mod jobs;
 pub mod nodes;
+mod ports;
 pub mod probes;
 pub mod process;
 pub mod registry;

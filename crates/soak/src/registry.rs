@@ -73,6 +73,8 @@ pub struct Begun {
 pub enum Which {
     /// A ZooKeeper server of its own.
     ZooKeeper,
+    /// An etcd server of its own.
+    Etcd,
     /// A directory of this host.
     Embedded,
 }
@@ -83,6 +85,7 @@ impl Which {
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "zookeeper" => Some(Self::ZooKeeper),
+            "etcd" => Some(Self::Etcd),
             "embedded" => Some(Self::Embedded),
             _ => None,
         }
@@ -96,6 +99,7 @@ impl Which {
     pub fn make(self, at: &Path, nodes: u32, session: Duration) -> Result<Box<dyn Registry>> {
         Ok(match self {
             Self::ZooKeeper => Box::new(crate::zookeeper::ZooKeeper::start(at, nodes, session)?),
+            Self::Etcd => Box::new(crate::etcd::Etcd::start(at, session)?),
             Self::Embedded => Box::new(crate::embedded::InDirectory::make(at, session)?),
         })
     }

@@ -1,12 +1,12 @@
 //! One real server on this host, with a directory and a free port of its own, ended by its pid.
 
+use crate::ports::free_port;
 use crate::process::{self, Process};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The distribution's server; its manifest names the libraries it needs.
@@ -16,10 +16,6 @@ const JAR: &str = "/usr/share/java/zookeeper.jar";
 const TICK: u32 = 200;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-
-/// Ports below those that the system gives to outgoing connections: a server that comes back must
-/// find its own free.
-const PORTS: std::ops::Range<u16> = 12_000..30_000;
 
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -109,20 +105,4 @@ impl Server {
     pub(crate) fn go_on(&self) -> Result<()> {
         self.process()?.signal(process::Signal::CONT)
     }
-}
-
-/// A port that nobody listens on at the moment, and that was not given out before: a server takes its
-/// time to listen.
-fn free_port() -> Result<u16> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(61);
-    let count = u32::from(PORTS.end - PORTS.start);
-    for _ in 0..count {
-        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = PORTS.start + u16::try_from(start.wrapping_add(turn) % count)?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("all ports are taken")
 }
