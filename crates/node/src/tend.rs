@@ -148,14 +148,14 @@ impl Node {
     /// Takes the registry's definition as the one that counts; says whether one counts.
     fn adopt(&mut self, turn: &mut Turn<'_>, ix: JobIx) -> bool {
         let job = self.job(ix);
-        let (Some(read), Some(implementation)) =
-            (job.view.config.value().cloned(), job.view.implementation.value().cloned())
-        else {
+        let Some(read) = job.view.config.value().cloned() else {
             return job.config.is_some() && job.phase == Phase::Serving;
         };
         if job.config.is_some() && job.config_read == read {
             return job.phase != Phase::Refused;
         }
+        // What it means is not known without the other; what it meant before counts no more.
+        let Some(implementation) = job.view.implementation.value().cloned() else { return false };
         if !implementation.is_empty() && implementation != job.offered.implementation {
             let text = format!(
                 "the registry has it as {implementation:?}, this node as {:?}; give one of them \
