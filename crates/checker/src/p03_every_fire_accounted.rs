@@ -142,12 +142,11 @@ fn counts_as_run(story: &Story<'_>, closing: &Closing) -> bool {
 fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
     let last = trace.len() - 1;
     let (_, over) = stories.over;
-    // What nobody serves waits for someone.
-    let waits = |job: &&str| stories.removed.contains(job) || !stories.served.contains(job);
-    for (job, plans) in stories.plans.iter().filter(|(job, _)| !waits(job)) {
+    for (job, plans) in &stories.plans {
         let Some(plan) = plans.last() else { continue };
         let Some(schedule) = stories.schedules.named(job, &plan.schedule) else { continue };
-        for shard in 0..plan.shards {
+        // What nobody serves waits for someone.
+        for shard in (0..plan.shards).filter(|shard| stories.is_looked_after(job, *shard)) {
             let story = stories.shards.get(&(*job, shard));
             let record = story.and_then(|story| story.changes.last()?.change.new.as_ref());
             let through = record.map_or(i64::MIN, |record| record.through);

@@ -2,7 +2,7 @@
 
 use crate::due::Schedules;
 use crate::trace::{
-    About, Claim, Fact, Fault, Job, Line, Plan, Probe, Record, RecordChange, Unseen,
+    About, Claim, Fact, Fault, Job, Line, Mark, Plan, Probe, Record, RecordChange, Unseen,
 };
 use crate::weather::Weather;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Stories<'a> {
     pub weather: Weather,
     /// Jobs that some instance serves at the end.
     pub served: BTreeSet<&'a str>,
+    /// Shards, by job, that wait at the end for the one place they are meant for.
+    pub waiting: BTreeSet<(&'a str, u32)>,
     /// What the trace does not show.
     pub unseen: BTreeSet<Unseen>,
 }
@@ -190,6 +192,10 @@ struct Held<'a> {
     nodes: BTreeMap<u32, &'a str>,
     /// Which instance a session belongs to: who was told of it, or registered under it.
     sessions: BTreeMap<u64, &'a str>,
+    /// Whose each shard is.
+    owners: BTreeMap<(&'a str, u32), &'a str>,
+    /// Jobs whose shards wait for their place.
+    fixed: BTreeSet<&'a str>,
 }
 
 impl<'a> Stories<'a> {
@@ -202,26 +208,43 @@ impl<'a> Stories<'a> {
             stories.take(at, line, &mut held);
         }
         stories.served = held.instances.keys().map(|(job, _)| *job).collect();
+        let waits = |((job, _), owner): &(&(&'a str, u32), &&'a str)| {
+            held.fixed.contains(*job) && !held.instances.contains_key(&(*job, **owner))
+        };
+        stories.waiting = held.owners.iter().filter(waits).map(|(shard, _)| *shard).collect();
         for story in stories.shards.values_mut() {
             story.join();
         }
         stories
     }
 
-    /// Whether, at the end, a shard is one of a job that some instance serves.
+    /// Whether, at the end, a shard is one of a job that some instance serves, and does not wait for a
+    /// place that nobody is at.
     #[must_use]
     pub fn is_looked_after(&self, job: &str, shard: u32) -> bool {
         let plan = self.plans.get(job).and_then(|plans| plans.last());
         let is_counted = plan.is_some_and(|plan| shard < plan.shards);
-        is_counted && self.served.contains(job) && !self.removed.contains(job)
+        let waits = self.waiting.contains(&(job, shard));
+        is_counted && !waits && self.served.contains(job) && !self.removed.contains(job)
     }
 
     fn take(&mut self, at: usize, line: &'a Line, held: &mut Held<'a>) {
         match &line.fact {
-            Fact::Job(job) => self.define(job),
+            Fact::Job(job) => {
+                held.fixed.extend(job.is_static.then_some(&*job.job));
+                self.define(job);
+            }
             Fact::Plan(plan) => {
                 self.plans.entry(&plan.job).or_default().push(plan);
             }
+            Fact::Mark(Mark { job, about: About::Owner(shard), value, .. }) => match value {
+                Some(owner) => {
+                    held.owners.insert((job, *shard), owner.as_str());
+                }
+                None => {
+                    held.owners.remove(&(job.as_str(), *shard));
+                }
+            },
             Fact::Mark(mark) => {
                 let About::Instance(instance) = &mark.about else { return };
                 if mark.value.is_some() {
