@@ -100,6 +100,9 @@ fn nodes(diary: &Diary) -> BTreeMap<&str, u32> {
     diary.processes.iter().map(|(number, instance, ..)| (instance.as_str(), *number)).collect()
 }
 
+/// How much later than its node a proxy may come to note what it has passed on: milliseconds.
+const NOTED: i64 = 250;
+
 /// What each node can have been told of its session at the most, and that it was told otherwise.
 fn trust(seen: &Seen<'_>, committed: &[(i64, Fact)]) -> Result<Vec<(i64, Fact)>> {
     let nodes = nodes(seen.diary);
@@ -130,7 +133,8 @@ fn trust(seen: &Seen<'_>, committed: &[(i64, Fact)]) -> Result<Vec<(i64, Fact)>>
             told.push((at + SPAWN, *number, Fact::Distrust { node: *number }));
             // A proof is made before it is told: then, and not before, it counts again.
             let earlier = told.iter().filter(|(proof, node, fact)| {
-                matches!(fact, Fact::Trust { .. }) && node == number && *proof <= again
+                let is_told = *proof <= again + NOTED;
+                matches!(fact, Fact::Trust { .. }) && node == number && is_told
             });
             let latest = earlier.max_by_key(|(proof, ..)| *proof).map(|(_, _, fact)| fact.clone());
             told.extend(latest.filter(|_| next.is_some()).map(|fact| (again, *number, fact)));
