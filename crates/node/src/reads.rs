@@ -150,12 +150,18 @@ impl Node {
             let job = &mut self.jobs[ix.0 as usize];
             with_slot!(job, &facet, slot => slot.forget_state(), ());
         }
-        // Also those that are read later, when their shards come here. What is under a run of this
-        // node's own is known by what it wrote.
-        for shard in &mut self.jobs[ix.0 as usize].shards {
-            if shard.run.is_none() && !shard.is_accounting() {
-                shard.record.forget_state();
-            }
+        // Also the records of shards that are others': an attempt of theirs may be released to this
+        // node. What is under a run of its own is known by what it wrote.
+        let is_kept = |shard: &Shard| {
+            let is_free = shard.run.is_none() && !shard.is_accounting();
+            is_free && !shard.was_mine && shard.record.last_seen().is_some()
+        };
+        let shards = (0..).zip(&self.jobs[ix.0 as usize].shards);
+        let kept: Vec<ShardIndex> =
+            shards.filter(|(_, shard)| is_kept(shard)).map(|(i, _)| i).collect();
+        for shard in kept {
+            self.look(ix, Facet::Record(shard));
+            self.jobs[ix.0 as usize].shards[shard as usize].record.forget_state();
         }
     }
 
