@@ -133,7 +133,7 @@ fn trust(seen: &Seen<'_>, committed: &[(i64, Fact)]) -> Result<Vec<(i64, Fact)>>
             told.push((at + SPAWN, *number, Fact::Distrust { node: *number }));
             // A proof is made before it is told: then, and not before, it counts again.
             let earlier = told.iter().filter(|(proof, node, fact)| {
-                let is_told = *proof <= again + NOTED;
+                let is_told = *proof <= again.saturating_add(NOTED);
                 matches!(fact, Fact::Trust { .. }) && node == number && is_told
             });
             let latest = earlier.max_by_key(|(proof, ..)| *proof).map(|(_, _, fact)| fact.clone());
