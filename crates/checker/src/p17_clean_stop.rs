@@ -1,7 +1,9 @@
 //! P17: who is told to stop, stops.
 //!
 //! * Nothing starts in a process after it was told to stop.
-//! * When it has left, no code of it runs, and no claim of it is held that code had run under.
+//! * When it has left, no code of it runs, and no claim of it is held that code had run under. One
+//!   that another took, and gave back after the leaver had been refused, is no longer its to end:
+//!   P6 wants it seen to.
 //! * It leaves within [`Weather::recovery`](crate::weather::Weather::recovery), which begins anew
 //!   with whatever goes wrong meanwhile.
 
@@ -70,6 +72,7 @@ fn held_by(stories: &Stories<'_>, instance: &str, at: usize) -> Option<usize> {
         claimed.claim.instance == instance
             && claimed.made < at
             && !claimed.starts.is_empty()
+            && !claimed.was_lost
             && claimed.closed.is_none_or(|closing| closing.line > at)
     });
     held.map(|claimed| claimed.made)
