@@ -30,7 +30,7 @@ const STEPS: [Step; 7] = [
         })
     }),
     ("embedding beside sqlx and axum", embedding),
-    ("simulation", |root, _| step::simulation(root, &["--seeds", "300"])),
+    ("simulation", |root, _| step::simulation(root, &["--seeds", "1000"])),
 ];
 
 /// Runs all steps, also after one has failed, so that one run shows all there is to mend.
