@@ -10,6 +10,7 @@ use flockwork_layout::settings::registry::{Cluster, RegistryUrl};
 use flockwork_layout::settings::{NodeSettings, Origin, Resolved, Source, Written, resolve};
 use flockwork_registry::client::Client;
 use flockwork_registry::memory::MemoryRegistry;
+use flockwork_registry::{self as registry, Login};
 use flockwork_registry_embedded::{Embedded, OpenError, Options};
 use flockwork_registry_etcd as etcd;
 use flockwork_registry_zookeeper as zookeeper;
@@ -29,9 +30,9 @@ pub(crate) enum Address {
     /// In a directory of this host.
     Embedded(PathBuf),
     /// On ZooKeeper, and by which right.
-    ZooKeeper(zookeeper::Address, Option<zookeeper::Digest>),
+    ZooKeeper(registry::Address, Option<Login>),
     /// On etcd, and by which right.
-    Etcd(etcd::Address, Option<etcd::User>),
+    Etcd(registry::Address, Option<Login>),
 }
 
 /// Where jobs are found.
@@ -58,20 +59,11 @@ impl Found {
                 Address::Embedded(Path::new(&settings.data).join("registry"))
             }
             RegistryUrl::ZooKeeper(cluster) => {
-                let address = zookeeper::Address {
-                    servers: names(cluster),
-                    root: path(cluster),
-                    session_timeout: settings.session_timeout,
-                };
+                let address = on_network(zookeeper::SCHEME, cluster, settings);
                 Address::ZooKeeper(address, secret("DIGEST")?)
             }
             RegistryUrl::Etcd(cluster) => {
-                let address = etcd::Address {
-                    servers: names(cluster),
-                    root: path(cluster),
-                    session_timeout: settings.session_timeout,
-                };
-                Address::Etcd(address, secret("USER")?)
+                Address::Etcd(on_network(etcd::SCHEME, cluster, settings), secret("USER")?)
             }
         };
         let namespace = settings.namespace.clone();
@@ -145,63 +137,39 @@ fn connect(address: &Address, options: &Options, memory: &MemoryRegistry) -> Res
     }
 }
 
-fn on_zookeeper(address: &zookeeper::Address, digest: &Option<zookeeper::Digest>) -> Link {
+fn on_zookeeper(address: &registry::Address, digest: &Option<Login>) -> Link {
     let credentials = zookeeper::Credentials { digest: digest.clone(), tls: None };
     let (registry, inbox) = zookeeper::open(address, &credentials);
     Link { registry, inbox }
 }
 
-fn on_etcd(address: &etcd::Address, user: &Option<etcd::User>) -> Link {
+fn on_etcd(address: &registry::Address, user: &Option<Login>) -> Link {
     let credentials = etcd::Credentials::of(user.clone());
     let (registry, inbox) = etcd::open(address, &credentials);
     Link { registry, inbox }
 }
 
-fn names(cluster: &Cluster) -> Vec<String> {
-    cluster.servers.iter().map(ToString::to_string).collect()
-}
-
-fn path(cluster: &Cluster) -> String {
-    match cluster.root.as_str() {
+fn on_network(
+    scheme: &'static str,
+    cluster: &Cluster,
+    settings: &NodeSettings,
+) -> registry::Address {
+    let root = match cluster.root.as_str() {
         "" => String::new(),
         root => format!("/{root}"),
-    }
-}
-
-/// What a registry lets one in by: `user:password`.
-trait Secret: Sized {
-    fn read(text: &str, whence: &str) -> Result<Self, String>;
-    fn from_file(path: &Path) -> Result<Self, String>;
-}
-
-impl Secret for zookeeper::Digest {
-    fn read(text: &str, whence: &str) -> Result<Self, String> {
-        Self::new(text, whence).map_err(|why| why.to_string())
-    }
-
-    fn from_file(path: &Path) -> Result<Self, String> {
-        Self::from_file(path).map_err(|why| why.to_string())
-    }
-}
-
-impl Secret for etcd::User {
-    fn read(text: &str, whence: &str) -> Result<Self, String> {
-        Self::new(text, whence).map_err(|why| why.to_string())
-    }
-
-    fn from_file(path: &Path) -> Result<Self, String> {
-        Self::from_file(path).map_err(|why| why.to_string())
-    }
+    };
+    let servers = cluster.servers.iter().map(ToString::to_string).collect();
+    registry::Address { scheme, servers, root, session_timeout: settings.session_timeout }
 }
 
 /// A secret has no place in an address, in a file of jobs or on a command line.
-fn secret<S: Secret>(kind: &str) -> Result<Option<S>, Fault> {
+fn secret(kind: &str) -> Result<Option<Login>, Fault> {
     let variable = format!("FLOCKWORK_REGISTRY_{kind}");
     let file = format!("{variable}_FILE");
     let secret = match (environment(&variable), environment(&file)) {
         (None, None) => return Ok(None),
-        (Some(text), None) => S::read(&text, &variable),
-        (None, Some(file)) => S::from_file(Path::new(&file)),
+        (Some(text), None) => Login::new(&text, &variable),
+        (None, Some(file)) => Login::from_file(Path::new(&file)),
         (Some(_), Some(_)) => {
             let what = format!("{variable} and {file} are both set");
             return Err(Fault::new(Exit::Invalid, "CONFLICT", what).hint("unset one of them"));
@@ -211,7 +179,7 @@ fn secret<S: Secret>(kind: &str) -> Result<Option<S>, Fault> {
         "DIGEST" => "REGISTRY_DIGEST",
         _ => "REGISTRY_USER",
     };
-    secret.map(Some).map_err(|why| Fault::new(Exit::Invalid, code, why))
+    secret.map(Some).map_err(|why| Fault::new(Exit::Invalid, code, why.to_string()))
 }
 
 /// The settings and where each came from, or what is wrong with them.

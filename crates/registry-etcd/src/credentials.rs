@@ -1,6 +1,6 @@
 //! By which right, and how securely, the servers are talked to.
 
-use crate::User;
+use crate::Login;
 #[cfg(feature = "tls")]
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// Who asks. With etcd's authentication on, it needs to read and write below the address's root.
-    pub user: Option<User>,
+    pub user: Option<Login>,
     /// Whom to believe.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
@@ -17,7 +17,7 @@ pub struct Credentials {
 impl Credentials {
     /// A user's, in the clear.
     #[must_use]
-    pub fn of(user: Option<User>) -> Self {
+    pub fn of(user: Option<Login>) -> Self {
         Self {
             user,
             #[cfg(feature = "tls")]

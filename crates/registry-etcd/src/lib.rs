@@ -1,6 +1,6 @@
 //! A registry on etcd 3.4 or later, one server or several. Experimental.
 //!
-//! In reading order: where it is ([`Address`]), by which right ([`Credentials`], [`User`]), how keys and
+//! In reading order: where it is ([`Address`]), by which right ([`Credentials`], [`Login`]), how keys and
 //! values are stored (`place`, `stored`), what commits become (`draft`, `batch`, `look`), what is
 //! asked and told (`interpreter`, `told`), sessions (`session`), the servers' messages (`wire`,
 //! `server`), the task that holds the connection (`edge`), the node's end ([`Etcd`]).
@@ -51,7 +51,6 @@
 //! etcd's client crate is not used: it needs a protobuf compiler to build. The dozen messages that
 //! are needed are written out in `wire`.
 
-mod address;
 mod batch;
 mod clock;
 mod credentials;
@@ -66,12 +65,10 @@ mod server;
 mod session;
 mod stored;
 mod told;
-mod user;
 mod wire;
 
-pub use address::{Address, AddressError};
 pub use credentials::Credentials;
 #[cfg(feature = "tls")]
 pub use credentials::Tls;
-pub use registry::{Etcd, LIMITS, open, open_url};
-pub use user::{User, UserError};
+pub use flockwork_registry::{Address, Login};
+pub use registry::{Etcd, LIMITS, SCHEME, open, open_url};

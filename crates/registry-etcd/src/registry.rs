@@ -4,7 +4,7 @@ use crate::edge::{Edge, Way};
 use crate::interpreter::{Command, Interpreter};
 use crate::place::Place;
 use crate::told::{Told, UnderWay};
-use crate::{Address, AddressError, Credentials};
+use crate::{Address, Credentials};
 use flockwork_registry::inbox::{self, Sender};
 use flockwork_registry::{
     Answer, Event, Failure, Inbox, Limits, Op, Registry, Request, SessionId, Ticket,
@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+
+/// How addresses of this registry begin.
+pub const SCHEME: &str = "etcd";
 
 /// What one commit may hold.
 ///
@@ -36,15 +39,15 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Opens a registry at an address; see [`open`].
 ///
 /// # Errors
-/// [`AddressError`], which says how an address is written.
+/// [`AddressError`](flockwork_registry::AddressError), which says how an address is written.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
 pub fn open_url(
     url: &str,
     credentials: &Credentials,
-) -> Result<(Arc<dyn Registry>, Inbox), AddressError> {
-    let (registry, inbox) = open(&Address::parse(url)?, credentials);
+) -> Result<(Arc<dyn Registry>, Inbox), flockwork_registry::AddressError> {
+    let (registry, inbox) = open(&Address::parse(SCHEME, url)?, credentials);
     Ok((registry, inbox))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::wire::{Authenticate, Authenticated, Grant, Granted, Lease, Range, Ranged, Renewed};
 use crate::wire::{Revoked, Txn, TxnAnswer, WatchCreate, WatchRequest, Watched};
-use crate::{Credentials, User};
+use crate::{Credentials, Login};
 use bytes::Bytes;
 use flockwork_registry::Failure;
 use futures_util::{Stream, StreamExt, stream};
@@ -130,8 +130,8 @@ impl Server {
         Ok(server)
     }
 
-    async fn log_in(&mut self, user: &User) -> Result<(), Fault> {
-        let (name, password) = user.reveal();
+    async fn log_in(&mut self, user: &Login) -> Result<(), Fault> {
+        let (name, password) = user.reveal().split_once(':').unwrap_or_default();
         let question = Authenticate { name: name.to_owned(), password: password.to_owned() };
         let Authenticated { token } = self.ask("/etcdserverpb.Auth/Authenticate", question).await?;
         let token = token.parse().map_err(|_| Fault::Login("a token is no text".to_owned()))?;

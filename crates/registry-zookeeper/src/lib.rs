@@ -2,7 +2,7 @@
 //!
 //! A key is a path, below the address's root if it has one; a commit is one `multi`; an index is a
 //! zxid; a watch is a persistent, not recursive one. In reading order: where it is ([`Address`]), by
-//! which right ([`Digest`]), what a commit becomes (`commit`), what is asked and told
+//! which right ([`Login`]), what a commit becomes (`commit`), what is asked and told
 //! (`interpreter`), the node's end ([`ZooKeeper`]).
 //!
 //! # What it does beyond the contract
@@ -15,15 +15,12 @@
 //! * Check that a key is absent: the key is made and deleted in the same commit instead, which those
 //!   who watch it see, and no other request is under way meanwhile.
 
-mod address;
 mod commit;
-mod digest;
 mod interpreter;
 mod registry;
 
-pub use address::{Address, AddressError};
-pub use digest::{Digest, DigestError};
+pub use flockwork_registry::{Address, Login};
 pub use flockwork_zookeeper::Tls;
 #[cfg(feature = "tls")]
 pub use flockwork_zookeeper::TlsError;
-pub use registry::{Credentials, LIMITS, ZooKeeper, open, open_url};
+pub use registry::{Credentials, LIMITS, SCHEME, ZooKeeper, open, open_url};

@@ -2,7 +2,7 @@
 
 use crate::commit::Place;
 use crate::interpreter::{Command, Interpreter, UnderWay};
-use crate::{Address, AddressError, Digest};
+use crate::{Address, Login};
 use flockwork_registry::inbox::{self, Sender};
 use flockwork_registry::{
     Answer, Event, Failure, Inbox, Limits, Op, Registry, Request, SessionId, Ticket,
@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// How addresses of this registry begin.
+pub const SCHEME: &str = "zookeeper";
 
 /// What one commit may hold. Within these no packet is above ZooKeeper's `jute.maxbuffer`: an
 /// operation takes its bytes and the root's (256 at most), a check for absence all of that twice,
@@ -32,7 +35,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// Whose nodes they are: with it every node belongs to it alone.
-    pub digest: Option<Digest>,
+    pub digest: Option<Login>,
     /// Whom to believe; to be had with the feature `tls`.
     pub tls: Option<Tls>,
 }
@@ -40,15 +43,15 @@ pub struct Credentials {
 /// Opens a registry at an address; see [`open`].
 ///
 /// # Errors
-/// [`AddressError`], which says how an address is written.
+/// [`AddressError`](flockwork_registry::AddressError), which says how an address is written.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
 pub fn open_url(
     url: &str,
     credentials: &Credentials,
-) -> Result<(Arc<dyn Registry>, Inbox), AddressError> {
-    let (registry, inbox) = open(&Address::parse(url)?, credentials);
+) -> Result<(Arc<dyn Registry>, Inbox), flockwork_registry::AddressError> {
+    let (registry, inbox) = open(&Address::parse(SCHEME, url)?, credentials);
     Ok((registry, inbox))
 }
 

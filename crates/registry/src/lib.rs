@@ -3,6 +3,7 @@
 //! In reading order: the words ([`key`], [`request`], [`answer`]), the contract ([`Registry`]),
 //! the queue in which everything comes back ([`inbox`]).
 
+pub mod address;
 pub mod answer;
 pub mod client;
 #[cfg(feature = "conformance")]
@@ -10,13 +11,16 @@ pub mod conformance;
 pub mod inbox;
 pub mod key;
 pub mod limits;
+pub mod login;
 pub mod memory;
 pub mod request;
 
+pub use address::{Address, AddressError};
 pub use answer::{Answer, Child, Entry, Event, Failure, Index, Receipt, Refusal, SessionId};
 pub use answer::{SessionState, Stamp, Why};
 pub use inbox::Inbox;
 pub use key::Key;
+pub use login::{Login, LoginError};
 pub use request::{Lifetime, Op, Request, Scope, Ticket};
 
 use std::fmt;

@@ -5,7 +5,7 @@ use crate::server::{etcdctl, put, revision};
 use flockwork_registry::conformance::{Asked, Control, Fixture, Link, NotApplicable, Tried};
 use flockwork_registry::memory::Loss;
 use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
-use flockwork_registry_etcd::{Address, Credentials, Etcd, open};
+use flockwork_registry_etcd::{Address, Credentials, Etcd, SCHEME, open};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub(crate) struct Place {
 pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> Address {
     let list = servers.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
     let text = format!("etcd://{list}{root}?session_timeout={}ms", timeout.as_millis());
-    Address::parse(&text).expect("it is well-formed")
+    Address::parse(SCHEME, &text).expect("it is well-formed")
 }
 
 /// Opens a registry and waits until its session is proven, without reading its inbox.

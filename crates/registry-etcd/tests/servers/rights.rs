@@ -4,7 +4,7 @@ use crate::fixture::{PATIENCE, address};
 use crate::server::Server;
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Failure, Key, Op};
-use flockwork_registry_etcd::{Credentials, User, open};
+use flockwork_registry_etcd::{Credentials, Login, open};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -26,14 +26,14 @@ fn guarded(token_life: &str) -> Server {
     server
 }
 
-fn join(server: &Server, root: &str, user: Option<User>) -> Client {
+fn join(server: &Server, root: &str, user: Option<Login>) -> Client {
     let credentials = Credentials { user, ..Credentials::default() };
     let (registry, inbox) = open(&address(&[server.address()], root, SESSION), &credentials);
     Client::new(registry, inbox, PATIENCE)
 }
 
-fn user(password: &str) -> Option<User> {
-    User::new(&format!("flock:{password}"), "this test").ok()
+fn user(password: &str) -> Option<Login> {
+    Login::new(&format!("flock:{password}"), "this test").ok()
 }
 
 fn make(text: &str) -> Vec<Op> {

@@ -4,7 +4,7 @@ use crate::fixture::PATIENCE;
 use crate::server::Server;
 use flockwork_registry::client::Client;
 use flockwork_registry::{Failure, Key, Op};
-use flockwork_registry_etcd::{Address, Credentials, Tls, open};
+use flockwork_registry_etcd::{Address, Credentials, SCHEME, Tls, open};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 use std::time::Duration;
@@ -51,7 +51,8 @@ impl Papers {
 fn join(host: &str, server: &Server, tls: Option<Tls>, patience: Duration) -> Client {
     let address = format!("etcd://{host}:{}/tls", server.address().port());
     let credentials = Credentials { tls, ..Credentials::default() };
-    let (registry, inbox) = open(&Address::parse(&address).expect("well-formed"), &credentials);
+    let (registry, inbox) =
+        open(&Address::parse(SCHEME, &address).expect("well-formed"), &credentials);
     Client::new(registry, inbox, patience)
 }
 

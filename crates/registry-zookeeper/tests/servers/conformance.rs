@@ -3,7 +3,7 @@
 use crate::fixture::Place;
 use crate::server::{Release, Server, ensemble};
 use flockwork_registry::conformance::{Fixture, run_all};
-use flockwork_registry_zookeeper::{Credentials, Digest};
+use flockwork_registry_zookeeper::{Credentials, Login};
 
 /// On one server no read lags, and one that is full ends itself.
 const NOT_APPLICABLE: [&str; 4] = [
@@ -30,7 +30,7 @@ async fn the_contract_is_kept_on_the_distributions_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_is_kept_on_a_3_9_below_a_root_with_a_digest() {
     let server = Server::start(Release::Maven);
-    let digest = Digest::new("flock:word", "this test").ok();
+    let digest = Login::new("flock:word", "this test").ok();
     let credentials = Credentials { digest, tls: None };
     conforms(&Place { server: server.address(), root: "/apps/flock", credentials }).await;
 }

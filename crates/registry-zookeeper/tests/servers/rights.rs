@@ -4,7 +4,7 @@ use crate::fixture::{PATIENCE, address, opened};
 use crate::server::{Release, Server};
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Failure, Key, Lifetime, Op, Why};
-use flockwork_registry_zookeeper::{Credentials, Digest};
+use flockwork_registry_zookeeper::{Credentials, Login};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -13,7 +13,7 @@ fn key(text: &str) -> Key {
     Key::new(text).expect("short")
 }
 
-async fn client(server: &Server, root: &str, digest: Option<&Digest>) -> Client {
+async fn client(server: &Server, root: &str, digest: Option<&Login>) -> Client {
     let credentials = Credentials { digest: digest.cloned(), tls: None };
     let address = address(&[server.address()], root, TIMEOUT);
     let (registry, inbox) = opened(&address, &credentials).await;
@@ -23,7 +23,7 @@ async fn client(server: &Server, root: &str, digest: Option<&Digest>) -> Client 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_digest_every_node_is_its_own() {
     let server = Server::start(Release::Debian);
-    let digest = Digest::new("flock:word", "this test").expect("well-formed");
+    let digest = Login::new("flock:word", "this test").expect("well-formed");
     let mut owner = client(&server, "/apps/own", Some(&digest)).await;
     let numbered =
         |key: Key, lifetime| Op::Create { key, value: "".into(), lifetime, sequence: true };
@@ -39,7 +39,7 @@ async fn with_a_digest_every_node_is_its_own() {
     // Absence is checked with a node of its own, too.
     let absent = vec![Op::CheckAbsent(key("/absent")), Op::create(key("/later"), "")];
     owner.commit(absent).await.expect("the owner may");
-    let other = Digest::new("other:word", "this test").expect("well-formed");
+    let other = Login::new("other:word", "this test").expect("well-formed");
     for stranger in [None, Some(&other)] {
         let mut stranger = client(&server, "/apps/own", stranger).await;
         let keys = ["/", "/lasting", "/mine", "/later"].map(key);

@@ -4,7 +4,7 @@ use crate::fixture::{PATIENCE, opened};
 use crate::server::{Release, Server, free_port};
 use flockwork_registry::client::Client;
 use flockwork_registry::{Failure, Key, Op};
-use flockwork_registry_zookeeper::{Address, Credentials, Tls, open};
+use flockwork_registry_zookeeper::{Address, Credentials, SCHEME, Tls, open};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Papers {
 }
 
 fn address(host: &str, port: u16) -> Address {
-    Address::parse(&format!("zookeeper://{host}:{port}/tls")).expect("well-formed")
+    Address::parse(SCHEME, &format!("zookeeper://{host}:{port}/tls")).expect("well-formed")
 }
 
 fn under(tls: Option<Tls>) -> Credentials {

@@ -1,4 +1,4 @@
-//! By which right: a user of etcd's and its password.
+//! By which right: a user of the registry's and its password.
 
 use std::fmt;
 use std::fs::File;
@@ -10,11 +10,11 @@ const MAX_BYTES: u64 = 4096;
 
 /// `user:password`. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct User(String);
+pub struct Login(String);
 
-/// Why there is no user. It never holds what was found.
+/// Why there is none. It never holds what was found.
 #[derive(Debug, thiserror::Error)]
-pub enum UserError {
+pub enum LoginError {
     /// The file cannot be read.
     #[error("{path}: cannot read user and password: {cause}")]
     Read {
@@ -36,12 +36,12 @@ pub enum UserError {
     },
 }
 
-impl User {
+impl Login {
     /// Takes `user:password`; `whence` names where it is from, for the error.
     ///
     /// # Errors
-    /// [`UserError::Form`].
-    pub fn new(text: &str, whence: &str) -> Result<Self, UserError> {
+    /// [`LoginError::Form`].
+    pub fn new(text: &str, whence: &str) -> Result<Self, LoginError> {
         let stands = text.len() as u64 <= MAX_BYTES
             && !text.chars().any(char::is_control)
             && text
@@ -49,16 +49,16 @@ impl User {
                 .is_some_and(|(user, word)| !user.is_empty() && !word.is_empty());
         match stands {
             true => Ok(Self(text.to_owned())),
-            false => Err(UserError::Form { whence: whence.to_owned() }),
+            false => Err(LoginError::Form { whence: whence.to_owned() }),
         }
     }
 
     /// Reads it from a file, without the line's end.
     ///
     /// # Errors
-    /// [`UserError::Read`], [`UserError::Form`].
-    pub fn from_file(path: &Path) -> Result<Self, UserError> {
-        let unread = |cause| UserError::Read { path: path.to_owned(), cause };
+    /// [`LoginError::Read`], [`LoginError::Form`].
+    pub fn from_file(path: &Path) -> Result<Self, LoginError> {
+        let unread = |cause| LoginError::Read { path: path.to_owned(), cause };
         let mut text = String::new();
         let file = File::open(path).map_err(unread)?;
         file.take(MAX_BYTES + 2).read_to_string(&mut text).map_err(unread)?;
@@ -68,21 +68,22 @@ impl User {
     /// Reads it from the environment.
     ///
     /// # Errors
-    /// [`UserError::Unset`], [`UserError::Form`].
-    pub fn from_env(variable: &str) -> Result<Self, UserError> {
-        let text = std::env::var(variable).map_err(|_| UserError::Unset(variable.to_owned()))?;
+    /// [`LoginError::Unset`], [`LoginError::Form`].
+    pub fn from_env(variable: &str) -> Result<Self, LoginError> {
+        let text = std::env::var(variable).map_err(|_| LoginError::Unset(variable.to_owned()))?;
         Self::new(&text, variable)
     }
 
-    /// The name and the password.
-    pub(crate) fn reveal(&self) -> (&str, &str) {
-        self.0.split_once(':').unwrap_or((&self.0, ""))
+    /// `user:password` itself, for the registry alone.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
     }
 }
 
-impl fmt::Debug for User {
+impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("User(not shown)")
+        f.write_str("Login(not shown)")
     }
 }
 
@@ -91,24 +92,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_read_from_a_file_and_the_password_never_shown() {
+    fn a_login_is_read_from_a_file_and_never_shown() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("user");
-        std::fs::write(&path, "user:hunter2:\n").unwrap();
-        let user = User::from_file(&path).unwrap();
-        assert_eq!(user.reveal(), ("user", "hunter2:"));
-        assert!(!format!("{user:?}").contains("hunter2"));
+        let path = dir.path().join("login");
+        std::fs::write(&path, "user:hunter2\n").unwrap();
+        let login = Login::from_file(&path).unwrap();
+        assert_eq!(login.reveal(), "user:hunter2");
+        assert!(!format!("{login:?}").contains("hunter2"));
     }
 
     #[test]
-    fn what_is_no_user_is_refused_and_not_repeated() {
+    fn what_is_no_login_is_refused_and_not_repeated() {
         let long = format!("user:{}", "x".repeat(4096));
         for bad in ["", "user", ":word", "user:", "hunter2\nx:y", &long] {
-            let error = User::new(bad, "FLOCKWORK_USER").unwrap_err().to_string();
-            assert!(error.starts_with("FLOCKWORK_USER") && !error.contains("hunter2"), "{error}");
+            let error = Login::new(bad, "FLOCKWORK_LOGIN").unwrap_err().to_string();
+            assert!(error.starts_with("FLOCKWORK_LOGIN") && !error.contains("hunter2"), "{error}");
         }
-        assert!(matches!(User::from_file(Path::new("/nowhere")), Err(UserError::Read { .. })));
-        let unset = User::from_env("FLOCKWORK_NO_SUCH_VARIABLE");
-        assert!(matches!(unset, Err(UserError::Unset(_))));
+        assert!(matches!(Login::from_file(Path::new("/nowhere")), Err(LoginError::Read { .. })));
+        let unset = Login::from_env("FLOCKWORK_NO_SUCH_VARIABLE");
+        assert!(matches!(unset, Err(LoginError::Unset(_))));
     }
 }

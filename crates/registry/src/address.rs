@@ -1,10 +1,10 @@
-//! Where the servers are: `etcd://h1:2379,h2:2379/root?session_timeout=4s`.
+//! Where the servers of a registry are: `SCHEME://h1:2181,h2:2181/root?session_timeout=4s`.
 
-use flockwork_registry::Key;
+use crate::Key;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest root, so that what a commit takes in a packet is known: see `LIMITS`.
+/// The longest root, so that what a commit takes in a packet is known: see the registries' `LIMITS`.
 const ROOT_BYTES: usize = 256;
 
 /// Shorter time-outs no server grants.
@@ -13,9 +13,11 @@ const SHORTEST: Duration = Duration::from_millis(200);
 /// Longer ones leave a dead node's work waiting.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Where an etcd registry is. It holds no secret.
+/// Where a registry on a network is. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// What kind it is: `zookeeper`, `etcd`.
+    pub scheme: &'static str,
     /// `host:port` of each server; an IPv6 address between brackets.
     pub servers: Vec<String>,
     /// The path all keys lie below: `/a/b`, or empty for none.
@@ -35,10 +37,12 @@ pub enum AddressError {
     Secret,
     /// It is written differently.
     #[error(
-        "not an etcd address: {text:?}: {why}; write \
-         etcd://host:2379,host:2379/root?session_timeout=4s"
+        "not an address of {scheme}: {text:?}: {why}; write \
+         {scheme}://host:port,host:port/root?session_timeout=4s"
     )]
     Form {
+        /// What kind was wanted.
+        scheme: &'static str,
         /// What was written.
         text: String,
         /// What is wrong with it.
@@ -50,27 +54,28 @@ impl Address {
     /// What sessions ask for if nobody says otherwise.
     pub const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 
-    /// Reads an address.
+    /// Reads an address of one kind.
     ///
     /// # Errors
     /// [`AddressError`], which says what is wrong and how to write it.
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
+    pub fn parse(scheme: &'static str, text: &str) -> Result<Self, AddressError> {
         if text.contains('@') {
             return Err(AddressError::Secret);
         }
-        parts(text)
-            .map_err(|why| AddressError::Form { text: text.chars().take(200).collect(), why })
+        let shown = || text.chars().take(200).collect();
+        parts(scheme, text).map_err(|why| AddressError::Form { scheme, text: shown(), why })
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "etcd://{}{}", self.servers.join(","), self.root)
+        write!(f, "{}://{}{}", self.scheme, self.servers.join(","), self.root)
     }
 }
 
-fn parts(text: &str) -> Result<Address, &'static str> {
-    let rest = text.strip_prefix("etcd://").ok_or("it does not start with etcd://")?;
+fn parts(scheme: &'static str, text: &str) -> Result<Address, &'static str> {
+    let rest = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    let rest = rest.ok_or("it is of another kind")?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (list, root) = rest.split_once('/').unwrap_or((rest, ""));
     let servers: Vec<String> = list
@@ -84,7 +89,7 @@ fn parts(text: &str) -> Result<Address, &'static str> {
     if !root.is_empty() && (Key::new(&root).is_err() || root.len() > ROOT_BYTES) {
         return Err("its path has an empty or relative part, or more than 256 bytes");
     }
-    let mut address = Address { servers, root, session_timeout: Address::SESSION_TIMEOUT };
+    let mut address = Address { scheme, servers, root, session_timeout: Address::SESSION_TIMEOUT };
     for option in query.split('&').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("session_timeout", value)) => address.session_timeout = timeout(value)?,
@@ -131,52 +136,56 @@ fn timeout(text: &str) -> Result<Duration, &'static str> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Address, AddressError> {
+        Address::parse("zookeeper", text)
+    }
+
     #[test]
     fn an_address_is_read_whole() {
-        let address = Address::parse("etcd://E1:2379,[::1]:2380/a/b?session_timeout=900ms");
+        let address = parse("zookeeper://ZK1:2181,[::1]:2182/a/b?session_timeout=900ms");
         let address = address.unwrap();
-        assert_eq!(address.servers, ["e1:2379", "[::1]:2380"]);
+        assert_eq!(address.servers, ["zk1:2181", "[::1]:2182"]);
         assert_eq!(address.root, "/a/b");
         assert_eq!(address.session_timeout, Duration::from_millis(900));
-        assert_eq!(address.to_string(), "etcd://e1:2379,[::1]:2380/a/b");
-        let plain = Address::parse("etcd://h:1").unwrap();
+        assert_eq!(address.to_string(), "zookeeper://zk1:2181,[::1]:2182/a/b");
+        let plain = parse("zookeeper://h:1").unwrap();
         assert_eq!((plain.root.as_str(), plain.session_timeout), ("", Address::SESSION_TIMEOUT));
-        assert_eq!(Address::parse("etcd://h:1/").unwrap(), plain);
+        assert_eq!(parse("zookeeper://h:1/").unwrap(), plain);
     }
 
     #[test]
     fn what_is_wrong_is_said() {
         let table = [
-            ("etc://h:1", "etcd://"),
-            ("etcd://h", "no port"),
-            ("etcd://h:0", "1 to 65535"),
-            ("etcd://h:65536", "1 to 65535"),
-            ("etcd://h:+1", "1 to 65535"),
-            ("etcd://:1", "no name"),
-            ("etcd://a b:1", "no name"),
-            ("etcd://::1:1", "between brackets"),
-            ("etcd://[x]:1", "between brackets"),
-            ("etcd://h:1,H:1", "twice"),
-            ("etcd://h:1,", "no port"),
-            ("etcd://h:1//a", "relative"),
-            ("etcd://h:1/a/../b", "relative"),
-            ("etcd://h:1/a/", "relative"),
-            ("etcd://h:1/a?user=u", "session_timeout"),
-            ("etcd://h:1/a?session_timeout=4", "unit"),
-            ("etcd://h:1/a?session_timeout=fast", "no time"),
-            ("etcd://h:1/a?session_timeout=1ms", "within"),
-            ("etcd://h:1/a?session_timeout=99999999999999999999s", "no time"),
+            ("zk://h:1", "another kind"),
+            ("zookeeper://h", "no port"),
+            ("zookeeper://h:0", "1 to 65535"),
+            ("zookeeper://h:65536", "1 to 65535"),
+            ("zookeeper://h:+1", "1 to 65535"),
+            ("zookeeper://:1", "no name"),
+            ("zookeeper://a b:1", "no name"),
+            ("zookeeper://::1:1", "between brackets"),
+            ("zookeeper://[x]:1", "between brackets"),
+            ("zookeeper://h:1,H:1", "twice"),
+            ("zookeeper://h:1,", "no port"),
+            ("zookeeper://h:1//a", "relative"),
+            ("zookeeper://h:1/a/../b", "relative"),
+            ("zookeeper://h:1/a/", "relative"),
+            ("zookeeper://h:1/a?digest=u:p", "session_timeout"),
+            ("zookeeper://h:1/a?session_timeout=4", "unit"),
+            ("zookeeper://h:1/a?session_timeout=fast", "no time"),
+            ("zookeeper://h:1/a?session_timeout=1ms", "within"),
+            ("zookeeper://h:1/a?session_timeout=99999999999999999999s", "no time"),
         ];
         for (text, why) in table {
-            let error = Address::parse(text).unwrap_err().to_string();
+            let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
-        assert!(Address::parse(&format!("etcd://h:1/{}", "x".repeat(256))).is_err());
+        assert!(parse(&format!("zookeeper://h:1/{}", "x".repeat(256))).is_err());
     }
 
     #[test]
     fn a_secret_is_refused_and_not_repeated() {
-        let error = Address::parse("etcd://user:hunter2@h:1").unwrap_err();
+        let error = parse("zookeeper://user:hunter2@h:1").unwrap_err();
         assert_eq!(error, AddressError::Secret);
         assert!(!error.to_string().contains("hunter2"));
     }
