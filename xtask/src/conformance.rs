@@ -5,12 +5,13 @@ use crate::step;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Each registry and the package whose tests run the suite on it.
-const REGISTRIES: [(&str, &str); 4] = [
-    ("memory", "flockwork-registry"),
-    ("embedded", "flockwork-registry-embedded"),
-    ("zookeeper", "flockwork-registry-zookeeper"),
-    ("etcd", "flockwork-registry-etcd"),
+/// Each registry, the package whose tests run the suite on it, and which of them do: a file, and
+/// the start of their names.
+const REGISTRIES: [(&str, &str, &str, &str); 4] = [
+    ("memory", "flockwork-registry", "conformance", "the_memory_registry"),
+    ("embedded", "flockwork-registry-embedded", "conformance", "the_embedded_registry"),
+    ("zookeeper", "flockwork-registry-zookeeper", "servers", "conformance::"),
+    ("etcd", "flockwork-registry-etcd", "servers", "conformance::"),
 ];
 
 /// How a case went on a registry; where it was tried several times, the worst counts.
@@ -27,14 +28,14 @@ type Table = BTreeMap<String, BTreeMap<&'static str, Went>>;
 /// Runs the suite everywhere and prints the table.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let (mut table, mut failures, mut count) = (Table::new(), Vec::new(), Count::default());
-    for (registry, package) in REGISTRIES {
-        let tests = ["test", "--package", package, "--all-features", "conformance"];
+    for (registry, package, file, tests) in REGISTRIES {
+        let tests = ["test", "--package", package, "--all-features", "--test", file, tests];
         let command = step::command(root, "cargo", &[&tests[..], &["--", "--nocapture"]].concat());
         let told = step::run_observed(command, &mut count, |line| note(&mut table, registry, line));
         failures.extend(told.err());
     }
     print!("{}", shown(&table));
-    for (registry, _) in REGISTRIES {
+    for (registry, ..) in REGISTRIES {
         let count = |went| table.values().filter(|row| row.get(registry) == Some(&went)).count();
         let goal = table.len() - count(Went::NotApplicable);
         let passed = count(Went::Passed);
@@ -72,10 +73,10 @@ fn note(table: &mut Table, registry: &'static str, whole: &str) {
 fn shown(table: &Table) -> String {
     let widest = table.keys().map(String::len).max().unwrap_or(0);
     let mut text = format!("{:widest$}", "case");
-    text.extend(REGISTRIES.map(|(registry, _)| format!("  {registry:9}")));
+    text.extend(REGISTRIES.map(|(registry, ..)| format!("  {registry:9}")));
     for (case, row) in table {
         text.push_str(&format!("\n{case:widest$}"));
-        for (registry, _) in REGISTRIES {
+        for (registry, ..) in REGISTRIES {
             let word = match row.get(registry) {
                 Some(Went::Passed) => "ok",
                 Some(Went::NotApplicable) => "n/a",

@@ -17,6 +17,7 @@ const NOT_APPLICABLE: [&str; 4] = [
 
 async fn conforms(fixture: &dyn Fixture) {
     let report = run_all(fixture).await;
+    println!("{report}");
     assert!(report.failed().is_empty(), "{report}");
     assert_eq!(report.not_applicable(), NOT_APPLICABLE);
 }
