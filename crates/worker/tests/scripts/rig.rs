@@ -141,6 +141,11 @@ pub(crate) fn unique_job() -> String {
 /// The living processes of a job's scripts: by their environment, or, where they dropped it, by
 /// the job's name among their arguments.
 pub(crate) fn alive(job: &str) -> Vec<i32> {
+    look(job, |_| ())
+}
+
+/// The same, and does something to each as soon as it is seen.
+pub(crate) fn look(job: &str, each: impl Fn(i32)) -> Vec<i32> {
     let variable = format!("FLOCKWORK_JOB={job}");
     let argument = format!("{job}-argument");
     let carries = |pid: &i32, file: &str, word: &str| {
@@ -152,7 +157,13 @@ pub(crate) fn alive(job: &str) -> Vec<i32> {
         all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     // The newest first: the end of a chain of short-lived processes would else be gone by then.
     pids.sort_unstable_by(|a, b| b.cmp(a));
-    pids.retain(|pid| carries(pid, "environ", &variable) || carries(pid, "cmdline", &argument));
+    pids.retain(|pid| {
+        let carries = carries(pid, "environ", &variable) || carries(pid, "cmdline", &argument);
+        if carries {
+            each(*pid);
+        }
+        carries
+    });
     pids
 }
 
