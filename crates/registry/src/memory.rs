@@ -4,10 +4,10 @@
 //! [`MemoryRegistry`] lets several nodes of one process share it, and does them every wrong the
 //! contract allows, on request ([`Faults`]).
 
+mod digest;
 mod faults;
 mod line;
 mod past;
-mod place;
 mod registry;
 mod store;
 mod tree;

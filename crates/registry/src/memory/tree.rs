@@ -1,11 +1,11 @@
 //! Entries, their children and their watchers; every operation can be taken back.
 
-use super::place::Place;
+use super::digest::ByKey;
 use crate::limits::SEQUENCE_DIGITS;
 use crate::{Entry, Index, Key, Lifetime, Op, Scope, SessionId, Stamp, Why};
 use bytes::Bytes;
-use std::collections::btree_map::{self, BTreeMap};
-use std::collections::{BTreeSet, btree_set};
+use std::collections::hash_map::Entry as At;
+use std::collections::{BTreeMap, BTreeSet, btree_set};
 
 /// An entry and what hangs on it.
 #[derive(Debug)]
@@ -73,11 +73,18 @@ impl Draft {
     fn tell(&mut self, watchers: &[SessionId], key: &Key, scope: Scope) {
         self.told.extend(watchers.iter().map(|session| (*session, key.clone(), scope)));
     }
+
+    /// A child came or went: who watches the key above is told.
+    fn tell_above(&mut self, watchers: &[SessionId], child: &Key) {
+        if let Some(above) = (!watchers.is_empty()).then(|| child.parent()).flatten() {
+            self.tell(watchers, &above, Scope::Children);
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Tree {
-    slots: BTreeMap<Place, Slot>,
+    slots: ByKey<Slot>,
     /// Which entries live with which session, in the order in which they were made.
     owned: BTreeMap<(SessionId, u64), Key>,
     /// How many entries were ever made.
@@ -90,7 +97,7 @@ impl Tree {
     pub(super) fn new(versions_only: bool) -> Self {
         let entry = Entry { value: Bytes::new(), stamp: Stamp::default(), session: None };
         let root = Slot { held: Some(Held::boxed(entry, 0, 0)), ..Slot::default() };
-        let slots = BTreeMap::from([(Place::of(Key::root()), root)]);
+        let slots = [(Key::root(), root)].into_iter().collect();
         Self { slots, owned: BTreeMap::new(), makings: 0, versions_only }
     }
 
@@ -104,7 +111,7 @@ impl Tree {
 
     /// Everything held, in key order.
     pub(super) fn entries(&self) -> Vec<(&Key, &Entry)> {
-        let held = self.slots.iter().filter_map(|(at, slot)| Some((&at.key, slot.held.as_ref()?)));
+        let held = self.slots.iter().filter_map(|(key, slot)| Some((key, slot.held.as_ref()?)));
         let mut entries: Vec<_> = held.map(|(key, held)| (key, &held.entry)).collect();
         entries.sort_unstable_by_key(|(key, _)| *key);
         entries
@@ -117,11 +124,11 @@ impl Tree {
     }
 
     fn slot_mut(&mut self, key: &Key) -> Option<&mut Slot> {
-        self.slots.get_mut(&Place::of(key.clone()))
+        self.slots.get_mut(key)
     }
 
     fn held(&self, key: &Key) -> Option<&Held> {
-        self.slots.get(&Place::of(key.clone()))?.held.as_deref()
+        self.slots.get(key)?.held.as_deref()
     }
 
     fn own(&mut self, session: Option<SessionId>, key: &Key) -> u64 {
@@ -131,14 +138,14 @@ impl Tree {
     }
 
     pub(super) fn watch(&mut self, session: SessionId, key: &Key, scope: Scope) {
-        let watchers = self.slots.entry(Place::of(key.clone())).or_default().watchers(scope);
+        let watchers = self.slots.entry(key.clone()).or_default().watchers(scope);
         if !watchers.contains(&session) {
             watchers.push(session);
         }
     }
 
     pub(super) fn unwatch(&mut self, session: SessionId, key: &Key, scope: Scope) {
-        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(Place::of(key.clone())) else {
+        let At::Occupied(mut slot) = self.slots.entry(key.clone()) else {
             return;
         };
         slot.get_mut().watchers(scope).retain(|watcher| *watcher != session);
@@ -176,8 +183,8 @@ impl Tree {
         (value, session): (Bytes, Option<SessionId>),
         sequence: bool,
     ) -> Result<(), Why> {
-        let Some(above) = key.parent() else { return Err(Why::Exists) };
-        let parent = self.slot_mut(&above).ok_or(Why::NoParent)?;
+        let Some(above) = parent_of(&key) else { return Err(Why::Exists) };
+        let parent = self.slots.get_mut(above).ok_or(Why::NoParent)?;
         let under = parent.held.as_mut().ok_or(Why::NoParent)?;
         if under.entry.session.is_some() {
             return Err(Why::SessionParent);
@@ -187,16 +194,14 @@ impl Tree {
             return Err(Why::Exists);
         }
         under.made += 1;
-        if !parent.on_children.is_empty() {
-            draft.tell(&parent.on_children, &above, Scope::Children);
-        }
+        draft.tell_above(&parent.on_children, &key);
         if sequence {
             draft.sequenced.push(key.clone());
         }
         let stamp = Stamp { created: draft.index, modified: draft.index, version: 0 };
         let owned_at = self.own(session, &key);
         let entry = Entry { value, stamp, session };
-        let slot = self.slots.entry(Place::of(key.clone())).or_default();
+        let slot = self.slots.entry(key.clone()).or_default();
         slot.held = Some(Held::boxed(entry, 0, owned_at));
         tell_of_existence(draft, slot, &key);
         draft.undo.push(Before { key, entry: None, made: 0 });
@@ -225,12 +230,12 @@ impl Tree {
 
     /// The root stays: it is the parent of all that may yet be made.
     fn delete(&mut self, draft: &mut Draft, key: &Key, stamp: Option<Stamp>) -> Result<(), Why> {
-        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(Place::of(key.clone())) else {
+        let At::Occupied(mut slot) = self.slots.entry(key.clone()) else {
             return Err(Why::Absent);
         };
         let held = slot.get().held.as_ref().ok_or(Why::Absent)?;
         compare(self.versions_only, &held.entry, stamp)?;
-        let Some(above) = key.parent().filter(|_| held.children.is_empty()) else {
+        let Some(above) = parent_of(key).filter(|_| held.children.is_empty()) else {
             return Err(Why::NotEmpty);
         };
         tell_of_existence(draft, slot.get(), key);
@@ -238,11 +243,9 @@ impl Tree {
         if slot.get().is_idle() {
             slot.remove();
         }
-        if let Some(parent) = self.slot_mut(&above) {
+        if let Some(parent) = self.slots.get_mut(above) {
             parent.held.as_mut().map(|under| under.children.remove(key.name()));
-            if !parent.on_children.is_empty() {
-                draft.tell(&parent.on_children, &above, Scope::Children);
-            }
+            draft.tell_above(&parent.on_children, key);
         }
         self.disown(held.as_deref());
         let made = held.as_ref().map_or(0, |held| held.made);
@@ -269,7 +272,7 @@ impl Tree {
     }
 
     fn unmake(&mut self, key: &Key) {
-        let btree_map::Entry::Occupied(mut slot) = self.slots.entry(Place::of(key.clone())) else {
+        let At::Occupied(mut slot) = self.slots.entry(key.clone()) else {
             return;
         };
         let made = slot.get_mut().held.take();
@@ -290,12 +293,12 @@ impl Tree {
         }
         let owned_at = self.own(entry.session, &key);
         self.above(&key).map(|under| under.children.insert(key.name().into()));
-        let slot = self.slots.entry(Place::of(key)).or_default();
+        let slot = self.slots.entry(key).or_default();
         slot.held = Some(Held::boxed(entry, made, owned_at));
     }
 
     fn above(&mut self, key: &Key) -> Option<&mut Held> {
-        self.slot_mut(&key.parent()?)?.held.as_deref_mut()
+        self.slots.get_mut(parent_of(key)?)?.held.as_deref_mut()
     }
 }
 
