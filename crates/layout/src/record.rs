@@ -17,6 +17,10 @@ use std::borrow::Cow;
 /// The version this release writes.
 pub const VERSION: u32 = 1;
 
+/// Room for a record whose texts are empty and that has a note: enough that nearly none is moved
+/// while it is written.
+const USUAL_BYTES: usize = 512;
+
 /// A stored form that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReadable {
@@ -50,7 +54,7 @@ struct Form<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(borrow)]
     last: Option<LastForm<'a>>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     counts: CountsForm,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(borrow)]
@@ -64,12 +68,12 @@ struct ClaimForm<'a> {
     due: i64,
     source: Cow<'a, str>,
     attempt: u32,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     crashes: u32,
     by: Cow<'a, str>,
     nonce: u64,
     at: i64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     lasts: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(borrow)]
@@ -80,7 +84,7 @@ struct ClaimForm<'a> {
 struct ReleasedForm<'a> {
     to: Cow<'a, str>,
     not_before: i64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     signalled: bool,
 }
 
@@ -98,22 +102,30 @@ struct LastForm<'a> {
     text: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
     tail: Cow<'a, str>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     rows: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     bytes: u64,
 }
 
-#[derive(Serialize, Deserialize, Default)]
+#[derive(PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
 struct CountsForm {
+    #[serde(skip_serializing_if = "is_zero")]
     ran: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     triggered: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     misfired: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     skipped: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     missed: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     ok: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     failed: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     crashed: u64,
 }
 
@@ -126,12 +138,21 @@ struct NoteForm<'a> {
     fires: u64,
 }
 
-/// Writes a record.
+/// Nothing, no, none: what a reader takes a field for that is not there.
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Writes a record. What is zero is left out.
 #[must_use]
 pub fn encode(stored: &Stored) -> Bytes {
     let form = Form::of(stored);
+    let mut text = Vec::with_capacity(USUAL_BYTES + form.texts());
     // Text and numbers under text keys: there is nothing in it that cannot be written.
-    serde_json::to_vec(&form).unwrap_or_default().into()
+    match serde_json::to_writer(&mut text, &form) {
+        Ok(()) => text.into_boxed_slice().into(),
+        Err(_) => Bytes::new(),
+    }
 }
 
 /// Reads a record.
@@ -163,6 +184,11 @@ impl<'a> Form<'a> {
             notes: record.notes.iter().map(NoteForm::of).collect(),
             unknown: stored.unknown.clone(),
         }
+    }
+
+    /// Bytes of the texts that may be long.
+    fn texts(&self) -> usize {
+        self.last.as_ref().map_or(0, |last| last.text.len() + last.tail.len())
     }
 
     fn read(self) -> Result<Stored, NotReadable> {
@@ -383,6 +409,13 @@ mod tests {
         assert_eq!(decode(&encode(&sample())), Ok(sample()));
         let held = Stored::default();
         assert_eq!(decode(&encode(&held)), Ok(held));
+    }
+
+    #[test]
+    fn what_is_zero_is_left_out_and_read_as_zero_where_it_was_written() {
+        assert_eq!(encode(&Stored::default()), r#"{"v":1,"through":0}"#);
+        let zeros = r#"{"v":1,"through":0,"counts":{"ran":0,"missed":0},"notes":[]}"#;
+        assert_eq!(decode(zeros.as_bytes()), Ok(Stored::default()));
     }
 
     #[test]
