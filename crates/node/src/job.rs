@@ -8,6 +8,7 @@ use flockwork_core::execution::RunId;
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::schedule::Memo;
 use flockwork_core::time::{Mono, Timestamp};
+use flockwork_layout::document;
 use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
 use flockwork_registry::{Index, Key, SessionId, Stamp};
@@ -101,6 +102,8 @@ pub(crate) struct Job {
     pub(crate) name: JobName,
     /// The definition this node came with.
     pub(crate) offered: Arc<JobConfig>,
+    /// That one as a document, from its making until one counts.
+    pub(crate) document: Option<bytes::Bytes>,
     /// Whether that one replaces the registry's.
     pub(crate) applies: bool,
     pub(crate) phase: Phase,
@@ -148,6 +151,7 @@ impl Job {
         Self {
             name: offered.name.clone(),
             offered,
+            document: None,
             applies,
             phase: Phase::Joining,
             is_applied: false,
@@ -171,6 +175,12 @@ impl Job {
             next: None,
             memo: Memo::default(),
         }
+    }
+
+    /// The definition this node came with, as a document.
+    pub(crate) fn offered_document(&mut self) -> bytes::Bytes {
+        let offered = &self.offered;
+        self.document.get_or_insert_with(|| document::encode(offered).into()).clone()
     }
 
     /// How many shards count now.

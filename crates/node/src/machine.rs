@@ -157,7 +157,7 @@ impl Node {
             }
             Some(ix) => {
                 let job = &mut self.jobs[ix.0 as usize];
-                (job.offered, job.applies) = (fresh.offered, applies);
+                (job.offered, job.document, job.applies) = (fresh.offered, None, applies);
                 // Compared with the registry's once more.
                 job.config_read = Bytes::new();
                 let ix = *ix;

@@ -119,9 +119,11 @@ impl Node {
         let from = self.job(ix).plan_in_force().map(|plan| plan.from(shard));
         let mark_lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
         claimed.record.claim = Some(self.new_claim(turn, fire, 1, 0, mark_lasts));
-        let mut ops = vec![Op::Check(self.keys(ix, shard).owner.clone(), Some(owner))];
-        ops.push(self.write_record(ix, shard, &claimed));
-        ops.push(self.mark(ix, shard, mark_lasts));
+        let ops = vec![
+            Op::Check(self.keys(ix, shard).owner.clone(), Some(owner)),
+            self.write_record(ix, shard, &claimed),
+            self.mark(ix, shard, mark_lasts),
+        ];
         self.send_claim(ix, shard, before, claimed, ops);
         let run = self.runs.get_mut(&RunId(self.last_run)).expect("it was just put there");
         (run.owner, run.from, run.notes) = (Some(owner), from, notes);

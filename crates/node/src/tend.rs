@@ -114,7 +114,7 @@ impl Node {
                 let value = Bytes::from(job.offered.implementation.clone());
                 facets.push((Facet::Job, value));
             }
-            facets.push((Facet::Config, Bytes::from(document::encode(&job.offered))));
+            facets.push((Facet::Config, job.offered_document()));
             if let Some(stamp) = old_plan {
                 // A job of this name was removed: nothing was due while there was none.
                 let schedule = job.offered.schedule_fingerprint();
@@ -164,7 +164,7 @@ impl Node {
             );
             return self.refuse(turn, ix, read, "IMPLEMENTATION_CONFLICT", text);
         }
-        if document::encode(&job.offered).as_bytes() == read.as_ref() {
+        if job.offered_document() == read {
             let offered = job.offered.clone();
             return self.adopt_decoded(turn, ix, read, offered);
         }
@@ -199,14 +199,14 @@ impl Node {
         }
         if !differences.is_empty() && job.applies {
             let stamp = job.view.config.held().map(|held| held.stamp);
-            let document = Bytes::from(document::encode(&job.offered));
+            let document = job.offered_document();
             job.under_way.config = true;
             let key = self.key(ix, &Facet::Config);
             self.link.gather(Member::new(Aim::Config(ix), vec![Op::Set(key, document, stamp)]));
             return false;
         }
         let is_first = job.config.is_none();
-        job.config_read = read;
+        (job.config_read, job.document) = (read, None);
         job.schedule = decoded.schedule_fingerprint();
         (job.next, job.memo) = (None, Memo::default());
         let shards = decoded.shards;

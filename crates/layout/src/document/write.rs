@@ -39,6 +39,11 @@ impl Document {
         self.0.insert(key.to_owned(), text);
     }
 
+    /// A number or a truth value under a key of ours: as plain in YAML as here.
+    fn put_plain(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.0.insert(key.to_owned(), format!("{key}: {value}\n"));
+    }
+
     fn put_present(&mut self, key: &str, value: &str) {
         if !value.is_empty() {
             self.put(key, &value);
@@ -55,20 +60,20 @@ impl Document {
 
 fn primitives(config: &JobConfig, document: &mut Document) {
     document.put("description", &config.description);
-    document.put("disabled", &config.disabled);
-    document.put("failover", &(config.failover || config.kept.failover_without_monitor));
+    document.put_plain("disabled", config.disabled);
+    document.put_plain("failover", config.failover || config.kept.failover_without_monitor);
     document.put("jobName", &config.name.as_str());
     document.put("jobParameter", &config.job_parameter);
     let difference = config.max_time_difference.map_or(-1, |limit| units(limit, 1));
-    document.put("maxTimeDiffSeconds", &difference);
-    document.put("misfire", &config.misfire);
-    document.put("monitorExecution", &config.monitor_execution);
-    document.put("overwrite", &config.overwrite);
+    document.put_plain("maxTimeDiffSeconds", difference);
+    document.put_plain("misfire", config.misfire);
+    document.put_plain("monitorExecution", config.monitor_execution);
+    document.put_plain("overwrite", config.overwrite);
     let reconcile = config.reconcile_interval.map_or(0, |interval| units(interval, 60));
-    document.put("reconcileIntervalMinutes", &reconcile);
+    document.put_plain("reconcileIntervalMinutes", reconcile);
     document.put("shardingItemParameters", &item_parameters(config));
-    document.put("shardingTotalCount", &config.shards);
-    document.put("staticSharding", &config.static_sharding);
+    document.put_plain("shardingTotalCount", config.shards);
+    document.put_plain("staticSharding", config.static_sharding);
 }
 
 fn units(duration: Duration, unit: u64) -> i64 {
