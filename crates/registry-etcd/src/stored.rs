@@ -65,6 +65,7 @@ pub(crate) struct Stored {
     pub(crate) is_new: bool,
 }
 
+/// With a copy of the value: whoever keeps that shall not keep all that arrived with it.
 pub(crate) fn decode(stored: &KeyValue) -> Result<Stored, Foreign> {
     let foreign = || Foreign { key: String::from_utf8_lossy(&stored.key).into_owned() };
     let (header, _) = stored.value.split_first_chunk::<HEADER>().ok_or_else(foreign)?;
@@ -80,7 +81,7 @@ pub(crate) fn decode(stored: &KeyValue) -> Result<Stored, Foreign> {
     };
     let stamp = Stamp { created, modified: index(stored.modified, *turn), version };
     let entry = Entry {
-        value: stored.value.slice(HEADER..),
+        value: Bytes::copy_from_slice(stored.value.get(HEADER..).unwrap_or_default()),
         stamp,
         session: (stored.lease != 0).then(|| SessionId(stored.lease.cast_unsigned())),
     };

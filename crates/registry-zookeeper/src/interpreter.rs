@@ -184,7 +184,7 @@ impl Interpreter {
                 }
             }
             (Purpose::Get, Ok(Reply::Data(value, stat))) => {
-                Answer::Entry(Some(entry(value, &stat)))
+                Answer::Entry(Some(entry(&value, &stat)))
             }
             (Purpose::Get, Err(Code::NO_NODE)) => Answer::Entry(None),
             (Purpose::Children, Ok(Reply::Children(mut names, _))) => {
@@ -303,7 +303,8 @@ impl Interpreter {
     }
 }
 
-fn entry(value: bytes::Bytes, stat: &Stat) -> Entry {
+/// With a copy of the value: whoever keeps that shall not keep all that arrived with it.
+fn entry(value: &[u8], stat: &Stat) -> Entry {
     let index = |zxid: i64| Index(zxid.cast_unsigned());
     let stamp = Stamp {
         created: index(stat.czxid),
@@ -311,7 +312,7 @@ fn entry(value: bytes::Bytes, stat: &Stat) -> Entry {
         version: stat.version.cast_unsigned(),
     };
     let session = stat.session().map(|session| SessionId(session.cast_unsigned()));
-    Entry { value, stamp, session }
+    Entry { value: bytes::Bytes::copy_from_slice(value), stamp, session }
 }
 
 impl zk::User for Interpreter {
