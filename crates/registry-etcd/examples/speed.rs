@@ -4,6 +4,7 @@
 //! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
 
 use flockwork_registry::client::Client;
+use flockwork_registry::conformance::mirror;
 use flockwork_registry::{Answer, Event, Key, Op, Request, Scope, Ticket};
 use flockwork_registry_etcd::{Credentials, open_url};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -35,11 +37,18 @@ const RUNS: usize = 3;
 /// Keys of the mirror.
 const MIRRORED: usize = 10_000;
 const EVENTS: usize = 1_000;
+/// Above the keys whose memory is measured.
+const HELD: &str = "/held";
 
 fn main() -> Done {
-    let server = std::env::args().nth(1).ok_or("name a server: HOST:PORT")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure(&server))
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [server] => runtime.block_on(measure(server)),
+        [server, root, "hold"] => runtime.block_on(hold(server, root)),
+        _ => Err("name a server: HOST:PORT".into()),
+    }
 }
 
 fn figure(name: &str, value: f64, unit: &str, goal: &str) -> io::Result<()> {
@@ -73,7 +82,19 @@ async fn measure(server: &str) -> Done {
     figure("etcd_bare_commits", bare, "/s", "none")?;
     figure("etcd_commits", ours, "/s", "none")?;
     figure("etcd_commits_to_bare", ours / bare, "x", ">= 0.6")?;
-    figure("etcd_resync", mirror(server, &root).await?, "s", "<= 1")?;
+    figure("etcd_resync", resync(server, &root).await?, "s", "<= 1")?;
+    mirror::make(&mut client, &key(HELD)).await?;
+    let held = Command::new(std::env::current_exe()?).args([server, &root, "hold"]).output()?;
+    let bytes = String::from_utf8(held.stdout)?.trim().parse()?;
+    figure("etcd_mirror_bytes_a_node", bytes, "bytes", "<= 400")?;
+    client.close().await;
+    Ok(())
+}
+
+/// In a process of its own: holds many keys, and says how many bytes each takes beyond its value.
+async fn hold(server: &str, root: &str) -> Done {
+    let mut client = join(server, root).await?;
+    writeln!(io::stdout(), "{}", mirror::hold(&mut client, &key(HELD)).await?)?;
     client.close().await;
     Ok(())
 }
@@ -215,7 +236,7 @@ async fn events(server: &str, root: &str, writer: &mut Client) -> Done<f64> {
 
 /// From the moment the way is cut until as many keys as a mirror holds are watched and were read
 /// again, in seconds.
-async fn mirror(server: &str, root: &str) -> Done<f64> {
+async fn resync(server: &str, root: &str) -> Done<f64> {
     let (way, cut) = forward(server.parse()?).await?;
     let mut client = join(&way.to_string(), root).await?;
     client.commit(vec![Op::create(key("/mirror"), "")]).await?;

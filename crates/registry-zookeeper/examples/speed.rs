@@ -4,11 +4,13 @@
 //! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
 
 use flockwork_registry::client::Client;
+use flockwork_registry::conformance::mirror;
 use flockwork_registry::{Answer, Event, Key, Op, Request, Scope, Ticket};
 use flockwork_registry_zookeeper::{Credentials, open_url};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{self, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -25,11 +27,18 @@ const RUNS: usize = 4;
 /// Keys of the mirror.
 const MIRRORED: usize = 10_000;
 const EVENTS: usize = 1_000;
+/// Above the keys whose memory is measured.
+const HELD: &str = "/held";
 
 fn main() -> Done {
-    let server = std::env::args().nth(1).ok_or("name a server: HOST:PORT")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure(&server))
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [server] => runtime.block_on(measure(server)),
+        [server, root, "hold"] => runtime.block_on(hold(server, root)),
+        _ => Err("name a server: HOST:PORT".into()),
+    }
 }
 
 fn figure(name: &str, value: f64, unit: &str, goal: &str) -> io::Result<()> {
@@ -63,7 +72,19 @@ async fn measure(server: &str) -> Done {
     figure("zookeeper_commits", ours, "/s", "none")?;
     figure("zookeeper_commits_to_bare", ours / bare, "x", ">= 0.8")?;
     figure("zookeeper_event_p99", events(server, &root, &mut client).await?, "ms", "<= 5")?;
-    figure("zookeeper_mirror_read", mirror(&mut client).await?, "s", "<= 1")?;
+    figure("zookeeper_mirror_read", reread(&mut client).await?, "s", "<= 1")?;
+    mirror::make(&mut client, &key(HELD)).await?;
+    let held = Command::new(std::env::current_exe()?).args([server, &root, "hold"]).output()?;
+    let bytes = String::from_utf8(held.stdout)?.trim().parse()?;
+    figure("zookeeper_mirror_bytes_a_node", bytes, "bytes", "<= 400")?;
+    client.close().await;
+    Ok(())
+}
+
+/// In a process of its own: holds many keys, and says how many bytes each takes beyond its value.
+async fn hold(server: &str, root: &str) -> Done {
+    let mut client = join(server, root).await?;
+    writeln!(io::stdout(), "{}", mirror::hold(&mut client, &key(HELD)).await?)?;
     client.close().await;
     Ok(())
 }
@@ -186,7 +207,7 @@ async fn events(server: &str, root: &str, writer: &mut Client) -> Done<f64> {
 
 /// Reads as many keys as a mirror holds, in seconds: what a resync costs, as a reconnect sets the
 /// watches by itself.
-async fn mirror(client: &mut Client) -> Done<f64> {
+async fn reread(client: &mut Client) -> Done<f64> {
     client.commit(vec![Op::create(key("/mirror"), "")]).await?;
     let keys: Vec<Key> = (0..MIRRORED).map(|n| key(&format!("/mirror/{n:05}"))).collect();
     for some in keys.chunks(WINDOW) {

@@ -9,6 +9,7 @@ mod commits;
 pub mod history;
 mod indices;
 mod limits;
+pub mod mirror;
 mod reads;
 mod scale;
 mod scene;
