@@ -16,7 +16,7 @@ pub mod view;
 pub use error::AdminError;
 pub use switch::{Switch, Switched};
 pub use trigger::Triggered;
-pub use view::{Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};
+pub use view::{ClockRow, Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};
 
 use flockwork_core::id::JobName;
 use flockwork_layout::keys::{Facet, Namespace};

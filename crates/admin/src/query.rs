@@ -1,7 +1,7 @@
 //! The questions.
 
 use crate::nearest::nearest;
-use crate::view::{Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};
+use crate::view::{ClockRow, Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};
 use crate::{AdminError, Operator};
 use flockwork_core::account::Record;
 use flockwork_core::config::{Checked, JobConfig};
@@ -9,7 +9,7 @@ use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::document::{self, Reading};
 use flockwork_layout::keys::{Facet, shard as shard_index};
-use flockwork_layout::{plan, record};
+use flockwork_layout::{clock, plan, record};
 use flockwork_registry::{Entry, Key};
 use std::collections::BTreeSet;
 
@@ -44,6 +44,7 @@ impl Operator {
         let owners = shards.iter().map(|shard| shard.owner.clone()).collect::<Vec<_>>();
         let leader = self.entries(vec![self.key(&name, &Facet::Leader)]).await?.remove(0);
         let next = self.next_fires(&name, definition.config.as_ref(), now, NEXT_FIRES).await?;
+        let clocks = self.clocks(&name).await?;
         Ok(JobDetail {
             health: health(definition.config.is_some(), &people, &owners),
             next,
@@ -51,6 +52,7 @@ impl Operator {
             instances: people.instances,
             leader: leader.and_then(|entry| InstanceId::new(&text(&entry)).ok()),
             shards,
+            clocks,
             definition,
             name,
         })
@@ -141,6 +143,18 @@ impl Operator {
             instances: instances.iter().filter_map(|id| InstanceId::new(id).ok()).collect(),
             servers: servers.collect(),
         })
+    }
+
+    async fn clocks(&mut self, job: &JobName) -> Result<Vec<ClockRow>, AdminError> {
+        let names = self.children(vec![self.key(job, &Facet::Clocks)]).await?.remove(0);
+        let instances: Vec<_> = names.iter().filter_map(|id| InstanceId::new(id).ok()).collect();
+        let keys = instances.iter().map(|id| self.key(job, &Facet::Clock(id.clone()))).collect();
+        let entries = self.entries(keys).await?;
+        let rows = instances.into_iter().zip(entries).filter_map(|(instance, entry)| {
+            let note = clock::decode(&entry?.value).map_err(|why| why.to_string());
+            Some(ClockRow { instance, note })
+        });
+        Ok(rows.collect())
     }
 
     /// The next due instants after `now`, by the definition in force since the job's plan says.

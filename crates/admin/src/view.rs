@@ -7,6 +7,7 @@ use flockwork_core::execution::OVERDUE_AFTER;
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::schedule::Schedule;
 use flockwork_core::time::Timestamp;
+use flockwork_layout::clock::ClockNote;
 
 /// How a job is, as ElasticJob's statistics call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,17 @@ pub struct JobDetail {
     pub leader: Option<InstanceId>,
     /// Its shards.
     pub shards: Vec<ShardRow>,
+    /// What instances say of their clocks, where the job limits the difference to the registry's.
+    pub clocks: Vec<ClockRow>,
+}
+
+/// What an instance says of its clock.
+#[derive(Clone, Debug)]
+pub struct ClockRow {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// What it says, or why that cannot be read.
+    pub note: Result<ClockNote, String>,
 }
 
 impl JobDetail {

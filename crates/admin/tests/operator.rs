@@ -6,6 +6,7 @@ use flockwork_core::account::{Claim, ClaimState, Last, Record};
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::Timestamp;
+use flockwork_layout::clock::{self, ClockNote};
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::plan::{self, Plan};
 use flockwork_layout::record::{self, Stored};
@@ -139,6 +140,23 @@ async fn a_run_that_does_not_stop_is_shown_overdue() {
     assert!(!detail.is_overdue(&shard, later(40)), "it has ten seconds to stop");
     assert!(detail.is_overdue(&shard, later(41)));
     assert!(!detail.is_overdue(&detail.shards[1], later(41)), "it has ended");
+}
+
+#[tokio::test]
+async fn what_instances_say_of_their_clocks_is_shown() {
+    let mut scene = Scene::new().await;
+    let note = ClockNote { limit: 2_000, ahead: Some(10_000), differs: true };
+    let other = InstanceId::new("10.0.0.2@-@7-b").unwrap();
+    let ops = vec![
+        Op::create(scene.key(&Facet::Clocks), ""),
+        Op::create_for_session(scene.key(&Facet::Clock(scene.me.clone())), clock::encode(&note)),
+        Op::create_for_session(scene.key(&Facet::Clock(other)), &br#"{"v":9}"#[..]),
+    ];
+    scene.serving.commit(ops).await.unwrap();
+    let (mut operator, _) = scene.operator();
+    let clocks = operator.job("settle", NOW).await.unwrap().clocks;
+    assert_eq!((&clocks[0].instance, clocks[0].note.as_ref()), (&scene.me, Ok(&note)));
+    assert!(clocks[1].note.is_err(), "a newer form is told as not readable");
 }
 
 #[tokio::test]

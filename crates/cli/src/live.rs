@@ -116,6 +116,9 @@ fn of_job(report: &Report, colour: Colour) -> Option<String> {
         Report::Accounted(account) if account.fate != Fate::Ran => {
             (Some(Tone::Late), accounted(account))
         }
+        Report::ClockAgrees(job) => {
+            (None, format!("{job} goes on: this node's clock agrees with the registry's again"))
+        }
         Report::Trouble { job, code, text } => {
             let job = job.as_ref().map(|job| format!("{job} ")).unwrap_or_default();
             (Some(Tone::Bad), format!("{job}warning[{code}]: {text}"))

@@ -3,11 +3,12 @@
 use crate::clock;
 use crate::live::duration;
 use crate::output::{escaped, table};
-use flockwork_admin::{JobDetail, JobRow, ShardRow};
+use flockwork_admin::{ClockRow, JobDetail, JobRow, ShardRow};
 use flockwork_core::account::{Claim, ClaimState, Last};
 use flockwork_core::config::duration as period;
 use flockwork_core::schedule::{Once, Schedule};
 use flockwork_core::time::Timestamp;
+use flockwork_layout::clock::difference;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -77,6 +78,7 @@ pub(crate) fn json_detail(job: &JobDetail, now: Timestamp) -> String {
         "servers": servers,
         "instances": job.instances.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "leader": job.leader.as_ref().map(ToString::to_string),
+        "clocks": job.clocks.iter().map(json_clock).collect::<Vec<_>>(),
         "shards": job.shards.iter().map(|shard| json_shard(job, shard, now)).collect::<Vec<_>>(),
     });
     format!("{value}\n")
@@ -157,6 +159,11 @@ pub(crate) fn detail(job: &JobDetail, now: Timestamp, is_raw: bool) -> String {
             if job.leader.as_ref() == Some(instance) { " (assigns the shards)" } else { "" };
         line("instance", &format!("{instance}{leads}"));
     }
+    for row in &job.clocks {
+        if let Some(text) = clock_differs(row) {
+            line("clock", &text);
+        }
+    }
     for problem in &job.definition.problems {
         line("problem", &problem.to_string());
     }
@@ -172,6 +179,32 @@ pub(crate) fn detail(job: &JobDetail, now: Timestamp, is_raw: bool) -> String {
         notes(&mut text, shard, is_raw);
     }
     text
+}
+
+/// Why an instance takes up nothing of a job for its clock's sake, if so.
+fn clock_differs(row: &ClockRow) -> Option<String> {
+    let instance = &row.instance;
+    match &row.note {
+        Ok(note) if note.differs => Some(format!(
+            "warning[CLOCK_DIFFERS]: {instance} takes up nothing of this job: its clock is {}, the \
+             limit is {} ms",
+            difference(note.ahead.unwrap_or_default()),
+            note.limit
+        )),
+        Ok(_) => None,
+        Err(why) => Some(format!("what {instance} says of its clock is not readable: {why}")),
+    }
+}
+
+fn json_clock(row: &ClockRow) -> Value {
+    let note = row.note.as_ref().ok();
+    json!({
+        "instance": row.instance.as_str(),
+        "limit_ms": note.map(|note| note.limit),
+        "ahead_ms": note.and_then(|note| note.ahead),
+        "differs": note.map(|note| note.differs),
+        "trouble": row.note.as_ref().err(),
+    })
 }
 
 fn shard_cells(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Vec<String> {

@@ -209,6 +209,7 @@ async fn live<M: Machine>(
         instance: start.instance,
         namespace: start.namespace.clone(),
         limits: registry.limits(),
+        clock: registry.clock(),
         max_running: start.max_running,
         reconcile_interval: start.reconcile_interval,
     };

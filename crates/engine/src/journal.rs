@@ -130,6 +130,9 @@ fn about_jobs(report: &Report) {
         Report::Triggered { job, shards, refused } => info!(
             target: "flockwork", %job, shards, refused = refused.unwrap_or("none"), "asked to run now"
         ),
+        Report::ClockAgrees(job) => {
+            info!(target: "flockwork", %job, "this node's clock agrees with the registry's again");
+        }
         Report::Trouble { job: Some(job), code, text } => {
             warn!(target: "flockwork", %job, code, "{text}");
         }

@@ -17,6 +17,7 @@
 //!   plan                               since when, under which schedule
 //!   records/{i}                        what became of the shard's fires
 //!   retries/{i}                        a released attempt, and for whom
+//!   clocks/{instance}                  session   how far its clock is from the registry's
 //! ```
 
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
@@ -159,6 +160,10 @@ pub enum Facet {
     Retries,
     /// A released attempt.
     Retry(ShardIndex),
+    /// How far an instance's clock is from the registry's; its parent comes with the first.
+    Clock(InstanceId),
+    /// Parent of what instances say of their clocks.
+    Clocks,
 }
 
 impl Facet {
@@ -171,6 +176,8 @@ impl Facet {
                 | Self::Record(_)
                 | Self::Retries
                 | Self::Retry(_)
+                | Self::Clock(_)
+                | Self::Clocks
         )
     }
 
@@ -209,6 +216,8 @@ impl Facet {
             None if path == "retries" => Self::Retries,
             Some(("records", i)) => Self::Record(shard(i)?),
             Some(("retries", i)) => Self::Retry(shard(i)?),
+            None if path == "clocks" => Self::Clocks,
+            Some(("clocks", id)) => Self::Clock(InstanceId::new(id).ok()?),
             _ => return None,
         })
     }
@@ -249,6 +258,8 @@ impl fmt::Display for Facet {
             Self::Record(i) => write!(f, "records/{i}"),
             Self::Retries => f.write_str("retries"),
             Self::Retry(i) => write!(f, "retries/{i}"),
+            Self::Clocks => f.write_str("clocks"),
+            Self::Clock(id) => write!(f, "clocks/{id}"),
         }
     }
 }
@@ -282,7 +293,9 @@ mod tests {
             Facet::Failover(3),
             Facet::Failovering(3),
             Facet::Triggers,
-            Facet::Trigger(me),
+            Facet::Trigger(me.clone()),
+            Facet::Clocks,
+            Facet::Clock(me),
             Facet::OwnJob,
             Facet::Plan,
             Facet::Records,

@@ -1,5 +1,6 @@
 //! Where facts live: every registry key and stored form, ElasticJob's tree on every registry.
 
+pub mod clock;
 pub mod document;
 pub mod file;
 pub mod keys;

@@ -25,6 +25,8 @@ pub(crate) enum Alarm {
     Reread(JobIx),
     /// All that is believed about a job is read again, from time to time, whatever watches tell.
     Reconcile(JobIx),
+    /// A clock that differs is measured anew.
+    Clock(JobIx),
     /// Watches that were not confirmed are set again.
     Watch,
     /// What was held back may be sent.

@@ -38,6 +38,7 @@ impl Node {
             Aim::Elect(ix) => self.elected(turn, ix, &member.ops, index),
             Aim::Assign(ix) => self.assigned(turn, ix, &member.ops, index),
             Aim::Trigger(ix) => self.trigger_answered(ix),
+            Aim::Clock(ix) => self.clock_note_written(ix, &member.ops),
             Aim::Leave(ix) => self.left(turn, ix),
             Aim::Claim(id) => {
                 let Some(run) = self.runs.get(&id) else { return };
@@ -106,6 +107,7 @@ impl Node {
             Aim::Parent => {}
             // Nothing was left to delete: it had happened, and its answer was lost.
             Aim::Leave(ix) if refusal.why == Why::Absent => self.left(turn, ix),
+            Aim::Clock(ix) => self.clock_note_refused(turn, ix, refusal.why),
             Aim::Claim(id) => self.claim_refused(turn, id, facet.as_ref()),
             Aim::End(id) => self.superseded(turn, id),
             Aim::Undo(id) => {
@@ -219,6 +221,7 @@ impl Node {
                     | Facet::Failover(_)
                     | Facet::Retry(_)
                     | Facet::Instance(_)
+                    | Facet::Clock(_)
                     | Facet::Leader
                     | Facet::Owner(_)
                     | Facet::Disabled(_)
@@ -260,7 +263,7 @@ impl Node {
         // A job that was removed must not come back by way of its shards' marks.
         let is_mark = matches!(
             self.settings.namespace.parse(&refusal.key),
-            Some((_, Facet::Running(_) | Facet::Failover(_) | Facet::Owner(_)))
+            Some((_, Facet::Running(_) | Facet::Failover(_) | Facet::Owner(_) | Facet::Clocks))
         );
         if is_mark {
             return false;
@@ -301,6 +304,7 @@ impl Node {
                 Aim::Claim(id) => self.claim_failed(turn, id, failure),
                 Aim::End(id) => self.end_failed(turn, id, member, failure),
                 Aim::Undo(id) => self.undo_failed(id, member, failure),
+                Aim::Clock(ix) => self.clock_note_failed(turn, ix, member, failure),
                 Aim::Account(ix, shard) => {
                     if let Some(state) = self.job(ix).shard(shard) {
                         state.accounting = None;
@@ -337,9 +341,8 @@ impl Node {
                 }
                 Aim::Parent => None,
                 Aim::Tree(ix) | Aim::Config(ix) | Aim::Register(ix) | Aim::Elect(ix) => Some(ix),
-                Aim::Assign(ix) | Aim::Trigger(ix) | Aim::Leave(ix) | Aim::Account(ix, _) => {
-                    Some(ix)
-                }
+                Aim::Assign(ix) | Aim::Trigger(ix) | Aim::Leave(ix) | Aim::Clock(ix) => Some(ix),
+                Aim::Account(ix, _) => Some(ix),
             };
             let Some(ix) = ix else { continue };
             let job = self.job(ix);

@@ -137,6 +137,9 @@ pub enum Report {
         /// Why some do not.
         refused: Option<&'static str>,
     },
+    /// This node's clock agrees with the registry's again, as a job wants it: what was held up by
+    /// that (code `CLOCK_DIFFERS`) goes on.
+    ClockAgrees(JobName),
     /// A blocking run does not stop though it was told to.
     Overdue(Arc<Run>),
     /// Something is wrong that a person may have to look at.

@@ -51,7 +51,7 @@ impl Node {
             return;
         }
         let Some(state) = self.job(ix).shard(shard) else { return };
-        if state.run.is_some() || state.is_accounting() {
+        if state.run.is_some() || state.is_accounting() || !self.clock_agrees(turn, ix) {
             return;
         }
         let Some(stored) = self.record_of(ix, shard) else {

@@ -1,6 +1,7 @@
 //! One job on this node: what the registry holds about it, as far as this node has read it.
 
 use crate::Phase;
+use crate::clock::JobClock;
 use crate::slot::Slot;
 use flockwork_core::account::{Hold, Note};
 use flockwork_core::config::JobConfig;
@@ -120,6 +121,7 @@ pub(crate) struct Job {
     /// The session under which this instance is registered.
     pub(crate) registered: Option<SessionId>,
     pub(crate) under_way: UnderWay,
+    pub(crate) clock: JobClock,
     /// Where it was told to go: no new run, then leave.
     pub(crate) leaving: Option<&'static str>,
     /// Whether it was given anew meanwhile: once it has been left, it is joined again.
@@ -162,6 +164,7 @@ impl Job {
             shards: Vec::new(),
             registered: None,
             under_way: UnderWay::default(),
+            clock: JobClock::default(),
             leaving: None,
             comes_back: false,
             trigger: None,

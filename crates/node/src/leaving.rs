@@ -75,6 +75,7 @@ impl Node {
         if leads {
             ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
         }
+        ops.extend(self.without_clock_note(ix));
         self.link.gather(Member::new(Aim::Leave(ix), ops));
     }
 
@@ -106,6 +107,7 @@ impl Node {
         job.config = None;
         job.next = None;
         job.under_way = crate::job::UnderWay::default();
+        job.clock = crate::clock::JobClock::default();
         let name = job.name.clone();
         for shard in &mut job.shards {
             shard.was_mine = false;

@@ -9,6 +9,7 @@ pub mod event;
 pub mod settings;
 pub mod status;
 
+mod clock;
 mod machine;
 mod session;
 mod trust;
@@ -35,4 +36,4 @@ pub use effect::{Account, Effect, Report};
 pub use event::{Define, Event};
 pub use machine::Node;
 pub use settings::Settings;
-pub use status::{JobStatus, Phase, ShardStatus, Status};
+pub use status::{ClockStatus, JobStatus, Phase, ShardStatus, Status};

@@ -46,6 +46,8 @@ pub(crate) enum Aim {
     End(RunId),
     /// A claim taken back before anything started.
     Undo(RunId),
+    /// What this instance says of its clock.
+    Clock(JobIx),
     /// Fires that no run is claimed for, or a crashed run.
     Account(JobIx, ShardIndex),
 }
@@ -81,7 +83,7 @@ impl Member {
 enum Sent {
     Read(JobIx, Facet),
     Watch(Request),
-    Commit(Vec<Member>),
+    Commit(Vec<Member>, Mono),
 }
 
 /// What an answer means.
@@ -93,8 +95,8 @@ pub(crate) enum Heard {
     Read(JobIx, Facet, Answer),
     /// A watch may not be set.
     Unwatched(Request),
-    /// A commit happened.
-    Committed(Vec<Member>, Receipt),
+    /// A commit happened that was sent at an instant.
+    Committed(Vec<Member>, Receipt, Mono),
     /// One member was at fault; the others go out again.
     Refused(Member, Refusal),
     /// A commit has, or may have, failed as a whole.
@@ -190,7 +192,7 @@ impl Link {
             self.commits += 1;
             self.last_ticket += 1;
             let ticket = Ticket(self.last_ticket);
-            self.sent.insert(ticket, Sent::Commit(members));
+            self.sent.insert(ticket, Sent::Commit(members, now));
             effects.push(Effect::Submit(ticket, Request::Commit(ops)));
         }
         // Requests wait here rather than be refused there; half the room is left to commits.
@@ -230,16 +232,16 @@ impl Link {
             }
             None | Some(Sent::Watch(_)) => Heard::Nothing,
             Some(Sent::Read(job, facet)) => Heard::Read(job, facet, answer),
-            Some(Sent::Commit(members)) => {
+            Some(Sent::Commit(members, sent)) => {
                 self.commits -= 1;
-                self.commit_answered(members, answer)
+                self.commit_answered(members, answer, sent)
             }
         }
     }
 
-    fn commit_answered(&mut self, mut members: Vec<Member>, answer: Answer) -> Heard {
+    fn commit_answered(&mut self, mut members: Vec<Member>, answer: Answer, sent: Mono) -> Heard {
         match answer {
-            Answer::Committed(receipt) => Heard::Committed(members, receipt),
+            Answer::Committed(receipt) => Heard::Committed(members, receipt, sent),
             Answer::Refused(refusal) => {
                 let mut at = refusal.at;
                 let faulty = members.iter().position(|member| {
@@ -313,9 +315,9 @@ mod tests {
         link.flush(Mono::default(), &mut effects);
         let resent = commits(&effects);
         assert_eq!(resent[0].1, 6);
-        let receipt = Receipt { index: Index(9), sequenced: vec![] };
+        let receipt = Receipt { index: Index(9), ..Receipt::default() };
         let heard = link.answered(resent[0].0, Answer::Committed(receipt));
-        let Heard::Committed(members, _) = heard else { panic!("{heard:?}") };
+        let Heard::Committed(members, ..) = heard else { panic!("{heard:?}") };
         assert_eq!(members[1].aim, Aim::Claim(RunId(2)));
         assert!(link.is_idle());
     }

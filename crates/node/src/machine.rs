@@ -1,6 +1,7 @@
 //! The machine itself: takes events in, turns to what they concern, and sends what is to be sent.
 
 use crate::alarms::{Alarm, Alarms};
+use crate::clock::RegistryClock;
 use crate::job::{Job, JobIx};
 use crate::link::{Heard, Link};
 use crate::reads::Unreadable;
@@ -28,6 +29,7 @@ pub struct Node {
     /// This instance as marks and flags hold it.
     pub(crate) me: Bytes,
     pub(crate) trust: Trust,
+    pub(crate) clock: RegistryClock,
     pub(crate) link: Link,
     pub(crate) jobs: Vec<Job>,
     pub(crate) names: BTreeMap<JobName, JobIx>,
@@ -75,6 +77,7 @@ impl Node {
             me: settings.instance.to_string().into(),
             settings,
             trust: Trust::default(),
+            clock: RegistryClock::default(),
             link,
             jobs: Vec::new(),
             names: BTreeMap::new(),
@@ -191,7 +194,10 @@ impl Node {
                     self.alarms.add(turn.now.mono.plus(REREAD_AFTER), Alarm::Watch);
                 }
                 Heard::Read(ix, facet, answer) => self.heard_read(turn, ix, &facet, answer),
-                Heard::Committed(members, receipt) => {
+                Heard::Committed(members, receipt, sent) => {
+                    if let Some(at) = receipt.at {
+                        self.clock.told(at, sent, turn.now.mono);
+                    }
                     for member in members {
                         self.committed(turn, &member, receipt.index);
                     }
@@ -283,6 +289,7 @@ impl Node {
                     self.reread(ix);
                 }
                 Alarm::Reconcile(ix) => self.reconcile(turn, ix),
+                Alarm::Clock(ix) => self.probe_clock(turn, ix),
                 Alarm::Watch => self.watch_again(),
                 Alarm::Send => {}
             }

@@ -209,9 +209,11 @@ impl Node {
 
     /// The claim stands. Starts the run, unless what it was based on no longer does.
     pub(crate) fn claimed(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
-        let may_start = self.may_start(turn.now);
+        let Some(ix) = self.runs.get(&id).map(|run| run.ix) else { return };
+        // The claim's own answer may have told that the clocks differ.
+        let may_start = self.may_start(turn.now) && self.clock_agrees(turn, ix);
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let (ix, shard) = (run.ix, run.shard);
+        let shard = run.shard;
         run.claimed_stamp = Some(stamp);
         let held = Held { value: run.claimed.clone(), stamp, session: None };
         let is_same_session = run.session == self.trust.session();

@@ -7,6 +7,7 @@ use flockwork_core::execution::{Fire, Run};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::{Mono, Timestamp};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A whole node.
 #[derive(Clone, Debug)]
@@ -63,6 +64,17 @@ pub struct JobStatus {
     pub leader: Option<InstanceId>,
     /// All its shards as this node knows them.
     pub shards: Vec<ShardStatus>,
+    /// Where this node takes up nothing of it for its clock's sake: how far that is off.
+    pub clock: Option<ClockStatus>,
+}
+
+/// A clock that differs from the registry's by more than a job tolerates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStatus {
+    /// What the job tolerates.
+    pub limit: Duration,
+    /// By how many milliseconds this node's clock is ahead at least; behind, if negative.
+    pub ahead: i64,
 }
 
 /// One shard as this node knows it.
@@ -104,7 +116,10 @@ impl Node {
 
     fn job_status(&self, job: &Job) -> JobStatus {
         let instances = job.view.instances.last_seen();
+        let limit = job.config.as_ref().and_then(|config| config.max_time_difference);
+        let clock = limit.zip(job.clock.differs).map(|(limit, ahead)| ClockStatus { limit, ahead });
         JobStatus {
+            clock,
             name: job.name.clone(),
             phase: job.phase,
             schedule: job.schedule.clone(),

@@ -64,6 +64,7 @@ impl Node {
         if self.was_taken_off(ix) {
             return self.leave(ix, "an operator took this instance off");
         }
+        self.tend_clock(turn, ix);
         self.lead(turn, ix);
         self.follow_servers(ix);
         self.note_server_status(turn, ix);
@@ -264,6 +265,7 @@ impl Node {
         if leads {
             ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
         }
+        ops.extend(self.without_clock_note(ix));
         self.link.gather(Member::new(Aim::Leave(ix), ops));
     }
 
@@ -387,6 +389,9 @@ impl Node {
         self.alarms.add(turn.now.mono.plus(interval), Alarm::Reconcile(ix));
         if self.trust.session().is_some() {
             self.reread(ix);
+            // Clocks drift: compared again, also where nothing is committed.
+            self.job(ix).clock.is_note_due = true;
+            self.untended.insert(ix);
         }
     }
 

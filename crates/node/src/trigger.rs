@@ -12,7 +12,9 @@ use flockwork_registry::Op;
 impl Node {
     /// Answers a request to run now, if there is one.
     pub(crate) fn answer_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        if !self.may_start(turn.now) || self.job(ix).under_way.trigger {
+        // Where the clocks differ it waits until they agree.
+        let differs = self.job(ix).clock.differs.is_some();
+        if !self.may_start(turn.now) || self.job(ix).under_way.trigger || differs {
             return;
         }
         let job = self.job(ix);

@@ -6,7 +6,7 @@ use crate::place::Place;
 use crate::shared::Shared;
 use crate::writer::{self, Tools};
 use crate::{OpenError, Options, schema, watchman};
-use flockwork_registry::{Inbox, Limits, Registry, Request, Ticket, inbox};
+use flockwork_registry::{Clock, Inbox, Limits, Registry, Request, Ticket, inbox};
 use rusqlite::Connection;
 use std::future::Future;
 use std::path::Path;
@@ -104,6 +104,10 @@ impl Registry for Connected {
 
     fn limits(&self) -> Limits {
         self.shared.limits
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::OfThisHost
     }
 
     fn describe(&self) -> String {

@@ -74,7 +74,11 @@ impl<'a, 'c> Round<'a, 'c> {
                         Err(refusal) => Answer::Refused(refusal),
                         Ok(done) => {
                             let index = self.record(&done.changes)?;
-                            Answer::Committed(Receipt { index, sequenced: done.sequenced })
+                            Answer::Committed(Receipt {
+                                index,
+                                sequenced: done.sequenced,
+                                at: None,
+                            })
                         }
                     }
                 }

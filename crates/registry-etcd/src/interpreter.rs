@@ -347,7 +347,11 @@ impl Interpreter {
         self.mark = self.mark.map(|mark| Mark { revision, ..mark });
         for Taken { command, turn, sequenced } in taken {
             let index = turn.map_or(Index(0), |turn| index(revision, turn));
-            self.told.hold(&command, Answer::Committed(Receipt { index, sequenced }), revision);
+            self.told.hold(
+                &command,
+                Answer::Committed(Receipt { index, sequenced, at: None }),
+                revision,
+            );
         }
     }
 

@@ -98,7 +98,7 @@ impl Commit {
         let refused = results.iter().zip(self.origins()).find_map(|(result, at)| match result {
             OpResult::Refused(Code(0) | Code::RUNTIME_INCONSISTENCY) => None,
             OpResult::Refused(code) => Some((at, *code)),
-            OpResult::Done | OpResult::Created(_) => None,
+            OpResult::Done | OpResult::Created(_) | OpResult::Set(_) => None,
         });
         match refused {
             Some((at, code)) => self.refused(at, code),
@@ -124,7 +124,12 @@ impl Commit {
                 _ => None,
             }
         });
-        Answer::Committed(Receipt { index, sequenced: sequenced.collect() })
+        // One transaction has one time, which the leader gives it.
+        let at = results.iter().find_map(|result| match result {
+            OpResult::Set(stat) => Some(stat.mtime),
+            _ => None,
+        });
+        Answer::Committed(Receipt { index, sequenced: sequenced.collect(), at })
     }
 
     fn refused(&mut self, at: usize, code: Code) -> Outcome {
@@ -285,6 +290,21 @@ mod tests {
             [low, high].iter().any(|one| *one != Outcome::Again)
         });
         assert!(ended);
+    }
+
+    #[test]
+    fn a_receipt_says_what_the_leaders_clock_showed() {
+        let at = |results: &[OpResult]| {
+            let ops = vec![Op::create(key("/a"), ""), Op::Set(key("/b"), Bytes::new(), None)];
+            match Commit::new(ops).outcome(9, results, &place()) {
+                Outcome::Answer(Answer::Committed(receipt)) => receipt.at,
+                other => panic!("{other:?}"),
+            }
+        };
+        let made = OpResult::Created("/r/a".to_owned());
+        let stat = zk::Stat { mtime: 1_767_225_600_123, ..zk::Stat::default() };
+        assert_eq!(at(&[made.clone(), OpResult::Set(stat)]), Some(1_767_225_600_123));
+        assert_eq!(at(&[made, OpResult::Done]), None);
     }
 
     #[test]

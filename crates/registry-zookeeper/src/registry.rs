@@ -5,7 +5,7 @@ use crate::interpreter::{Command, Interpreter, UnderWay};
 use crate::{Address, Login};
 use flockwork_registry::inbox::{self, Sender};
 use flockwork_registry::{
-    Answer, Event, Failure, Inbox, Limits, Op, Registry, Request, SessionId, Ticket,
+    Answer, Clock, Event, Failure, Inbox, Limits, Op, Registry, Request, SessionId, Ticket,
 };
 use flockwork_zookeeper::{Acl, Config, Handle, Servers, Tls, spawn};
 use std::future::Future;
@@ -150,6 +150,10 @@ impl Registry for ZooKeeper {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::Told
     }
 
     fn describe(&self) -> String {

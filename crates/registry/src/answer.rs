@@ -103,6 +103,21 @@ pub struct Receipt {
     pub index: Index,
     /// The whole keys of entries made with `sequence`, in the order of their operations.
     pub sequenced: Vec<Key>,
+    /// What the registry's own clock showed when it made the commit, in milliseconds since
+    /// 1970-01-01T00:00:00Z; none where it did not say ([`Clock`]).
+    pub at: Option<i64>,
+}
+
+/// With which clock of the registry's a node's own can be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// With none: the registry tells no time.
+    #[default]
+    Untold,
+    /// With the one of the host that all its nodes run on: it is the same.
+    OfThisHost,
+    /// With the registry's, which [`Receipt::at`] tells of commits that give an entry a value.
+    Told,
 }
 
 /// Why a commit was refused: its first refused operation.

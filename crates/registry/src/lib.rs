@@ -16,7 +16,7 @@ pub mod memory;
 pub mod request;
 
 pub use address::{Address, AddressError};
-pub use answer::{Answer, Child, Entry, Event, Failure, Index, Receipt, Refusal, SessionId};
+pub use answer::{Answer, Child, Clock, Entry, Event, Failure, Index, Receipt, Refusal, SessionId};
 pub use answer::{SessionState, Stamp, Why};
 pub use inbox::Inbox;
 pub use key::Key;
@@ -89,6 +89,11 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
 
     /// What one commit may hold.
     fn limits(&self) -> Limits;
+
+    /// With which clock of the registry's a node's can be compared: with none, if it does not say.
+    fn clock(&self) -> Clock {
+        Clock::Untold
+    }
 
     /// What this registry is and where, for people: `embedded:./flockwork-data`. Holds no secret.
     fn describe(&self) -> String;

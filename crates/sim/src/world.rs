@@ -228,6 +228,7 @@ impl World {
             instance: instance(self.hosts[at].number, start),
             namespace: self.namespace.clone(),
             limits: self.store.limits(),
+            clock: flockwork_registry::Clock::Told,
             max_running: self.scenario.max_running,
             reconcile_interval: Duration::from_secs(10),
         };

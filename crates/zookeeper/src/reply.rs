@@ -12,6 +12,9 @@ pub struct Stat {
     pub czxid: i64,
     /// The transaction that last gave it data.
     pub mzxid: i64,
+    /// When it was last given data, by the clock of the server that led then: milliseconds since
+    /// 1970-01-01T00:00:00Z.
+    pub mtime: i64,
     /// How often it was given data.
     pub version: i32,
     /// How often its children changed.
@@ -41,13 +44,22 @@ impl Stat {
 
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
         let (czxid, mzxid) = (from.long("czxid")?, from.long("mzxid")?);
-        let _times = (from.long("ctime")?, from.long("mtime")?);
+        let (_ctime, mtime) = (from.long("ctime")?, from.long("mtime")?);
         let (version, cversion) = (from.int("version")?, from.int("cversion")?);
         let _aversion = from.int("aversion")?;
         let ephemeral_owner = from.long("ephemeralOwner")?;
         let (data_length, num_children) = (from.int("dataLength")?, from.int("numChildren")?);
         let _pzxid = from.long("pzxid")?;
-        Ok(Self { czxid, mzxid, version, cversion, ephemeral_owner, data_length, num_children })
+        Ok(Self {
+            czxid,
+            mzxid,
+            mtime,
+            version,
+            cversion,
+            ephemeral_owner,
+            data_length,
+            num_children,
+        })
     }
 }
 
@@ -56,6 +68,8 @@ impl Stat {
 pub enum OpResult {
     /// It was done.
     Done,
+    /// A node was given data; its state.
+    Set(Stat),
     /// A node was made; its whole path.
     Created(String),
     /// The multi was refused; [`Code::RUNTIME_INCONSISTENCY`] where another operation is why, and
@@ -135,10 +149,7 @@ fn multi(from: &mut Reader) -> Result<Vec<OpResult>, DecodeError> {
                 Stat::decode(from)?;
                 OpResult::Created(path)
             }
-            opcode::SET_DATA => {
-                Stat::decode(from)?;
-                OpResult::Done
-            }
+            opcode::SET_DATA => OpResult::Set(Stat::decode(from)?),
             opcode::DELETE | opcode::CHECK => OpResult::Done,
             opcode::ERROR => OpResult::Refused(Code(from.int("error")?)),
             other => {
@@ -229,6 +240,7 @@ mod tests {
         Stat {
             czxid: 0x11,
             mzxid: 0x12,
+            mtime: 2,
             version: 3,
             cversion: 4,
             ephemeral_owner: 0x0100_0000_0000_0006,
@@ -271,7 +283,7 @@ mod tests {
             done(),
             OpResult::Created("/a".into()),
             OpResult::Created("/b".into()),
-            done(),
+            OpResult::Set(stat()),
             done(),
             OpResult::Refused(Code::BAD_VERSION),
         ];

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::output::escaped;
 use flockwork_core::id::InstanceId;
 use flockwork_core::time::Timestamp;
+use flockwork_layout::clock::difference;
 use flockwork_node::{JobStatus, Phase, ShardStatus, Status};
 use maud::{DOCTYPE, Markup, html};
 use std::collections::BTreeMap;
@@ -89,12 +90,27 @@ fn trust(status: &Status) -> Markup {
     }
 }
 
+fn clock_differs(job: &JobStatus) -> Markup {
+    html! {
+        @if let Some(clock) = &job.clock {
+            div.band.late role="alert" {
+                "CLOCK_DIFFERS: this node's clock is " (difference(clock.ahead))
+                ", the limit is " (clock.limit.as_millis()) " ms: it takes up nothing of this job \
+                 until they agree."
+            }
+        }
+    }
+}
+
 fn job_row(job: &JobStatus, me: &InstanceId, now: Timestamp) -> Markup {
     let (class, word) = phase(job.phase);
     html! {
         tr {
             td { a href=(link(job)) { (escaped(job.name.as_str())) } small.mono { (escaped(&job.schedule)) } }
-            td data-name="State" { span.chip.(class) { (word) } }
+            td data-name="State" {
+                span.chip.(class) { (word) }
+                @if job.clock.is_some() { " " span.chip.late { "clock differs" } }
+            }
             td.nowrap data-name="Next due" { (due(job.next, now)) }
             td data-name="Shards" { (strip(job, me)) }
             td.num data-name="Instances" { (job.instances.len()) }
@@ -222,6 +238,7 @@ pub(super) fn job(about: &About, status: &Status, job: &JobStatus, view: &View) 
         h1 { (title) " " span.chip.(class) { (word) } }
         p.lead { a href="/" { "All jobs" } }
         (trust(status))
+        (clock_differs(job))
         dl.facts {
             dt { "Schedule" } dd.mono { (escaped(&job.schedule)) }
             dt { "Next due" } dd { (due(job.next, now)) }

@@ -52,6 +52,8 @@ pub enum Reason {
     Resharding,
     /// The node could not prove its session.
     NoRegistry,
+    /// The node's clock differed from the registry's by more than the job tolerates.
+    ClockDiffers,
     /// The node was late: stopped for a while, or its pool was full.
     Late,
     /// The shard, its server or the job was switched off.
@@ -71,6 +73,7 @@ impl Reason {
             Self::Overlap => "OVERLAP",
             Self::Resharding => "RESHARDING",
             Self::NoRegistry => "NO_REGISTRY",
+            Self::ClockDiffers => "CLOCK_DIFFERS",
             Self::Late => "LATE",
             Self::Disabled => "DISABLED",
             Self::NoNode => "NO_NODE",
@@ -79,11 +82,12 @@ impl Reason {
     }
 
     /// All of them, for reading stored forms.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Due,
         Self::Overlap,
         Self::Resharding,
         Self::NoRegistry,
+        Self::ClockDiffers,
         Self::Late,
         Self::Disabled,
         Self::NoNode,

@@ -132,7 +132,7 @@ fields! {
     NativeStrategy "" "props.flockwork.strategy" Kind::Text, "", "A strategy that ElasticJob does not have.";
     StaticSharding "static_sharding" "staticSharding" Kind::Bool, "false", "Shards stay where they are when instances come and go.";
     MonitorExecution "monitor_execution" "monitorExecution" Kind::Bool, "true", "For ElasticJob nodes that share the job: whether they mark running shards.";
-    MaxTimeDifference "max_time_difference" "maxTimeDiffSeconds" Kind::Duration, "none", "The greatest tolerated difference to the registry's clock, in whole seconds; kept for ElasticJob nodes.";
+    MaxTimeDifference "max_time_difference" "maxTimeDiffSeconds" Kind::Duration, "none", "How far the clock of a node may be from the registry's, in whole seconds: beyond, that node takes up nothing of the job until they agree. ZooKeeper tells its clock; on one host it is the same; etcd tells none, which is said.";
     ReconcileInterval "reconcile_interval" "reconcileIntervalMinutes" Kind::Duration, "10m", "How often all that is believed of the job is read again, in whole minutes; 0m for every 10m.";
     Disabled "disabled" "disabled" Kind::Bool, "false", "Starts disabled; enable it when all is deployed.";
     Overwrite "overwrite" "overwrite" Kind::Bool, "false", "This definition replaces the registry's when they differ; else the registry's wins.";

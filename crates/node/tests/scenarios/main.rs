@@ -1,6 +1,7 @@
 //! A node's life, step by step: what one run of each rule looks like from outside.
 
 mod attempts;
+mod clocks;
 mod definitions;
 mod leaving;
 mod world;

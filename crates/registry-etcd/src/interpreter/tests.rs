@@ -95,7 +95,7 @@ impl Stage {
 }
 
 fn committed(ticket: Ticket, revision: i64, turn: u8) -> Event {
-    let receipt = Receipt { index: index(revision, turn), sequenced: Vec::new() };
+    let receipt = Receipt { index: index(revision, turn), ..Receipt::default() };
     Event::Answer(ticket, Answer::Committed(receipt))
 }
 

@@ -209,7 +209,7 @@ fn of_results(results: &[OpResult]) -> Said {
     }
     let one = |result: &OpResult| match result {
         OpResult::Created(path) => made(path, OURS),
-        OpResult::Done => "done".to_owned(),
+        OpResult::Done | OpResult::Set(_) => "done".to_owned(),
         OpResult::Refused(_) => "refused without a reason".to_owned(),
     };
     results.iter().map(one).collect::<Vec<_>>().join(", ")

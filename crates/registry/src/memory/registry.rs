@@ -3,7 +3,7 @@
 use super::faults::Faults;
 use super::line::Line;
 use super::store::{Options, Store};
-use crate::{Inbox, Limits, Registry, Request, Ticket, inbox};
+use crate::{Clock, Inbox, Limits, Registry, Request, Ticket, inbox};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -122,6 +122,10 @@ impl Registry for Connection {
 
     fn limits(&self) -> Limits {
         self.hub.lock().store.limits()
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::OfThisHost
     }
 
     fn describe(&self) -> String {

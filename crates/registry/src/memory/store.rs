@@ -274,7 +274,7 @@ impl Store {
             }
         }
         self.past.push(draft.index, draft.undo);
-        Receipt { index: draft.index, sequenced: draft.sequenced }
+        Receipt { index: draft.index, sequenced: draft.sequenced, at: None }
     }
 }
 

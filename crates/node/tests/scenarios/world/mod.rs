@@ -8,7 +8,7 @@ use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::record::{self, Stored};
 use flockwork_node::{Define, Effect, Event, Node, Report, Settings};
 use flockwork_registry::memory::{Options, Store};
-use flockwork_registry::{Answer, Failure, Op, Request, SessionId, SessionState};
+use flockwork_registry::{Answer, Clock, Failure, Op, Request, SessionId, SessionState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,10 @@ pub(crate) struct World {
     pub(crate) starts: Vec<(u64, usize, Arc<Run>)>,
     pub(crate) reports: Vec<(u64, usize, Report)>,
     pub(crate) code: Code,
+    /// What the registry says of its clock, which is right; to nodes that are added.
+    pub(crate) clock: Clock,
+    /// How far the registry's clock is ahead.
+    pub(crate) registry_ahead: Duration,
     outside: SessionId,
     /// The next run is not started.
     pub(crate) refuses_start: bool,
@@ -62,6 +66,8 @@ impl World {
             starts,
             reports,
             code,
+            clock: Clock::OfThisHost,
+            registry_ahead: Duration::ZERO,
             outside,
             after_lost_claim: None,
             refuses_start: false,
@@ -85,6 +91,7 @@ impl World {
             instance,
             namespace: namespace(),
             limits: self.store.limits(),
+            clock: self.clock,
             max_running,
             reconcile_interval: Duration::from_secs(5),
         });
@@ -175,6 +182,10 @@ impl World {
                 if let Some(others) = self.after_lost_claim.take_if(|_| is_claim) {
                     answer = Answer::Failed(Failure::Unknown("lost".to_owned()));
                     others(self);
+                }
+                if let Answer::Committed(receipt) = &mut answer {
+                    let shown = self.now().wall.plus(self.registry_ahead).as_millis();
+                    receipt.at = (self.clock == Clock::Told).then_some(shown);
                 }
                 let changes = self.store.take_events(session);
                 events.extend(changes.into_iter().map(Event::Registry));

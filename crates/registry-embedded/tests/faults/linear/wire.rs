@@ -76,7 +76,7 @@ fn read_answer<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Answer> {
         ("children", Some("+")) => Answer::Children(Some(words.map(str::to_owned).collect())),
         ("committed", Some(index)) => {
             let index = Index(index.parse().ok()?);
-            Answer::Committed(Receipt { index, sequenced: Vec::new() })
+            Answer::Committed(Receipt { index, ..Receipt::default() })
         }
         ("refused", Some(at)) => {
             let (at, key) = (at.parse().ok()?, Key::new(words.next()?).ok()?);

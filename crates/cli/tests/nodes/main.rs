@@ -1,102 +1,13 @@
 //! Two nodes of one host: they share the shards of a job, and what a killed one was running is run
-//! again by the other.
+//! again by the other. In files of their own: clocks, the status page, secured registries.
 #![allow(clippy::unwrap_used, reason = "a process that cannot be started is a failed test")]
 
+mod clocks;
+mod process;
+
+use process::{Node, PATIENCE, asked, get, scene};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-
-/// How long anything here may take: far more than it does on a loaded host.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A node, its lines, and its end when the test ends.
-struct Node {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Node {
-    fn start(at: &Path) -> Self {
-        let mut command = flockwork(at);
-        command.args(["run", "jobs.yaml", "--listen", "127.0.0.1:0", "--log", "off"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines, seen: Vec::new() }
-    }
-
-    /// The next line that is wanted.
-    fn await_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no such line among {:#?}", self.seen)
-            };
-            self.seen.push(line.clone());
-            if wanted(&line) {
-                return line;
-            }
-        }
-    }
-
-    fn id(&mut self) -> String {
-        let line = self.await_line(|line| line.starts_with("instance"));
-        line.split_whitespace().nth(1).unwrap().to_owned()
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already, which is what some tests are about.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn flockwork(at: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flockwork"));
-    command.current_dir(at).env_clear().stdin(Stdio::null());
-    command
-}
-
-fn asked(at: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let output = flockwork(at).args(args).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
-/// A directory with a job whose script does what `body` says.
-fn scene(every: &str, body: &str) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let script = directory.path().join("work.sh");
-    std::fs::write(&script, format!("#!/bin/sh\n{body}\n")).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let jobs = format!(
-        "node: {{scripts: {{allow: [./work.sh]}}}}\njobs:\n  work:\n    every: {every}\n    \
-         shards: 4\n    script: [./work.sh]\n    failover: true\n"
-    );
-    std::fs::write(directory.path().join("jobs.yaml"), jobs).unwrap();
-    directory
-}
 
 fn is_start(line: &str) -> bool {
     line.contains(" work ") && line.contains(" started ")
@@ -191,8 +102,7 @@ fn a_signal_lets_runs_end_and_then_the_node() {
 fn the_page_shows_the_job_and_answers_loopback_names_alone() {
     let directory = scene("1h", "true");
     let mut node = Node::start(directory.path());
-    let line = node.await_line(|line| line.starts_with("status"));
-    let address = line.split("http://").nth(1).unwrap().trim_end_matches('/').to_owned();
+    let address = node.page();
     node.await_line(is_assigned(1));
     // A page may be a moment old.
     let deadline = Instant::now() + PATIENCE;
@@ -209,13 +119,4 @@ fn the_page_shows_the_job_and_answers_loopback_names_alone() {
     assert!(get(&address, "/healthz", &address).ends_with("{\"live\":true,\"ready\":true}\n"));
     assert!(get(&address, "/metrics", &address).contains("flockwork_session{state=\"live\"} 1"));
     assert!(get(&address, "/", "evil.test").starts_with("HTTP/1.1 421"));
-}
-
-fn get(address: &str, path: &str, host: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
