@@ -1,9 +1,10 @@
 //! The status page: what this node knows, read only. Loopback only, until there is authentication.
 //!
 //! Pages are made on the server from the node's own view, so they answer while the registry does
-//! not. In reading order: where it listens ([`bind`]), which requests are answered ([`guard`]), what
-//! they show ([`html`]).
+//! not. In reading order: where it listens ([`bind`]), who may hold a connection ([`door`]), which
+//! requests are answered ([`guard`]), what they show ([`html`]).
 
+mod door;
 mod guard;
 mod html;
 
@@ -59,12 +60,10 @@ struct Desk {
     about: Arc<About>,
 }
 
-/// Answers requests until the listener fails for good; the node does not depend on it.
+/// Answers requests until it is told to stop; the node does not depend on it.
 pub(crate) async fn serve(listener: TcpListener, handle: Handle, about: About) {
     let desk = Desk { handle, about: Arc::new(about) };
-    if let Err(why) = axum::serve(listener, router(desk)).await {
-        tracing::warn!("the status page is gone: {why}");
-    }
+    door::serve(listener, router(desk), door::Bounds::default()).await;
 }
 
 fn router(desk: Desk) -> Router {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a process that cannot be started is a failed test")]
 
 mod clocks;
+mod page;
 mod process;
 
 use process::{Node, PATIENCE, asked, get, scene};
