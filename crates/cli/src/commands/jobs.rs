@@ -86,12 +86,22 @@ pub(crate) fn trigger(args: &JobArgs) -> Result<(), Fault> {
     for instance in &done.gone {
         let _ = writeln!(text, "gone meanwhile: {instance}");
     }
+    for (instance, _) in &done.unknown {
+        let _ = writeln!(text, "asked or not, the answer was lost: {instance}");
+    }
+    for (instance, _) in &done.not_asked {
+        let _ = writeln!(text, "not asked: {instance}");
+    }
     let _ = output::write(&text);
-    let Some((instance, why)) = done.unknown.first() else { return Ok(()) };
-    let what = format!(
-        "{} instances may have been asked or not, {instance} among them: {why}",
-        done.unknown.len()
-    );
+    let (unknown, not_asked) = (done.unknown.len(), done.not_asked.len());
+    let Some((_, why)) = done.unknown.first().or(done.not_asked.first()) else { return Ok(()) };
+    if unknown == 0 {
+        let what = format!("{not_asked} instances were not asked: {why}");
+        return Err(Fault::new(Exit::Registry, "REGISTRY_UNAVAILABLE", what).hint(
+            "trigger again: those that were asked and have not seen it yet are not asked twice",
+        ));
+    }
+    let what = format!("{unknown} instances may have been asked or not: {why}");
     Err(Fault::new(Exit::Registry, "OUTCOME_UNKNOWN", what).hint("look before you repeat it"))
 }
 
