@@ -14,6 +14,7 @@ pub mod trigger;
 pub mod view;
 
 pub use error::AdminError;
+pub use remove::{Removal, Removed, Stopped};
 pub use switch::{Switch, Switched};
 pub use trigger::Triggered;
 pub use view::{ClockRow, Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};

@@ -31,12 +31,15 @@ impl Operator {
         Ok(rows)
     }
 
-    /// One job in full.
+    /// One job in full; of one that was removed, what is left.
     ///
     /// # Errors
     /// [`AdminError::JobNotFound`] with the nearest names; [`AdminError::Unavailable`].
     pub async fn job(&mut self, name: &str, now: Timestamp) -> Result<JobDetail, AdminError> {
-        let name = self.find(name).await?;
+        let (name, is_defined) = self.find_remains(name).await?;
+        if !is_defined {
+            return self.removed_job(name).await;
+        }
         let definition = self.definition(&name, now).await?;
         let people = self.people(&name).await?;
         let count = definition.config.as_ref().map_or(0, |config| config.shards);
@@ -58,6 +61,28 @@ impl Operator {
         })
     }
 
+    async fn removed_job(&mut self, name: JobName) -> Result<JobDetail, AdminError> {
+        let shards = self.records(&name).await?;
+        let keys = shards.iter().map(|shard| self.key(&name, &Facet::Record(*shard))).collect();
+        let records = self.entries(keys).await?;
+        let rows = shards.into_iter().zip(records).map(|(shard, record)| {
+            let entries = [None, None, None, None, record];
+            let row = row_of(shard, &entries, &BTreeSet::new());
+            ShardRow { health: ShardHealth::Removed, ..row }
+        });
+        Ok(JobDetail {
+            name,
+            health: Health::Removed,
+            definition: Checked { config: None, problems: Vec::new() },
+            next: Vec::new(),
+            servers: Vec::new(),
+            instances: Vec::new(),
+            leader: None,
+            shards: rows.collect(),
+            clocks: Vec::new(),
+        })
+    }
+
     /// The jobs' names, in order. What no job could be called is not one.
     ///
     /// # Errors
@@ -76,7 +101,7 @@ impl Operator {
         }
     }
 
-    async fn not_found(&mut self, name: &str) -> Result<AdminError, AdminError> {
+    pub(crate) async fn not_found(&mut self, name: &str) -> Result<AdminError, AdminError> {
         let names = self.names().await?;
         Ok(AdminError::JobNotFound {
             name: name.to_owned(),

@@ -22,6 +22,8 @@ pub enum Health {
     Crashed,
     /// Its definition cannot be read by this release.
     InvalidConfig,
+    /// It was removed; what became of its fires is kept. Not a word of ElasticJob's.
+    Removed,
 }
 
 impl Health {
@@ -34,6 +36,7 @@ impl Health {
             Self::ShardingFlag => "SHARDING_FLAG",
             Self::Crashed => "CRASHED",
             Self::InvalidConfig => "INVALID_CONFIG",
+            Self::Removed => "REMOVED",
         }
     }
 
@@ -46,6 +49,7 @@ impl Health {
             Self::ShardingFlag => "shards wait for a new owner",
             Self::Crashed => "no instance serves it",
             Self::InvalidConfig => "its definition cannot be read",
+            Self::Removed => "what became of its fires is kept",
         }
     }
 }
@@ -61,6 +65,8 @@ pub enum ShardHealth {
     ShardingFlag,
     /// It waits for its next fire.
     Pending,
+    /// Its job was removed. Not a word of ElasticJob's.
+    Removed,
 }
 
 impl ShardHealth {
@@ -72,6 +78,7 @@ impl ShardHealth {
             Self::Running => "RUNNING",
             Self::ShardingFlag => "SHARDING_FLAG",
             Self::Pending => "PENDING",
+            Self::Removed => "REMOVED",
         }
     }
 }

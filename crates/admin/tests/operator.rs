@@ -1,7 +1,7 @@
 //! Questions and orders over a memory registry, with a job as nodes leave it there.
 #![allow(clippy::unwrap_used, reason = "a scene that cannot be set is a failed test")]
 
-use flockwork_admin::{AdminError, Health, Operator, ShardHealth, ShardRow, Switch};
+use flockwork_admin::{AdminError, Health, Operator, Removal, ShardHealth, ShardRow, Switch};
 use flockwork_core::account::{Claim, ClaimState, Last, Record};
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::{InstanceId, JobName};
@@ -12,7 +12,10 @@ use flockwork_layout::plan::{self, Plan};
 use flockwork_layout::record::{self, Stored};
 use flockwork_registry::client::Client;
 use flockwork_registry::memory::{Connected, Faults, MemoryRegistry, Options};
-use flockwork_registry::{Failure, Op};
+use flockwork_registry::{Failure, Limits, Op, Registry, Request, Ticket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -166,7 +169,8 @@ async fn what_is_not_there_is_answered_with_what_may_have_been_meant() {
     let error = operator.job("setle", NOW).await.unwrap_err();
     assert_eq!(error.code(), "JOB_NOT_FOUND");
     assert_eq!(error.hint().unwrap(), "did you mean settle?");
-    assert_eq!(operator.remove("setle").await.unwrap_err().code(), "JOB_NOT_FOUND");
+    let error = operator.remove("setle", Removal::default(), NOW).await.unwrap_err();
+    assert_eq!(error.code(), "JOB_NOT_FOUND");
     let shard = Switch::Shard("settle".into(), 2);
     assert_eq!(operator.switch(&shard, false, NOW).await.unwrap_err().code(), "SHARD_NOT_FOUND");
     let server = Switch::Server("10.0.0.9".into());
@@ -240,14 +244,146 @@ async fn a_shard_is_switched_off_and_on() {
     }
 }
 
+/// A claim of shard 0 that an instance holds.
+async fn hold(scene: &mut Scene, instance: &InstanceId) {
+    let claim = Claim {
+        fire: Fire { due: NOW, source: Source::Schedule },
+        attempt: 1,
+        crashes: 0,
+        instance: instance.clone(),
+        nonce: 77,
+        at: NOW,
+        mark_lasts: false,
+        state: ClaimState::Held,
+    };
+    let record = Record { claim: Some(claim), ..Record::default() };
+    let stored = record::encode(&Stored { record, ..Stored::default() });
+    let key = scene.key(&Facet::Record(0));
+    scene.serving.commit(vec![Op::create(key, stored)]).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_removed_job_leaves_nothing_behind() {
+async fn a_removed_job_leaves_its_records_until_they_are_removed_on_purpose() {
     let mut scene = Scene::new().await;
     let (mut operator, _) = scene.operator();
-    operator.remove("settle").await.unwrap();
+    let removed = operator.remove("settle", Removal::default(), NOW).await.unwrap();
+    // What the scene has made of it, below the namespace.
+    assert_eq!((removed.entries, removed.records, removed.was_defined), (11, 1, true));
     assert!(!scene.exists(&Facet::Job).await);
-    assert!(!scene.exists(&Facet::OwnJob).await);
+    assert!(scene.exists(&Facet::Record(1)).await && scene.exists(&Facet::Plan).await);
     assert!(operator.jobs(NOW).await.unwrap().is_empty());
+    let detail = operator.job("settle", NOW).await.unwrap();
+    assert_eq!((detail.health, detail.shards.len()), (Health::Removed, 1));
+    assert_eq!(detail.shards[0].last.as_ref().unwrap().code, "EXIT");
+    // Again: nothing more to do, and nothing is lost by it.
+    let again = operator.remove("settle", Removal::default(), NOW).await.unwrap();
+    assert_eq!((again.entries, again.records, again.was_defined), (0, 1, false));
+    let removal = Removal { with_records: true, ..Removal::default() };
+    let removed = operator.remove("settle", removal, NOW).await.unwrap();
+    assert_eq!((removed.records, removed.with_records), (1, true));
+    assert!(!scene.exists(&Facet::OwnJob).await);
+    assert_eq!(operator.job("settle", NOW).await.unwrap_err().code(), "JOB_NOT_FOUND");
+    let error = operator.remove("settle", removal, NOW).await.unwrap_err();
+    assert_eq!(error.code(), "JOB_NOT_FOUND");
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_in_flight_are_waited_for_and_told() {
+    let mut scene = Scene::new().await;
+    let me = scene.me.clone();
+    hold(&mut scene, &me).await;
+    let (mut operator, _) = scene.operator();
+    let key = scene.key(&Facet::Record(0));
+    let ending = async {
+        // The node has heard of it, and its run ends.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let last = Last { nonce: 77, code: "REMOVED".into(), ..ended().record.last.unwrap() };
+        let record = Record { last: Some(last), ..Record::default() };
+        let stored = record::encode(&Stored { record, ..Stored::default() });
+        scene.serving.commit(vec![Op::Set(key, stored, None)]).await.unwrap();
+    };
+    let (removed, ()) = tokio::join!(operator.remove("settle", Removal::default(), NOW), ending);
+    let runs = removed.unwrap().runs;
+    assert_eq!(runs.len(), 1);
+    assert_eq!((runs[0].shard, runs[0].due, &runs[0].instance), (0, NOW, &me));
+    assert_eq!(runs[0].ended.as_deref(), Some("REMOVED"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_end_or_whose_instance_is_gone_is_closed() {
+    for (instance, waited) in [("10.0.0.1@-@7-a", 6), ("10.0.0.9@-@7-gone", 0)] {
+        let mut scene = Scene::new().await;
+        hold(&mut scene, &InstanceId::new(instance).unwrap()).await;
+        let (mut operator, _) = scene.operator();
+        let began = tokio::time::Instant::now();
+        let removed = operator.remove("settle", Removal::default(), NOW).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), waited, "{instance}");
+        assert_eq!(removed.runs[0].ended, None);
+        let detail = operator.job("settle", NOW).await.unwrap();
+        assert_eq!(detail.shards[0].claim, None);
+        assert_eq!(detail.shards[0].last.as_ref().unwrap().code, "REMOVED");
+    }
+}
+
+/// A way on which nothing goes through any more after so many requests.
+#[derive(Debug)]
+struct Cut {
+    registry: Arc<dyn Registry>,
+    left: AtomicUsize,
+}
+
+impl Registry for Cut {
+    fn submit(&self, ticket: Ticket, request: Request) {
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            self.registry.submit(ticket, request);
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        // Few, so that there are many points.
+        Limits { max_ops: 4, ..self.registry.limits() }
+    }
+
+    fn describe(&self) -> String {
+        self.registry.describe()
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.registry.close()
+    }
+}
+
+/// The way to the registry breaks at each point once; the same order again completes it.
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_removal_is_completed_by_the_same_order() {
+    let removal = Removal { with_records: true, patience: Duration::ZERO };
+    let mut interrupted = 0;
+    for at in 0..200 {
+        let mut scene = Scene::new().await;
+        let me = scene.me.clone();
+        hold(&mut scene, &me).await;
+        let (registry, inbox) = scene.registry.connect();
+        let cut = Arc::new(Cut { registry, left: AtomicUsize::new(at) });
+        let mut operator =
+            Operator::new(Client::new(cut, inbox, PATIENCE), scene.namespace.clone());
+        match operator.remove("settle", removal, NOW).await {
+            Ok(_) => break,
+            Err(AdminError::Unavailable(_) | AdminError::OutcomeUnknown { .. }) => {}
+            Err(why) => panic!("at {at}: {why}"),
+        }
+        interrupted += 1;
+        let (mut operator, _) = scene.operator();
+        match operator.remove("settle", removal, NOW).await {
+            Ok(removed) => assert!(removed.with_records),
+            // All was gone already.
+            Err(why) => assert_eq!(why.code(), "JOB_NOT_FOUND", "at {at}"),
+        }
+        for facet in [Facet::Job, Facet::Config, Facet::OwnJob, Facet::Record(0)] {
+            assert!(!scene.exists(&facet).await, "{facet:?} is left, at {at}");
+        }
+    }
+    assert!(interrupted > 10, "only {interrupted} points");
 }
 
 #[tokio::test]

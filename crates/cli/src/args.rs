@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Enable(SwitchArgs),
     /// Disable a job, a server or a shard: nothing new of it starts
     Disable(SwitchArgs),
-    /// Remove a job from the registry, with all its records
+    /// Remove a job from the registry; what became of its fires is kept
     Remove(RemoveArgs),
     /// Check job files and say everything that is wrong with them
     Validate(ValidateArgs),
@@ -223,6 +223,9 @@ pub(crate) struct RemoveArgs {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Remove what became of its fires as well
+    #[arg(long)]
+    pub(crate) with_records: bool,
     #[command(flatten)]
     pub(crate) place: Place,
 }

@@ -7,7 +7,7 @@ use crate::fault::{Exit, Fault};
 use crate::output::{self, escaped, table};
 use crate::place::Found;
 use crate::show;
-use flockwork_admin::{AdminError, Operator, Switch};
+use flockwork_admin::{AdminError, Operator, Removal, Removed, Switch};
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
 
@@ -129,21 +129,64 @@ pub(crate) fn switch(args: &SwitchArgs, is_enabled: bool) -> Result<(), Fault> {
 
 pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Fault> {
     if !args.yes {
-        confirm(&args.job)?;
+        confirm(args)?;
     }
-    let job = with_operator(&args.place, async |operator| operator.remove(&args.job).await)?;
-    let _ = output::write(&format!("removed {job}\n"));
+    let removal = Removal { with_records: args.with_records, ..Removal::default() };
+    let remove =
+        async |operator: &mut Operator| operator.remove(&args.job, removal, clock::now()).await;
+    let removed = with_operator(&args.place, remove).map_err(|fault| match fault.exit {
+        Exit::Registry => {
+            fault.hint("what is gone stays gone; the same command again completes it")
+        }
+        _ => fault,
+    })?;
+    let _ = output::write(&told(&removed));
     Ok(())
 }
 
+/// What was removed, what was running, what is kept.
+fn told(removed: &Removed) -> String {
+    let (job, entries) = (&removed.job, removed.entries);
+    let mut text = match (removed.was_defined, entries) {
+        (true, _) => {
+            format!("removed {job}: its definition and all of its tree, {entries} entries\n")
+        }
+        (false, 0) => format!("{job} was removed before\n"),
+        (false, _) => format!("completed the removal of {job}: the {entries} entries left\n"),
+    };
+    for run in &removed.runs {
+        let end = run.ended.as_deref().unwrap_or(
+            "it was told to stop and has not said how it ended; what it comes to counts for nothing",
+        );
+        let (shard, due, instance) = (run.shard, run.due, &run.instance);
+        let _ = writeln!(text, "shard {shard}: run of fire {due} on {instance}: {}", escaped(end));
+    }
+    let _ = match (removed.records, removed.with_records) {
+        (0, _) => Ok(()),
+        (n, true) => writeln!(text, "removed what became of its fires: {n} shards' records"),
+        (n, false) => writeln!(
+            text,
+            "kept what became of its fires: {n} shards' records; `flockwork describe {job}` shows \
+             them, `flockwork remove {job} --with-records` removes them"
+        ),
+    };
+    text
+}
+
 /// Asks for the name once more; where nobody can answer it says how to do without.
-fn confirm(job: &str) -> Result<(), Fault> {
+fn confirm(args: &RemoveArgs) -> Result<(), Fault> {
+    let job = args.job.as_str();
     let refuse = |what: &str| Fault::new(Exit::Usage, "CONFIRM", what).hint("or say --yes");
     if !std::io::stdin().is_terminal() {
         return Err(refuse("nobody is here to confirm the removal"));
     }
     let shown = escaped(job);
-    output::complain(&format!("removes {shown} and its records; type its name to confirm: "));
+    let records = if args.with_records {
+        "and all records of what became of its fires"
+    } else {
+        "and keeps the records of what became of its fires (--with-records removes them, too)"
+    };
+    output::complain(&format!("removes {shown} {records}; type its name to confirm: "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     match read.is_ok() && answer.trim_end_matches(['\r', '\n']) == job {

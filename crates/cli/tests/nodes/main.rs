@@ -84,9 +84,42 @@ fn a_job_is_triggered_disabled_and_removed_from_outside() {
     assert_eq!(code, Some(4));
     assert!(complaint.contains("did you mean work?"), "{complaint}");
     assert_eq!(asked(at, &["remove", "work"]).0, Some(2), "asks where nobody can answer");
-    assert_eq!(asked(at, &["remove", "work", "--yes"]).0, Some(0));
+    let (code, text, _) = asked(at, &["remove", "work", "--yes"]);
+    assert_eq!(code, Some(0));
+    assert!(text.starts_with("removed work: its definition and all of its tree"), "{text}");
+    assert!(text.contains("kept what became of its fires: 4 shards' records"), "{text}");
     node.await_line(|line| line.contains("work left"));
     assert_eq!(asked(at, &["ps"]).1, "no jobs\n");
+    let (code, text, _) = asked(at, &["describe", "work"]);
+    assert_eq!(code, Some(0));
+    assert!(text.starts_with("work: REMOVED") && text.contains("did it"), "{text}");
+    let (code, text, _) = asked(at, &["remove", "work", "--yes", "--with-records"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("removed what became of its fires: 4 shards' records"), "{text}");
+    assert_eq!(asked(at, &["describe", "work"]).0, Some(4));
+}
+
+#[test]
+fn runs_of_a_removed_job_are_told_as_cancelled_and_its_name_starts_anew() {
+    let directory = scene("1s", "echo begun; sleep 60");
+    let at = directory.path();
+    let mut node = Node::start(at);
+    for _ in 0..4 {
+        node.await_line(is_start);
+    }
+    let (code, text, complaint) = asked(at, &["remove", "work", "--yes"]);
+    assert_eq!(code, Some(0), "{complaint}");
+    let told = text.lines().filter(|line| line.contains("run of fire") && line.contains("REMOVED"));
+    assert_eq!(told.count(), 4, "{text}");
+    node.await_line(|line| line.contains("REMOVED"));
+    let (_, text, _) = asked(at, &["describe", "work"]);
+    assert!(text.contains("begun"), "the end of their output is kept: {text}");
+    node.signal(rustix::process::Signal::TERM);
+    assert_eq!(node.child.wait().unwrap().code(), Some(0));
+    // Nothing of the old runs is taken for crashed and run again.
+    let mut next = Node::start(at);
+    let line = next.await_line(is_start);
+    assert!(!line.contains("attempt 2"), "{line}");
 }
 
 #[test]
