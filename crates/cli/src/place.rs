@@ -59,11 +59,10 @@ impl Found {
                 Address::Embedded(Path::new(&settings.data).join("registry"))
             }
             RegistryUrl::ZooKeeper(cluster) => {
-                let address = on_network(zookeeper::SCHEME, cluster, settings);
-                Address::ZooKeeper(address, secret("DIGEST")?)
+                Address::ZooKeeper(on_network(cluster, settings), secret("DIGEST")?)
             }
             RegistryUrl::Etcd(cluster) => {
-                Address::Etcd(on_network(etcd::SCHEME, cluster, settings), secret("USER")?)
+                Address::Etcd(on_network(cluster, settings), secret("USER")?)
             }
         };
         let namespace = settings.namespace.clone();
@@ -149,17 +148,9 @@ fn on_etcd(address: &registry::Address, user: &Option<Login>) -> Link {
     Link { registry, inbox }
 }
 
-fn on_network(
-    scheme: &'static str,
-    cluster: &Cluster,
-    settings: &NodeSettings,
-) -> registry::Address {
-    let root = match cluster.root.as_str() {
-        "" => String::new(),
-        root => format!("/{root}"),
-    };
-    let servers = cluster.servers.iter().map(ToString::to_string).collect();
-    registry::Address { scheme, servers, root, session_timeout: settings.session_timeout }
+fn on_network(cluster: &Cluster, settings: &NodeSettings) -> registry::Address {
+    let session_timeout = settings.session_timeout;
+    registry::Address { session_timeout, ..cluster.address.clone() }
 }
 
 /// A secret has no place in an address, in a file of jobs or on a command line.

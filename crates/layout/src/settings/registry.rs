@@ -1,7 +1,7 @@
 //! A registry's address.
 
 use flockwork_core::config::{Code, Problem, duration};
-use std::collections::BTreeSet;
+use flockwork_registry::{Address, AddressError};
 use std::fmt;
 use std::time::Duration;
 
@@ -21,42 +21,21 @@ pub enum RegistryUrl {
 /// Where on a network a registry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// Its servers, each with its port.
-    pub servers: Vec<Server>,
-    /// The path under which all is kept, without leading slash; empty for the root.
-    pub root: String,
-    /// The session time-out that the address asks for.
-    pub session_timeout: Option<Duration>,
-}
-
-/// A server of a registry.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Server {
-    /// A name or an address; an IPv6 address without brackets.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
+    /// Its servers, and the path under which all is kept.
+    pub address: Address,
+    /// Whether it names a session time-out, which then counts instead of the setting.
+    pub names_timeout: bool,
 }
 
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<String> = self.servers.iter().map(Server::to_string).collect();
-        f.write_str(&servers.join(","))?;
-        if !self.root.is_empty() {
-            write!(f, "/{}", self.root)?;
-        }
-        match self.session_timeout {
-            Some(timeout) => write!(f, "?session_timeout={}", duration::format(timeout)),
-            None => Ok(()),
+        self.address.fmt(f)?;
+        match self.names_timeout {
+            true => {
+                let timeout = duration::format(self.address.session_timeout);
+                write!(f, "?session_timeout={timeout}")
+            }
+            false => Ok(()),
         }
     }
 }
@@ -68,8 +47,7 @@ impl fmt::Display for RegistryUrl {
             Self::Embedded(directory) => {
                 write!(f, "embedded:{}", directory.as_deref().unwrap_or(""))
             }
-            Self::ZooKeeper(cluster) => write!(f, "zookeeper://{cluster}"),
-            Self::Etcd(cluster) => write!(f, "etcd://{cluster}"),
+            Self::ZooKeeper(cluster) | Self::Etcd(cluster) => cluster.fmt(f),
         }
     }
 }
@@ -100,8 +78,8 @@ pub fn parse_registry_url(text: &str) -> Result<RegistryUrl, Problem> {
     match text.split_once(':') {
         Some(("memory", "")) => Ok(RegistryUrl::Memory),
         Some(("embedded", directory)) => embedded(text, directory),
-        Some(("zookeeper", rest)) => cluster(text, rest).map(RegistryUrl::ZooKeeper),
-        Some(("etcd", rest)) => cluster(text, rest).map(RegistryUrl::Etcd),
+        Some(("zookeeper", _)) => cluster("zookeeper", text).map(RegistryUrl::ZooKeeper),
+        Some(("etcd", _)) => cluster("etcd", text).map(RegistryUrl::Etcd),
         _ => Err(bad(text, "not a kind of registry")),
     }
 }
@@ -118,60 +96,17 @@ fn embedded(text: &str, directory: &str) -> Result<RegistryUrl, Problem> {
     Ok(RegistryUrl::Embedded(Some(directory.to_owned()).filter(|text| !text.is_empty())))
 }
 
-fn cluster(text: &str, rest: &str) -> Result<Cluster, Problem> {
-    let rest = rest.strip_prefix("//").ok_or_else(|| bad(text, "// is missing"))?;
-    let (rest, query) =
-        rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-    let (list, root) = rest.split_once('/').unwrap_or((rest, ""));
-    let root_stands = root.is_empty() || crate::keys::Namespace::new(root).is_ok();
-    if !root_stands {
-        return Err(bad(text, "its path has an empty or relative part"));
-    }
-    let session_timeout = query.map(|query| session_timeout(text, query)).transpose()?;
-    let (servers, root) = (servers(text, list)?, root.to_owned());
-    Ok(Cluster { servers, root, session_timeout })
-}
-
-fn session_timeout(text: &str, query: &str) -> Result<Duration, Problem> {
-    let value = query
-        .strip_prefix("session_timeout=")
-        .ok_or_else(|| bad(text, "the one option is session_timeout"))?;
-    let timeout = duration::parse(value).map_err(|_| bad(text, "session_timeout is no time"))?;
-    match SESSION_TIMEOUTS.contains(&timeout) {
-        true => Ok(timeout),
+fn cluster(scheme: &'static str, text: &str) -> Result<Cluster, Problem> {
+    let address = Address::parse(scheme, text).map_err(|error| match error {
+        AddressError::Secret => bad("", "it holds credentials"),
+        AddressError::Form { why, .. } => bad(text, why),
+    })?;
+    // The one option there is.
+    let names_timeout = text.split_once('?').is_some_and(|(_, options)| !options.is_empty());
+    match SESSION_TIMEOUTS.contains(&address.session_timeout) {
+        true => Ok(Cluster { address, names_timeout }),
         false => Err(bad(text, "session_timeout is not 2s to 10m")),
     }
-}
-
-fn servers(text: &str, list: &str) -> Result<Vec<Server>, Problem> {
-    let servers: Vec<Server> =
-        list.split(',').map(|one| server(text, one)).collect::<Result<_, _>>()?;
-    let distinct: BTreeSet<&Server> = servers.iter().collect();
-    if distinct.len() < servers.len() {
-        return Err(bad(text, "a server stands in it twice"));
-    }
-    Ok(servers)
-}
-
-fn server(text: &str, one: &str) -> Result<Server, Problem> {
-    let bracketed = one.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
-    let (host, port) = match bracketed {
-        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
-        Some(_) => return Err(bad(text, "not an IPv6 address between brackets")),
-        None => one.split_once(':').ok_or_else(|| bad(text, "a server has no port"))?,
-    };
-    if port.contains(':') {
-        return Err(bad(text, "a server has two ports; an IPv6 address stands between brackets"));
-    }
-    let letters = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || (bracketed.is_none() && !host.chars().all(letters)) {
-        return Err(bad(text, "a server has no name"));
-    }
-    let number =
-        port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse::<u16>().ok()).flatten();
-    let port =
-        number.filter(|port| *port > 0).ok_or_else(|| bad(text, "a port is not 1 to 65535"))?;
-    Ok(Server { host: host.to_lowercase(), port })
 }
 
 #[cfg(test)]

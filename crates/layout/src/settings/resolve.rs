@@ -188,7 +188,7 @@ impl Values<'_> {
         // An address that names a time-out means it.
         let asked_for = match &registry {
             Some(RegistryUrl::ZooKeeper(cluster) | RegistryUrl::Etcd(cluster)) => {
-                cluster.session_timeout
+                cluster.names_timeout.then_some(cluster.address.session_timeout)
             }
             _ => None,
         };
