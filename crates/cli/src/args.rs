@@ -79,9 +79,22 @@ pub(crate) struct OutputArgs {
 /// Where the jobs are. Each flag has an environment variable, FLOCKWORK_ and its name.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Place {
-    /// Where nodes agree: embedded:DIR (one host, several processes) or memory: (one process)
+    /// Where nodes agree: embedded:DIR (one host, several processes), memory: (one process),
+    /// zookeeper://HOST:PORT,... or etcd://HOST:PORT,...
     #[arg(long, value_name = "URL")]
     registry: Option<String>,
+    /// Certificates (PEM) of those who vouch for the registry's servers: connect under TLS
+    #[arg(long, value_name = "FILE")]
+    registry_ca_file: Option<String>,
+    /// Our own certificate (PEM), where the registry's servers ask for one
+    #[arg(long, value_name = "FILE")]
+    registry_certificate_file: Option<String>,
+    /// The key of that certificate (PEM), in a file that others may not read
+    #[arg(long, value_name = "FILE")]
+    registry_key_file: Option<String>,
+    /// A file with user:password for the registry, that others may not read
+    #[arg(long, value_name = "FILE")]
+    registry_login_file: Option<String>,
     /// The data directory; holds the embedded registry unless --registry names another place
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
@@ -95,6 +108,10 @@ impl Place {
     pub(crate) fn flag(&self, name: &str) -> Option<String> {
         match name {
             "registry" => self.registry.clone(),
+            "registry-ca-file" => self.registry_ca_file.clone(),
+            "registry-certificate-file" => self.registry_certificate_file.clone(),
+            "registry-key-file" => self.registry_key_file.clone(),
+            "registry-login-file" => self.registry_login_file.clone(),
             "data" => self.data.clone(),
             "namespace" => self.namespace.clone(),
             _ => None,

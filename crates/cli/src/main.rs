@@ -3,6 +3,7 @@
 mod args;
 mod clock;
 mod commands;
+mod credentials;
 mod fault;
 mod files;
 mod live;

@@ -1,6 +1,7 @@
 //! Where the jobs are: which registry, which namespace, which directory.
 
 use crate::args::Place;
+use crate::credentials;
 use crate::fault::{Exit, Fault};
 use crate::problem;
 use flockwork_admin::Operator;
@@ -8,9 +9,9 @@ use flockwork_engine::{Connecting, Link, NoLink};
 use flockwork_layout::keys::Namespace;
 use flockwork_layout::settings::registry::{Cluster, RegistryUrl};
 use flockwork_layout::settings::{NodeSettings, Origin, Resolved, Source, Written, resolve};
+use flockwork_registry as registry;
 use flockwork_registry::client::Client;
 use flockwork_registry::memory::MemoryRegistry;
-use flockwork_registry::{self as registry, Login};
 use flockwork_registry_embedded::{Embedded, OpenError, Options};
 use flockwork_registry_etcd as etcd;
 use flockwork_registry_zookeeper as zookeeper;
@@ -23,16 +24,16 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A registry this release can use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Address {
     /// In this process alone.
     Memory,
     /// In a directory of this host.
     Embedded(PathBuf),
     /// On ZooKeeper, and by which right.
-    ZooKeeper(registry::Address, Option<Login>),
+    ZooKeeper(registry::Address, zookeeper::Credentials),
     /// On etcd, and by which right.
-    Etcd(registry::Address, Option<Login>),
+    Etcd(registry::Address, etcd::Credentials),
 }
 
 /// Where jobs are found.
@@ -58,12 +59,14 @@ impl Found {
             RegistryUrl::Embedded(None) => {
                 Address::Embedded(Path::new(&settings.data).join("registry"))
             }
-            RegistryUrl::ZooKeeper(cluster) => {
-                Address::ZooKeeper(on_network(cluster, settings), secret("DIGEST")?)
-            }
-            RegistryUrl::Etcd(cluster) => {
-                Address::Etcd(on_network(cluster, settings), secret("USER")?)
-            }
+            RegistryUrl::ZooKeeper(cluster) => Address::ZooKeeper(
+                on_network(cluster, settings),
+                credentials::for_zookeeper(&settings.security)?,
+            ),
+            RegistryUrl::Etcd(cluster) => Address::Etcd(
+                on_network(cluster, settings),
+                credentials::for_etcd(&settings.security)?,
+            ),
         };
         let namespace = settings.namespace.clone();
         Ok(Self { address, namespace, session_timeout: settings.session_timeout })
@@ -85,10 +88,10 @@ impl Found {
     pub(crate) async fn operator(&self) -> Result<Operator, Fault> {
         let directory = match &self.address {
             Address::Embedded(directory) => directory,
-            Address::ZooKeeper(address, digest) => {
-                return self.asks(on_zookeeper(address, digest)).await;
+            Address::ZooKeeper(address, rights) => {
+                return self.asks(on_zookeeper(address, rights)).await;
             }
-            Address::Etcd(address, user) => return self.asks(on_etcd(address, user)).await,
+            Address::Etcd(address, rights) => return self.asks(on_etcd(address, rights)).await,
             Address::Memory => {
                 let why = "memory: is within one process; a command cannot see into another";
                 return Err(Fault::new(Exit::Invalid, "REGISTRY_ADDR", why)
@@ -126,8 +129,8 @@ fn connect(address: &Address, options: &Options, memory: &MemoryRegistry) -> Res
             let (registry, inbox) = memory.connect();
             return Ok(Link { registry, inbox });
         }
-        Address::ZooKeeper(address, digest) => return Ok(on_zookeeper(address, digest)),
-        Address::Etcd(address, user) => return Ok(on_etcd(address, user)),
+        Address::ZooKeeper(address, rights) => return Ok(on_zookeeper(address, rights)),
+        Address::Etcd(address, rights) => return Ok(on_etcd(address, rights)),
     };
     match Embedded::open(directory, options) {
         Ok((registry, inbox)) => Ok(Link { registry, inbox }),
@@ -136,41 +139,19 @@ fn connect(address: &Address, options: &Options, memory: &MemoryRegistry) -> Res
     }
 }
 
-fn on_zookeeper(address: &registry::Address, digest: &Option<Login>) -> Link {
-    let credentials = zookeeper::Credentials { digest: digest.clone(), tls: None };
-    let (registry, inbox) = zookeeper::open(address, &credentials);
+fn on_zookeeper(address: &registry::Address, credentials: &zookeeper::Credentials) -> Link {
+    let (registry, inbox) = zookeeper::open(address, credentials);
     Link { registry, inbox }
 }
 
-fn on_etcd(address: &registry::Address, user: &Option<Login>) -> Link {
-    let credentials = etcd::Credentials::of(user.clone());
-    let (registry, inbox) = etcd::open(address, &credentials);
+fn on_etcd(address: &registry::Address, credentials: &etcd::Credentials) -> Link {
+    let (registry, inbox) = etcd::open(address, credentials);
     Link { registry, inbox }
 }
 
 fn on_network(cluster: &Cluster, settings: &NodeSettings) -> registry::Address {
     let session_timeout = settings.session_timeout;
     registry::Address { session_timeout, ..cluster.address.clone() }
-}
-
-/// A secret has no place in an address, in a file of jobs or on a command line.
-fn secret(kind: &str) -> Result<Option<Login>, Fault> {
-    let variable = format!("FLOCKWORK_REGISTRY_{kind}");
-    let file = format!("{variable}_FILE");
-    let secret = match (environment(&variable), environment(&file)) {
-        (None, None) => return Ok(None),
-        (Some(text), None) => Login::new(&text, &variable),
-        (None, Some(file)) => Login::from_file(Path::new(&file)),
-        (Some(_), Some(_)) => {
-            let what = format!("{variable} and {file} are both set");
-            return Err(Fault::new(Exit::Invalid, "CONFLICT", what).hint("unset one of them"));
-        }
-    };
-    let code = match kind {
-        "DIGEST" => "REGISTRY_DIGEST",
-        _ => "REGISTRY_USER",
-    };
-    secret.map(Some).map_err(|why| Fault::new(Exit::Invalid, code, why.to_string()))
 }
 
 /// The settings and where each came from, or what is wrong with them.

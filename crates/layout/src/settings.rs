@@ -13,7 +13,8 @@ pub mod schema;
 
 pub use argument::{text_of_argument, unreadable};
 pub use reference::reference_markdown;
-pub use resolve::{NodeSettings, Origin, Resolved, Source, Written, parse_namespace, resolve};
+pub use resolve::{NodeSettings, Origin, Resolved, SecurityFiles, Source, Written};
+pub use resolve::{parse_namespace, resolve};
 
 /// What a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum Kind {
     Namespace,
     /// A time zone.
     Zone,
+    /// The path of a file.
+    File,
     /// A list of paths; in a file only.
     Paths,
 }
@@ -70,6 +73,42 @@ pub const SETTINGS: &[Setting] = &[
         default: "embedded:",
         about: "Where nodes agree: memory: (this process), embedded:DIR (this host; without DIR in the data directory), zookeeper://HOST:PORT,HOST:PORT/ROOT?session_timeout=4s (its digest, user:password, comes from the environment variable FLOCKWORK_REGISTRY_DIGEST or the file that FLOCKWORK_REGISTRY_DIGEST_FILE names), or etcd://HOST:PORT,HOST:PORT/ROOT?session_timeout=4s (experimental; its user:password from FLOCKWORK_REGISTRY_USER or the file that FLOCKWORK_REGISTRY_USER_FILE names).",
         trouble: "Nodes with different registries do not see each other: each runs every job.",
+    },
+    Setting {
+        name: "registry_ca_file",
+        env: Some("FLOCKWORK_REGISTRY_CA_FILE"),
+        flag: Some("registry-ca-file"),
+        kind: Kind::File,
+        default: "",
+        about: "The certificates, as PEM, of those who vouch for the servers of a ZooKeeper or etcd registry. With it connections are made under TLS; without it in the clear.",
+        trouble: "Servers whose certificates it does not vouch for, for the names in the address, are not talked to.",
+    },
+    Setting {
+        name: "registry_certificate_file",
+        env: Some("FLOCKWORK_REGISTRY_CERTIFICATE_FILE"),
+        flag: Some("registry-certificate-file"),
+        kind: Kind::File,
+        default: "",
+        about: "Our own certificate and its chain, as PEM, where the registry's servers ask for one.",
+        trouble: "Needs registry_ca_file and registry_key_file.",
+    },
+    Setting {
+        name: "registry_key_file",
+        env: Some("FLOCKWORK_REGISTRY_KEY_FILE"),
+        flag: Some("registry-key-file"),
+        kind: Kind::File,
+        default: "",
+        about: "The key of that certificate, as PEM.",
+        trouble: "A file that others may read is refused.",
+    },
+    Setting {
+        name: "registry_login_file",
+        env: Some("FLOCKWORK_REGISTRY_LOGIN_FILE"),
+        flag: Some("registry-login-file"),
+        kind: Kind::File,
+        default: "",
+        about: "A file that holds user:password on one line: ZooKeeper's digest, or etcd's user.",
+        trouble: "A file that others may read is refused. Not beside FLOCKWORK_REGISTRY_DIGEST, FLOCKWORK_REGISTRY_USER or their _FILE.",
     },
     Setting {
         name: "data",

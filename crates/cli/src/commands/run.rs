@@ -178,7 +178,7 @@ fn banner(plan: &Plan, listener: &TcpListener) -> String {
 
 /// Names the jobs that the registry has and these files have not: they stay there.
 async fn name_the_gone(found: Found, own: Vec<String>, handle: Handle) {
-    if found.address == Address::Memory {
+    if matches!(found.address, Address::Memory) {
         return;
     }
     for _ in 0..REGISTRY_TRIES {

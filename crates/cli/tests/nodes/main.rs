@@ -5,6 +5,7 @@
 mod clocks;
 mod page;
 mod process;
+mod secure;
 
 use process::{Node, PATIENCE, asked, get, scene};
 use serde_json::Value;

@@ -87,6 +87,7 @@ fn takes(kind: Kind) -> String {
         Kind::Listen => "address and port".to_owned(),
         Kind::Namespace => "part, or part/part".to_owned(),
         Kind::Zone => "zone".to_owned(),
+        Kind::File => "path of a file".to_owned(),
         Kind::Paths => "list of paths".to_owned(),
     }
 }

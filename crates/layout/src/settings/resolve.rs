@@ -64,6 +64,8 @@ pub struct Origin {
 pub struct NodeSettings {
     /// `registry`.
     pub registry: RegistryUrl,
+    /// What secures connections to it.
+    pub security: SecurityFiles,
     /// `data`.
     pub data: String,
     /// `namespace`.
@@ -92,6 +94,19 @@ pub struct NodeSettings {
     pub log_format: String,
     /// `scripts.allow`, as written: relative paths are relative to the file.
     pub scripts_allow: Vec<String>,
+}
+
+/// The files that secure connections to a registry on a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecurityFiles {
+    /// `registry_ca_file`.
+    pub authorities: Option<String>,
+    /// `registry_certificate_file`.
+    pub certificate: Option<String>,
+    /// `registry_key_file`.
+    pub key: Option<String>,
+    /// `registry_login_file`.
+    pub login: Option<String>,
 }
 
 /// All settings, where they came from, and what is wrong with them.
@@ -176,6 +191,7 @@ impl Values<'_> {
 
     fn read(&mut self) -> Option<NodeSettings> {
         let registry = self.parsed("registry", parse_registry_url);
+        let security = self.security();
         let namespace = self.parsed("namespace", parse_namespace);
         let listen = self.parsed("listen", parse_listen);
         let time_zone = self.parsed("time_zone", parse_zone);
@@ -195,6 +211,7 @@ impl Values<'_> {
         let present = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Some(NodeSettings {
             registry: registry?,
+            security: security?,
             data: self.text("data").to_owned(),
             namespace: namespace?,
             ip: present(self.text("ip")),
@@ -210,6 +227,27 @@ impl Values<'_> {
             log_format: log_format?,
             scripts_allow: self.file.scripts_allow.clone(),
         })
+    }
+
+    fn security(&mut self) -> Option<SecurityFiles> {
+        let authorities = self.parsed("registry_ca_file", parse_file);
+        let certificate = self.parsed("registry_certificate_file", parse_file);
+        let key = self.parsed("registry_key_file", parse_file);
+        let login = self.parsed("registry_login_file", parse_file);
+        let (authorities, certificate, key) = (authorities?, certificate?, key?);
+        let lacks = |name: &str| Problem::error(Code::Conflict, "", format!("{name} is missing"));
+        let needed = match (&authorities, &certificate, &key) {
+            (_, Some(_), None) => Some(("registry_certificate_file", "registry_key_file")),
+            (_, None, Some(_)) => Some(("registry_key_file", "registry_certificate_file")),
+            (None, Some(_), Some(_)) => Some(("registry_certificate_file", "registry_ca_file")),
+            _ => None,
+        };
+        if let Some((name, needed)) = needed {
+            let hint = "whoever shows a certificate needs its key, and whom to believe";
+            self.report(name, lacks(needed).with_hint(hint));
+            return None;
+        }
+        Some(SecurityFiles { authorities, certificate, key, login: login? })
     }
 
     fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Problem>) -> Option<T> {
@@ -286,6 +324,15 @@ pub fn parse_namespace(text: &str) -> Result<Namespace, Problem> {
     })
 }
 
+/// Reads the path of a file; none if it is empty. What is no path but the secret itself is not shown.
+fn parse_file(text: &str) -> Result<Option<String>, Problem> {
+    if text.contains("-----BEGIN") || text.chars().any(char::is_control) {
+        let problem = Problem::error(Code::SecretLiteral, "", "not the path of a file");
+        return Err(problem.with_hint("name a file that holds it: settings are shown and logged"));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
 fn parse_zone(text: &str) -> Result<String, Problem> {
     Zone::parse(text).map(|zone| zone.name().to_owned()).map_err(|why| {
         Problem::error(Code::TzUnknown, "", why.to_string()).with_value(text).with_hint(why.hint())
@@ -336,6 +383,29 @@ mod tests {
         assert_eq!((origin.source, origin.value.as_str()), (Source::Flag, "3"));
         let others = [(Source::Environment, "2".to_owned()), (Source::File, "1".to_owned())];
         assert_eq!(origin.overridden, others);
+    }
+
+    #[test]
+    fn papers_are_whole_and_named_by_their_files() {
+        const CA: (&str, &str) = ("registry-ca-file", "ca.pem");
+        const CERTIFICATE: (&str, &str) = ("registry-certificate-file", "own.pem");
+        const KEY: (&str, &str) = ("registry-key-file", "key.pem");
+        let of = |flags: &[(&str, &str)]| {
+            let resolved = resolve(&Written::default(), &said(&[]), &said(flags));
+            let codes: Vec<_> = resolved.problems.iter().map(|p| p.code.as_str()).collect();
+            (codes, resolved.settings.map(|settings| settings.security))
+        };
+        assert_eq!(of(&[]), (vec![], Some(SecurityFiles::default())));
+        let (codes, files) = of(&[CA, CERTIFICATE, KEY]);
+        assert_eq!((codes, files.unwrap().key.as_deref()), (vec![], Some("key.pem")));
+        for lacking in [&[CERTIFICATE][..], &[KEY], &[CA, KEY], &[CERTIFICATE, KEY]] {
+            assert_eq!(of(lacking), (vec!["CONFLICT"], None), "{lacking:?}");
+        }
+        let key = "-----BEGIN PRIVATE KEY-----hunter2";
+        let flags = [CA, CERTIFICATE, ("registry-key-file", key)];
+        let resolved = resolve(&Written::default(), &said(&[]), &said(&flags));
+        assert_eq!(resolved.problems[0].code, Code::SecretLiteral);
+        assert!(!resolved.problems[0].to_string().contains("hunter2"));
     }
 
     #[test]

@@ -67,7 +67,9 @@ fn node_kind(kind: Kind) -> Value {
         Kind::Count(least, most) => number(least, most),
         Kind::Duration(..) => duration(),
         Kind::Paths => json!({ "type": "array", "items": { "type": "string" } }),
-        Kind::Text | Kind::Registry | Kind::Listen | Kind::Namespace | Kind::Zone => text(),
+        Kind::Text | Kind::Registry | Kind::Listen | Kind::Namespace | Kind::Zone | Kind::File => {
+            text()
+        }
     }
 }
 
