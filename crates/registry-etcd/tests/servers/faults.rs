@@ -1,5 +1,7 @@
 //! What happens to servers and to the way to them, while four writers commit at full speed.
 
+mod slow;
+
 use crate::fixture::{PATIENCE, address, opened};
 use crate::proxy::Proxy;
 use crate::server::{Server, await_leader, ensemble};

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "tests tell what they counted")]
 
 mod conformance;
+mod disk;
 mod faults;
 mod fixture;
 mod history;

@@ -1,5 +1,6 @@
 //! Real servers on loopback, each with a directory and free ports of its own, ended by their pid.
 
+use crate::disk::SlowDisk;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -144,6 +145,11 @@ impl Server {
         let child = self.child.as_ref().expect("it runs");
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, signal).expect("it is ours");
+    }
+
+    /// Each of its syncs takes at least so long, until that is mended.
+    pub(crate) fn slow_disk(&self, delay: Duration) -> SlowDisk {
+        SlowDisk::under(self.child.as_ref().expect("it runs").id(), delay)
     }
 
     pub(crate) fn stop(&self) {
