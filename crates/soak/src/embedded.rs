@@ -237,7 +237,7 @@ impl Reading {
         }
         let at = self.history.commits.last().map_or(state.at, |last| last.at.max(state.at));
         for (index, changes) in by_commit {
-            self.history.commits.push(Committed { at, index, session: 0, changes });
+            self.history.commits.push(Committed { at, until: at, index, session: 0, changes });
         }
         self.prove(rows, state);
         Ok(())

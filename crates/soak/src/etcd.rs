@@ -1,10 +1,16 @@
-//! An etcd server as a registry: killed and stopped.
+//! An etcd server as a registry: killed and stopped. What it committed is read from its own revisions,
+//! which it keeps as long as nobody has it compact them; when, by looks at it all the while.
 
+mod looks;
+mod revisions;
 mod server;
 
+use crate::clock::wall_millis;
 use crate::history::History;
 use crate::registry::{Begun, Registry, Trouble};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use flockwork_checker::trace::Unseen;
+use looks::Looks;
 use server::Server;
 use std::path::Path;
 use std::time::Duration;
@@ -12,11 +18,20 @@ use std::time::Duration;
 /// Below which the nodes' keys lie.
 const ROOT: &str = "/soak";
 
+/// How long after the kernel has said that it stands still another thread of it may still be on its
+/// way out of a system call: milliseconds, a hundred times what it takes.
+const SETTLES: i64 = 10;
+
 /// A server.
 #[derive(Debug)]
 pub struct Etcd {
     server: Server,
     session: Duration,
+    began: i64,
+    looks: Option<Looks>,
+    /// Since when it is gone, or stands still.
+    still_since: Option<i64>,
+    still: Vec<(i64, i64)>,
 }
 
 impl Etcd {
@@ -25,7 +40,10 @@ impl Etcd {
     /// # Errors
     /// If it does not come up.
     pub fn start(at: &Path, session: Duration) -> Result<Self> {
-        Ok(Self { server: Server::start(&at.join("etcd"))?, session })
+        let began = wall_millis();
+        let server = Server::start(&at.join("etcd"))?;
+        let looks = Some(Looks::begin(server.address()));
+        Ok(Self { server, session, began, looks, still_since: None, still: Vec::new() })
     }
 }
 
@@ -45,15 +63,17 @@ impl Registry for Etcd {
     }
 
     fn trouble(&mut self, trouble: Trouble, _: u32) -> Result<Begun> {
-        let proof = match trouble {
-            Trouble::Killed => self.server.kill()?,
-            Trouble::Still => self.server.stop()?,
+        let (proof, settles) = match trouble {
+            Trouble::Killed => (self.server.kill()?, 0),
+            Trouble::Still => (self.server.stop()?, SETTLES),
             _ => bail!("the ways to the server cannot be troubled"),
         };
+        self.still_since = Some(wall_millis() + settles);
         Ok(Begun { in_flight: 0, proof })
     }
 
     fn relieve(&mut self, trouble: Trouble, _: u32) -> Result<String> {
+        self.still.extend(self.still_since.take().map(|since| (since, wall_millis())));
         match trouble {
             Trouble::Killed => self.server.run()?,
             _ => self.server.go_on()?,
@@ -62,7 +82,14 @@ impl Registry for Etcd {
     }
 
     fn history(&mut self) -> Result<History> {
-        bail!("etcd's revisions have no dates: what it committed cannot be judged");
+        let seen = self.looks.take().context("it is asked once")?.end()?;
+        let over = wall_millis();
+        let newest = seen.newest().context("nobody looked")?;
+        let changes = self.server.changes(newest)?;
+        let commits = revisions::replay(&changes, ROOT, &seen, (self.began, over))?;
+        let still = std::mem::take(&mut self.still);
+        let unseen = vec![Unseen::Guards, Unseen::Trust];
+        Ok(History { commits, still, unseen, ..History::default() })
     }
 
     /// All that has a lease, the sessions' own marks included.

@@ -246,7 +246,13 @@ mod tests {
         let (value, stamp) = ("{}".into(), Stamp::default());
         let new = Some(Entry { value, stamp, session: Some(SessionId(session)) });
         let change = crate::history::KeyChange { key, guard: None, old: None, new };
-        crate::history::Committed { at: 2_000, index: 5, session, changes: vec![change] }
+        crate::history::Committed {
+            at: 2_000,
+            until: 2_000,
+            index: 5,
+            session,
+            changes: vec![change],
+        }
     }
 
     fn gathered(log: &str, exits: Vec<(i64, u32, String)>, wrote: &[Wrote]) -> Vec<(u64, String)> {

@@ -23,7 +23,11 @@ pub struct KeyChange {
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// When the registry took it up: milliseconds since 1970, never later than anybody learnt of it.
+    /// Where that is not known to the millisecond, the first instant at which it can have been, until
+    /// [`dates::settle`](crate::dates::settle) has found a better one.
     pub at: i64,
+    /// The last instant at which it can have been.
+    pub until: i64,
     /// Its number.
     pub index: u64,
     /// The session in whose name.
@@ -50,6 +54,8 @@ pub struct History {
     pub commits: Vec<Committed>,
     /// Proofs of sessions.
     pub proofs: Vec<Proof>,
+    /// Spans in which it cannot have committed anything, ascending: from, until.
+    pub still: Vec<(i64, i64)>,
     /// What could not be seen.
     pub unseen: Vec<Unseen>,
 }

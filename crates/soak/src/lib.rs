@@ -6,10 +6,12 @@
 //! passed on the wire, and what was done and is proven to have taken effect ([`fleet`]).
 //!
 //! In reading order: one run ([`soak`]); its nodes ([`nodes`], [`fleet`]) and faults ([`strikes`]); the
-//! registries ([`registry`], [`zookeeper`], [`etcd`], [`embedded`]) and what they tell ([`history`]); how it
-//! becomes a trace ([`gather`]) and what that comes to ([`figures`]).
+//! registries ([`registry`], [`zookeeper`], [`etcd`], [`embedded`]) and what they tell ([`history`]);
+//! when that happened ([`dates`]), how it becomes a trace ([`gather`]) and what that comes to
+//! ([`figures`]).
 
 pub mod clock;
+pub mod dates;
 pub mod embedded;
 pub mod etcd;
 pub mod figures;

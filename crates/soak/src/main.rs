@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: flockwork-soak [--registry zookeeper|embedded] [--minutes M] \
+const USAGE: &str = "usage: flockwork-soak [--registry zookeeper|etcd|embedded] [--minutes M] \
     [--fault-every 20s] [--calm 90s] [--seed N] [--keep DIR]";
 
 /// Runs per second that eight jobs are sure to make, faults or not.

@@ -1,6 +1,7 @@
 //! One soak, from the first node to the verdict.
 
 use crate::clock::{Steadiness, wall_millis};
+use crate::dates::{self, Dated};
 use crate::figures::{self, Figures};
 use crate::fleet::Fleet;
 use crate::gather::{Seen, gather};
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub trace: Vec<Line>,
     /// What the checker says.
     pub verdicts: Vec<(&'static str, Verdict)>,
+    /// How well its commits are dated.
+    pub dated: Dated,
     /// What it comes to.
     pub figures: Figures,
     /// What was done, with its proofs.
@@ -85,6 +88,7 @@ impl Outcome {
         for complaint in &self.complaints {
             let _ = writeln!(text, "complaint: {complaint}");
         }
+        let _ = writeln!(text, "dates: {}", self.dated);
         let _ = write!(text, "{}", self.figures);
         text
     }
@@ -139,13 +143,15 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Outcome> {
         "the wall clock was set by {moved} ms meanwhile; nothing can be dated"
     );
     let wrote = watch.end()?;
-    let history = fleet.registry.history()?;
+    let mut history = fleet.registry.history()?;
     let namespace = Namespace::new(NAMESPACE)?;
+    let dated = dates::settle(&mut history, &wrote, &namespace);
     let diary = &fleet.diary;
     let seen =
         Seen { diary, history: &history, wrote: &wrote, namespace: &namespace, healed, over };
     let trace = gather(&seen)?;
-    let verdicts = judge(&trace);
+    let mut verdicts = judge(&trace);
+    dated.weigh(&mut verdicts);
     let mut figures = figures::count(&trace, &verdicts);
     figures.registry = fleet.registry.name().to_owned();
     figures.least_runs = plan.least_runs;
@@ -155,7 +161,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Outcome> {
         complaints.extend(alarming(log)?.map(|line| format!("node {number}: {line}")));
     }
     let strikes = diary.strikes.clone();
-    Ok(Outcome { trace, verdicts, figures, strikes, complaints })
+    Ok(Outcome { trace, verdicts, dated, figures, strikes, complaints })
 }
 
 fn warm(watch: &probes::Watch) -> Result<()> {

@@ -4,9 +4,12 @@
 use flockwork_registry::client::Client;
 use flockwork_registry::{Inbox, Key, Op, Receipt, Stamp};
 use flockwork_registry_embedded::{Embedded, Options};
+use flockwork_registry_etcd as etcd;
 use flockwork_registry_zookeeper as zookeeper;
+use flockwork_soak::clock::wall_millis;
 use flockwork_soak::history::History;
 use flockwork_soak::registry::{Trouble, Which};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,15 +27,21 @@ fn key(text: &str) -> Key {
 struct Author {
     client: Client,
     did: Vec<Did>,
+    /// Between which instants each commit was asked for and answered, by its number.
+    asked: BTreeMap<u64, (i64, i64)>,
 }
 
 impl Author {
     fn new((registry, inbox): (Arc<dyn flockwork_registry::Registry>, Inbox)) -> Self {
-        Self { client: Client::new(registry, inbox, PATIENCE), did: Vec::new() }
+        let client = Client::new(registry, inbox, PATIENCE);
+        Self { client, did: Vec::new(), asked: BTreeMap::new() }
     }
 
     async fn commit(&mut self, ops: Vec<Op>) -> Receipt {
-        self.client.commit(ops).await.unwrap()
+        let sent = wall_millis();
+        let receipt = self.client.commit(ops).await.unwrap();
+        self.asked.insert(receipt.index.0, (sent, wall_millis()));
+        receipt
     }
 
     fn note(&mut self, receipt: &Receipt, of: &str, guard: Option<Stamp>, values: [&str; 2]) {
@@ -106,9 +115,7 @@ fn zookeepers_log_tells_what_clients_were_told_over_a_kill_of_the_server() {
     registry.relieve(Trouble::Killed, 1).unwrap();
     let did = runtime.block_on(async {
         // The same session, on another connection.
-        while author.client.get(&key("/a")).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        back(&mut author).await;
         author.second_part().await;
         author.client.close().await;
         author.did
@@ -122,6 +129,85 @@ fn zookeepers_log_tells_what_clients_were_told_over_a_kill_of_the_server() {
     assert_eq!(history.unseen, []);
     assert!(history.commits.iter().all(|committed| committed.session == session.0));
     assert!(history.proofs.len() >= 2 && history.proofs.iter().all(|p| p.session == session.0));
+}
+
+#[test]
+fn etcds_revisions_tell_what_clients_were_told_over_a_kill_of_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut registry = Which::Etcd.make(directory.path(), 1, SESSION).unwrap();
+    let url = registry.flags(1)[1].clone();
+    let (mut author, session) = runtime.block_on(async {
+        let open = etcd::open_url(&url, &etcd::Credentials::default()).unwrap();
+        let mut author = Author::new(open);
+        let session = author.client.session().await.unwrap();
+        author.first_part().await;
+        (author, session)
+    });
+    let (gone, again) = trouble(registry.as_mut(), Trouble::Killed);
+    runtime.block_on(back(&mut author));
+    let (stopped, on) = trouble(registry.as_mut(), Trouble::Still);
+    let (did, asked) = runtime.block_on(async {
+        back(&mut author).await;
+        author.second_part().await;
+        author.client.close().await;
+        (author.did, author.asked)
+    });
+    let history = registry.history().unwrap();
+    let mut told = told(&history);
+    assert_ends_with_the_session(&mut told);
+    // The root below which all lies was made by the way.
+    told.retain(|(_, key, ..)| key != "/");
+    // Which commit a write demanded, revisions do not say.
+    let did = did.into_iter().map(|(index, key, _, old, new)| (index, key, None, old, new));
+    assert_eq!(told, did.collect::<Vec<_>>());
+    let others = history.commits.iter().filter(|committed| committed.session != session.0);
+    assert!(others.flat_map(|it| &it.changes).all(|change| change.key.as_str() == "/"));
+    for committed in &history.commits {
+        let Some((sent, answered)) = asked.get(&committed.index) else { continue };
+        // It happened within both spans.
+        let (at, until) = (committed.at, committed.until);
+        assert!(at <= *answered && until >= *sent, "{at}..{until}, {sent}..{answered}");
+    }
+    let [killed, still] = history.still[..] else { panic!("{:?}", history.still) };
+    assert!(killed.0 >= gone && killed.1 <= again && still.0 >= stopped && still.1 <= on);
+}
+
+/// Troubles it for a moment. When that began, and when it was over.
+fn trouble(registry: &mut dyn flockwork_soak::registry::Registry, trouble: Trouble) -> (i64, i64) {
+    let began = wall_millis();
+    registry.trouble(trouble, 1).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    registry.relieve(trouble, 1).unwrap();
+    (began, wall_millis())
+}
+
+/// Waits until the registry answers again.
+async fn back(author: &mut Author) {
+    while author.client.get(&key("/a")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn what_etcd_was_told_to_forget_is_no_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut registry = Which::Etcd.make(directory.path(), 1, SESSION).unwrap();
+    let url = registry.flags(1)[1].clone();
+    runtime.block_on(async {
+        let open = etcd::open_url(&url, &etcd::Credentials::default()).unwrap();
+        let mut author = Author::new(open);
+        author.client.session().await.unwrap();
+        author.first_part().await;
+        author.client.close().await;
+    });
+    let address = url.strip_prefix("etcd://").unwrap().split('/').next().unwrap();
+    let mut compact = std::process::Command::new("etcdctl");
+    compact.env("ETCDCTL_API", "3").args(["--endpoints", address, "compact", "3"]);
+    assert!(compact.status().unwrap().success());
+    let error = registry.history().unwrap_err();
+    assert!(error.to_string().contains("forgotten what came before revision 3"), "{error}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! One real server on this host, with a directory and free ports of its own, ended by its pid.
 
+use super::revisions::{self, Event};
 use crate::ports::free_port;
 use crate::process::{self, Process};
 use anyhow::{Context, Result, ensure};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -32,13 +34,13 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts it (again) and waits until it serves. It writes down each request when it answers.
+    /// Starts it (again) and waits until it serves.
     pub(crate) fn run(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the server runs already");
         let (clients, peers) =
             (format!("http://{}", self.address()), format!("http://127.0.0.1:{}", self.peers));
         let mut command = Command::new("etcd");
-        command.args(["--name", "alone", "--logger", "zap", "--log-level", "debug"]);
+        command.args(["--name", "alone", "--logger", "zap", "--log-level", "warn"]);
         command.args(["--log-outputs", "stderr"]).arg("--data-dir").arg(self.at.join("data"));
         command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
@@ -61,8 +63,8 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
-    /// Where it writes down its requests.
-    pub(crate) fn log(&self) -> PathBuf {
+    /// Where it logs.
+    fn log(&self) -> PathBuf {
         self.at.join("log")
     }
 
@@ -99,6 +101,26 @@ impl Server {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
+    /// All that was changed from the first revision up to this one.
+    pub(crate) fn changes(&self, newest: u64) -> Result<Vec<Event>> {
+        let mut command = self.etcdctl(&["watch", "", "--prefix", "--rev", "1"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut watching = command.spawn().context("etcdctl")?;
+        let output = BufReader::new(watching.stdout.take().context("its output is piped")?);
+        let (sender, messages) = channel();
+        let reader = std::thread::spawn(move || {
+            // Whoever has read enough hangs up.
+            output.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
+        let read = read_until(&messages, newest);
+        // Nothing ends a watch but this.
+        watching.kill()?;
+        watching.wait()?;
+        drop(messages);
+        reader.join().map_err(|_| anyhow::anyhow!("who reads the watch panicked"))?;
+        read
+    }
+
     fn process(&self) -> Result<&Process> {
         self.process.as_ref().context("the server does not run")
     }
@@ -117,4 +139,18 @@ impl Server {
     pub(crate) fn go_on(&self) -> Result<()> {
         self.process()?.signal(process::Signal::CONT)
     }
+}
+
+/// Reads a watch's messages until one has told of this revision. The first revision, 1, is empty.
+fn read_until(messages: &Receiver<String>, newest: u64) -> Result<Vec<Event>> {
+    let mut all: Vec<Event> = Vec::new();
+    while all.last().map_or(1, |event| event.revision) < newest {
+        let message = messages.recv_timeout(ANSWERS_WITHIN);
+        let message = message.with_context(|| {
+            let last = all.last().map_or(1, |event| event.revision);
+            format!("etcd tells of {last} revisions, and has {newest}")
+        })?;
+        all.extend(revisions::events(&serde_json::from_str(&message)?)?);
+    }
+    Ok(all)
 }

@@ -59,7 +59,7 @@ pub(crate) fn replay(log: &[Txn], root: &str, demands: &Demands) -> Replayed {
         }
         if !changes.is_empty() {
             let (index, session) = (txn.zxid, txn.session);
-            replayed.commits.push(Committed { at, index, session, changes });
+            replayed.commits.push(Committed { at, until: at, index, session, changes });
         }
     }
     replayed
