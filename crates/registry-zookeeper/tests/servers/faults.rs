@@ -196,7 +196,8 @@ async fn trusted_to_the_end(near: SocketAddr, far: SocketAddr, mut dying: impl F
         let mut client = Client::new(registry, inbox, PATIENCE);
         let sign = key(&format!("/sign-{round}"));
         client.commit(vec![Op::create_for_session(sign.clone(), "")]).await.expect("made");
-        sleep(Duration::from_millis(300 * round as u64)).await;
+        // In each phase of the renewals, which come each third of the time-out.
+        sleep(Duration::from_millis(300 * (round as u64 % 7))).await;
         proxy.shut(true);
         proxy.cut();
         dying(true);
