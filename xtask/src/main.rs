@@ -26,7 +26,7 @@ usage: cargo xtask COMMAND
                       make known mistakes, in what a node is told and in the source, and say what
                       finds them; with PART, those in the source whose words it is part of
   conformance         the registry contract's cases on every registry, as a table
-  soak [--registry zookeeper|embedded] [--minutes 10] [--fault-every 20s] [--seed N]
+  soak [--registry zookeeper|etcd|embedded] [--minutes 10] [--fault-every 20s] [--seed N]
                       real nodes on a real registry under faults, judged by the checker
   bench core          measure what deciding costs, each figure beside its goal
   bench registry      measure each registry beside a bare loop of the same requests";
