@@ -10,7 +10,7 @@ use flockwork_core::timetable::Timetable;
 use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Effect, Event, Node, Settings};
 use flockwork_registry::memory::{Options, Store};
-use flockwork_registry::{SessionId, SessionState};
+use flockwork_registry::{Clock, SessionId, SessionState};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +98,7 @@ impl Drill {
             instance: InstanceId::new("10.0.0.1@-@1-x").expect("an id"),
             namespace: Namespace::new("bench").expect("a name"),
             limits: store.limits(),
+            clock: Clock::Untold,
             max_running: 1_000_000,
             reconcile_interval: Duration::from_secs(600),
         });
