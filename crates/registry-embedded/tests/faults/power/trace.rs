@@ -130,6 +130,8 @@ impl Reader<'_> {
             }
             ("fsync" | "fdatasync", Some(_)) => self.steps.push(Step::SyncEnds(thread)),
             ("mmap", _) => self.map(arguments),
+            // To a pipe, whatever it says.
+            ("write", None) if !self.is_of_root(arguments) => {}
             (_, None) if !arguments.contains(&*self.root.to_string_lossy()) => {}
             _ => panic!("a call that is not understood: {call}"),
         }
@@ -157,6 +159,12 @@ impl Reader<'_> {
         let first = arguments.split([',', ')']).next()?;
         let path = PathBuf::from(first.split_once('<')?.1.strip_suffix('>')?);
         path.starts_with(self.root).then_some(path)
+    }
+
+    /// Whether the first argument's descriptor is of a file of ours, though it may be gone by now.
+    fn is_of_root(&self, arguments: &str) -> bool {
+        let descriptor = arguments.split([',', ')']).next().unwrap_or_default();
+        descriptor.contains(&*self.root.to_string_lossy())
     }
 
     /// The first name given, if it is one of ours.
@@ -213,4 +221,14 @@ fn escaped(rest: &mut impl Iterator<Item = u8>) -> u8 {
         same @ (b'"' | b'\\') => same,
         other => panic!("an escape that is not understood: \\{}", char::from(other)),
     }
+}
+
+#[test]
+fn what_a_process_says_of_a_file_is_no_write_to_it() {
+    let record = "7 write(1<pipe:[9]>, \"trouble /r/registry.db\\n\", 23) = 23\n\
+                  7 write(2</dev/null>, \"/r/registry.db\", 14) = 14\n\
+                  7 write(3</r/a>, \"x\", 1) = 1\n";
+    let told = Step::Tell("1<pipe:[9]>".to_owned(), "trouble /r/registry.db\n".to_owned());
+    let written = Step::Write("/r/a".into(), 0, b"x".to_vec());
+    assert_eq!(read(record, Path::new("/r")), [told, written]);
 }
