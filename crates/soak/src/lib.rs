@@ -20,7 +20,6 @@ pub mod gather;
 pub mod history;
 pub mod jobs;
 pub mod nodes;
-mod ports;
 pub mod probes;
 pub mod process;
 pub mod registry;

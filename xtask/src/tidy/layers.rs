@@ -6,6 +6,7 @@ use std::path::Path;
 const ORDER: &[&str] = &[
     "core",
     "registry",
+    "trials",
     "layout",
     "node",
     "worker",

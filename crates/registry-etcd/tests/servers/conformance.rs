@@ -1,8 +1,9 @@
 //! The suite of the contract on real servers.
 
 use crate::fixture::{Place, QUOTA};
-use crate::server::{Server, await_leader, ensemble};
+use crate::server::{Server, ensemble};
 use flockwork_registry::conformance::{Fixture, Outcome, cases, run, run_all};
+use flockwork_trials::server::{Server as _, await_leader};
 
 /// Needs a server of its own, whose room the rest of the suite has not taken before.
 const FULL: &str = "a_full_registry_refuses_by_name_and_loses_nothing";

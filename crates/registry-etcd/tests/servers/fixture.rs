@@ -6,6 +6,8 @@ use flockwork_registry::conformance::{Asked, Control, Fixture, Link, NotApplicab
 use flockwork_registry::memory::Loss;
 use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
 use flockwork_registry_etcd::{Address, Credentials, Etcd, SCHEME, open};
+use flockwork_trials::Kind;
+pub(crate) use flockwork_trials::PATIENCE;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +16,15 @@ use std::time::{Duration, Instant};
 pub(crate) const QUOTA: usize = 16 * 1024 * 1024;
 const BALLAST: usize = 1024 * 1024;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// What is under trial.
+pub(crate) const KIND: Kind = Kind {
+    scheme: SCHEME,
+    session: Duration::from_secs(3),
+    open: |address| {
+        let (registry, inbox) = open(address, &Credentials::default());
+        (registry, inbox)
+    },
+};
 
 /// A server and a root of its own on it.
 #[derive(Debug)]
@@ -26,9 +36,7 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> Address {
-    let list = servers.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
-    let text = format!("etcd://{list}{root}?session_timeout={}ms", timeout.as_millis());
-    Address::parse(SCHEME, &text).expect("it is well-formed")
+    KIND.address(servers, root, timeout)
 }
 
 /// Opens a registry and waits until its session is proven, without reading its inbox.
@@ -51,7 +59,7 @@ impl Fixture for Place {
     fn connect(&self) -> Asked<'_, Link> {
         Box::pin(async {
             let proxy = Proxy::before(self.server).await;
-            let address = address(&[proxy.address], self.root, Duration::from_secs(4));
+            let address = address(&[proxy.gate.address()], self.root, Duration::from_secs(4));
             let (registry, inbox) = opened(&address).await;
             let (server, proxy) = (self.server, proxy.clone());
             let hand = Hand {
@@ -143,12 +151,12 @@ impl Control for Hand {
     }
 
     fn pause(&self) -> Tried<'_> {
-        self.proxy.hold(true);
+        self.proxy.gate.hold(true);
         done()
     }
 
     fn resume(&self) -> Tried<'_> {
-        self.proxy.hold(false);
+        self.proxy.gate.hold(false);
         done()
     }
 
@@ -161,13 +169,13 @@ impl Control for Hand {
     }
 
     fn cut(&self) -> Tried<'_> {
-        self.proxy.shut(true);
-        self.proxy.cut();
+        self.proxy.gate.shut(true);
+        self.proxy.gate.cut();
         done()
     }
 
     fn heal(&self) -> Tried<'_> {
-        self.proxy.shut(false);
+        self.proxy.gate.shut(false);
         done()
     }
 

@@ -5,6 +5,7 @@ use crate::proxy::Proxy;
 use crate::server::{Server, revision};
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Event, Failure, Key, Op, Scope, SessionState};
+use flockwork_trials::server::Server as _;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -31,12 +32,12 @@ async fn a_watch_overtaken_by_a_compaction_is_set_again_with_a_resync() {
     let proxy = Proxy::before(server.address()).await;
     // A third of it, after which a renewal runs out, is longer than the writing takes.
     let long = Duration::from_secs(180);
-    let mut node = client(&address(&[proxy.address], "/compact", long)).await;
+    let mut node = client(&address(&[proxy.gate.address()], "/compact", long)).await;
     let mut other = client(&address(&[server.address()], "/compact", long)).await;
     node.commit(vec![Op::create(key("/a"), "0")]).await.expect("made");
     node.watch(&key("/a"), Scope::Value).await.expect("watched");
     node.kept();
-    proxy.hold(true);
+    proxy.gate.hold(true);
     // More than the way and both ends of it keep: etcd's 1,024 answers, and some megabytes.
     let large = vec![b'x'; 200 * 1024];
     for _ in 0..100 {
@@ -46,7 +47,7 @@ async fn a_watch_overtaken_by_a_compaction_is_set_again_with_a_resync() {
         other.commit(vec![Op::Set(key("/a"), "last".into(), None)]).await.expect("set");
     }
     server.ctl(&["compact", "--physical", &revision(server.address())]).expect("compacted");
-    proxy.hold(false);
+    proxy.gate.hold(false);
     let deadline = Instant::now() + PATIENCE;
     let mut events = Vec::new();
     while !events.contains(&Event::Resync) {

@@ -2,15 +2,15 @@
 
 use crate::wire::{Does, Granted, Txn};
 use flockwork_registry::memory::Loss;
+use flockwork_trials::gate::{Carrier, Gate, Passage};
 use prost::Message;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// How late a request that is delivered late arrives unless told: before the client is back or
 /// after.
@@ -27,21 +27,6 @@ const PREFIX: usize = 5;
 /// Protobuf's tag of a lease's time to live, a number in field 3.
 const TTL: u8 = 3 << 3;
 
-/// What the proxy does to frames.
-#[derive(Clone, Debug, Default)]
-struct Will {
-    /// Each cut has a number; connections made before it are dropped.
-    cuts: u64,
-    /// No connection is let through.
-    shut: bool,
-    /// Nothing passes towards the client.
-    held: bool,
-    /// Nothing passes towards the server.
-    held_up: bool,
-    /// Each answer to a renewal says that there is no such lease.
-    denied: bool,
-}
-
 #[derive(Debug, Default)]
 struct Seen {
     loss: Option<Loss>,
@@ -55,11 +40,11 @@ struct Seen {
     broken: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
-    server: SocketAddr,
-    will: watch::Sender<Will>,
     seen: Mutex<Seen>,
+    /// Each answer to a renewal says that there is no such lease.
+    denied: AtomicBool,
 }
 
 impl Shared {
@@ -71,43 +56,19 @@ impl Shared {
 /// The proxy. It lives as long as the runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+    pub(crate) gate: Gate,
     shared: Arc<Shared>,
 }
 
 impl Proxy {
     pub(crate) async fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("ports are left");
-        let address = listener.local_addr().expect("it is bound");
-        let (will, seen) = (watch::Sender::new(Will::default()), Mutex::default());
-        let shared = Arc::new(Shared { server, will, seen });
-        tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { address, shared }
-    }
-
-    /// Drops the connections there are.
-    pub(crate) fn cut(&self) {
-        self.shared.will.send_modify(|will| will.cuts += 1);
-    }
-
-    /// Lets no connection through, or does again; does not drop what there is.
-    pub(crate) fn shut(&self, shut: bool) {
-        self.shared.will.send_modify(|will| will.shut = shut);
-    }
-
-    /// Lets nothing pass towards the client, or does again.
-    pub(crate) fn hold(&self, held: bool) {
-        self.shared.will.send_modify(|will| will.held = held);
-    }
-
-    /// Lets nothing pass towards the server, or does again.
-    pub(crate) fn hold_up(&self, held: bool) {
-        self.shared.will.send_modify(|will| will.held_up = held);
+        let shared = Arc::new(Shared::default());
+        Self { gate: Gate::with(server, Way(Arc::clone(&shared))).await, shared }
     }
 
     /// Says of each lease that is renewed that it does not live, or does no more.
     pub(crate) fn deny(&self, denied: bool) {
-        self.shared.will.send_modify(|will| will.denied = denied);
+        self.shared.denied.store(denied, Ordering::Relaxed);
     }
 
     /// Loses the next commit's answer, or the commit, and the connection with it: a stream cannot
@@ -132,33 +93,22 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((client, _)) = listener.accept().await {
-        if shared.will.borrow().shut {
-            continue;
-        }
-        tokio::spawn(pass(client, Arc::clone(&shared)));
-    }
-}
+/// Reads what passes.
+#[derive(Clone, Debug)]
+struct Way(Arc<Shared>);
 
-async fn pass(client: TcpStream, shared: Arc<Shared>) {
-    let Ok(server) = TcpStream::connect(shared.server).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    shared.seen().broken = false;
-    let (client, server) = (client.into_split(), server.into_split());
-    let cuts = shared.will.borrow().cuts;
-    let mut will = shared.will.subscribe();
-    let down = tokio::spawn(down(server.0, client.1, Arc::clone(&shared)));
-    let up = tokio::spawn(up(client.0, server.1, Arc::clone(&shared)));
-    let stops = (down.abort_handle(), up.abort_handle());
-    tokio::select! {
-        _ = down => {}
-        _ = will.wait_for(|will| will.cuts != cuts) => {}
-        // The client has gone, or its request got lost.
-        _ = up => {}
+impl Carrier for Way {
+    fn connected(&self) {
+        self.0.seen().broken = false;
     }
-    stops.0.abort();
-    stops.1.abort();
+
+    async fn down(self, from: OwnedReadHalf, to: OwnedWriteHalf, passage: Passage) {
+        down(from, to, (self.0, passage)).await;
+    }
+
+    async fn up(self, from: OwnedReadHalf, to: OwnedWriteHalf, passage: Passage) {
+        up(from, to, (self.0, passage)).await;
+    }
 }
 
 /// One frame, header and all.
@@ -207,14 +157,16 @@ impl Frame {
     }
 }
 
+/// One direction, as long as it lasts.
+type Open = (Arc<Shared>, Passage);
+
 /// Towards the client.
-async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
-    let mut will = shared.will.subscribe();
+async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut passage): Open) {
     loop {
         let frame = Frame::read(&mut from).await;
-        let _ = will.wait_for(|will| !will.held).await;
+        passage.opens().await;
         let Ok(mut frame) = frame else { return };
-        if will.borrow().denied {
+        if shared.denied.load(Ordering::Relaxed) {
             frame.deny_lease();
         }
         let losing = shared.seen().losing;
@@ -234,14 +186,13 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Share
 }
 
 /// Towards the server.
-async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
-    let mut will = shared.will.subscribe();
+async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut passage): Open) {
     let mut preface = vec![0; PREFACE];
     if from.read_exact(&mut preface).await.is_err() || to.write_all(&preface).await.is_err() {
         return;
     }
     while let Ok(frame) = Frame::read(&mut from).await {
-        let _ = will.wait_for(|will| !will.held_up).await;
+        passage.opens().await;
         let (loss, late) = {
             let mut seen = shared.seen();
             let loss = if frame.commits() { seen.loss.take() } else { None };

@@ -5,6 +5,7 @@ use crate::server::Server;
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Failure, Key, Op};
 use flockwork_registry_etcd::{Credentials, Login, open};
+use flockwork_trials::server::Server as _;
 use std::time::Duration;
 use tokio::time::sleep;
 

@@ -1,20 +1,19 @@
 //! Real servers on loopback, each with a directory and free ports of its own, ended by their pid.
 
-use crate::disk::SlowDisk;
-use rustix::process::{Pid, Signal, kill_process};
+use flockwork_trials::ports::free_port;
+use flockwork_trials::server::{self, Running, Server as _, await_leader};
 use std::io::{Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
-
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// One server, running or not.
 #[derive(Debug)]
 pub(crate) struct Server {
+    /// Before its directory: the process ends first.
+    process: Running,
     dir: TempDir,
     name: String,
     port: u16,
@@ -23,7 +22,6 @@ pub(crate) struct Server {
     more: Vec<String>,
     /// For clients.
     scheme: &'static str,
-    child: Option<Child>,
 }
 
 impl Server {
@@ -37,7 +35,7 @@ impl Server {
         let mut server = Self::new("alone", more);
         server.cluster = server.member();
         server.run();
-        server.await_health();
+        server.await_service();
         server
     }
 
@@ -45,12 +43,12 @@ impl Server {
         Self {
             dir: directory(),
             name: name.to_owned(),
-            port: free_port(),
-            peers: free_port(),
+            port: free_port().expect("ports are left"),
+            peers: free_port().expect("ports are left"),
             cluster: String::new(),
             more: more.iter().map(|&more| more.to_owned()).collect(),
             scheme: "http",
-            child: None,
+            process: Running::default(),
         }
     }
 
@@ -67,33 +65,6 @@ impl Server {
         format!("{}=http://127.0.0.1:{}", self.name, self.peers)
     }
 
-    /// Starts it (again).
-    pub(crate) fn run(&mut self) {
-        assert!(self.child.is_none(), "it runs");
-        let log = std::fs::File::create(self.dir.path().join("log")).expect("there is room");
-        let (clients, peers) = (
-            format!("{}://{}", self.scheme, self.address()),
-            format!("http://127.0.0.1:{}", self.peers),
-        );
-        let child = Command::new("etcd")
-            .args(["--name", &self.name, "--log-level", "warn", "--logger", "zap"])
-            .arg("--data-dir")
-            .arg(self.dir.path().join("data"))
-            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
-            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
-            .args(["--initial-cluster", &self.cluster])
-            .args(&self.more)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        self.child = Some(child.expect("etcd is installed: run `cargo xtask setup`"));
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
-    }
-
     /// Whether it can commit.
     fn is_healthy(&self) -> bool {
         let asked = || -> std::io::Result<String> {
@@ -108,51 +79,9 @@ impl Server {
         asked().unwrap_or_default().contains("\"health\":\"true\"")
     }
 
-    pub(crate) fn await_health(&self) {
-        let deadline = Instant::now() + STARTS_WITHIN;
-        while !self.is_healthy() {
-            let log = || std::fs::read_to_string(self.dir.path().join("log"));
-            assert!(Instant::now() < deadline, "{} does not start: {:?}", self.name, log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// What etcd's own client says to this; nothing if it fails.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> Option<String> {
         etcdctl(self.address(), arguments)
-    }
-
-    fn leads(&self) -> bool {
-        let status = self.ctl(&["endpoint", "status"]).unwrap_or_default();
-        // Endpoint, id, version, size, whether it leads.
-        status.split(", ").nth(4) == Some("true")
-    }
-
-    fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().expect("it runs");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, signal).expect("it is ours");
-    }
-
-    /// Each of its syncs takes at least so long, until that is mended.
-    pub(crate) fn slow_disk(&self, delay: Duration) -> SlowDisk {
-        SlowDisk::under(self.child.as_ref().expect("it runs").id(), delay)
-    }
-
-    pub(crate) fn stop(&self) {
-        self.signal(Signal::STOP);
-    }
-
-    pub(crate) fn go_on(&self) {
-        self.signal(Signal::CONT);
-    }
-
-    /// `kill -9`.
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("it is ours");
-            child.wait().expect("it is ours");
-        }
     }
 
     /// Takes all it knows away.
@@ -188,9 +117,48 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
+impl server::Server for Server {
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    fn command(&self) -> Command {
+        let (clients, peers) = (
+            format!("{}://{}", self.scheme, self.address()),
+            format!("http://127.0.0.1:{}", self.peers),
+        );
+        let mut command = Command::new("etcd");
+        command
+            .args(["--name", &self.name, "--log-level", "warn", "--logger", "zap"])
+            .arg("--data-dir")
+            .arg(self.dir.path().join("data"))
+            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &self.cluster])
+            .args(&self.more);
+        command
+    }
+
+    fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn process(&self) -> &Running {
+        &self.process
+    }
+
+    fn process_mut(&mut self) -> &mut Running {
+        &mut self.process
+    }
+
+    fn serves(&self) -> bool {
+        self.is_healthy()
+    }
+
+    fn leads(&self) -> bool {
+        let status = self.ctl(&["endpoint", "status"]).unwrap_or_default();
+        // Endpoint, id, version, size, whether it leads.
+        status.split(", ").nth(4) == Some("true")
     }
 }
 
@@ -245,41 +213,9 @@ pub(crate) fn ensemble() -> Vec<Server> {
     servers
 }
 
-/// Which of them leads, once all that run serve.
-pub(crate) fn await_leader(servers: &[Server]) -> usize {
-    let deadline = Instant::now() + STARTS_WITHIN;
-    let runs = |server: &&Server| server.child.is_some();
-    loop {
-        let serving = servers.iter().filter(runs).all(Server::is_healthy);
-        if serving && let Some(leader) = servers.iter().position(|one| runs(&one) && one.leads()) {
-            return leader;
-        }
-        assert!(Instant::now() < deadline, "they elect no leader");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// In memory where there is a place for it: an etcd that waits for a slow disk loses its leader.
 fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("there is room")
 }
-
-/// A port nobody listens on at the moment, below those the system gives to outgoing connections:
-/// a server that comes back must find its port free.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..PORTS {
-        let turn =
-            std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = u16::try_from(FIRST_PORT + turn % PORTS).expect("below 65536");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("all ports are taken");
-}
-
-const FIRST_PORT: u32 = 12_000;
-const PORTS: u32 = 18_000;

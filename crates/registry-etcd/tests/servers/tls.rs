@@ -5,6 +5,7 @@ use crate::server::Server;
 use flockwork_registry::client::Client;
 use flockwork_registry::{Failure, Key, Op};
 use flockwork_registry_etcd::{Address, Credentials, SCHEME, Tls, open};
+use flockwork_trials::server::Server as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 use std::time::Duration;

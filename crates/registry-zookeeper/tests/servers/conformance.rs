@@ -4,6 +4,7 @@ use crate::fixture::Place;
 use crate::server::{Release, Server, ensemble};
 use flockwork_registry::conformance::{Fixture, run_all};
 use flockwork_registry_zookeeper::{Credentials, Login};
+use flockwork_trials::server::Server as _;
 
 /// On one server no read lags, and one that is full ends itself.
 const NOT_APPLICABLE: [&str; 4] = [

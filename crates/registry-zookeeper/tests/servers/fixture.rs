@@ -5,11 +5,21 @@ use flockwork_registry::conformance::{Asked, Control, Fixture, Link, Tried};
 use flockwork_registry::memory::Loss;
 use flockwork_registry::{Inbox, Key, Limits, Registry, Request, Ticket};
 use flockwork_registry_zookeeper::{Address, Credentials, SCHEME, ZooKeeper, open};
+use flockwork_trials::Kind;
+pub(crate) use flockwork_trials::PATIENCE;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// What is under trial.
+pub(crate) const KIND: Kind = Kind {
+    scheme: SCHEME,
+    session: Duration::from_secs(2),
+    open: |address| {
+        let (registry, inbox) = open(address, &Credentials::default());
+        (registry, inbox)
+    },
+};
 
 /// A server, a root of its own on it, and by which right.
 #[derive(Debug)]
@@ -20,9 +30,7 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn address(servers: &[SocketAddr], root: &str, timeout: Duration) -> Address {
-    let list = servers.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
-    let text = format!("zookeeper://{list}{root}?session_timeout={}ms", timeout.as_millis());
-    Address::parse(SCHEME, &text).expect("it is well-formed")
+    KIND.address(servers, root, timeout)
 }
 
 /// Opens a registry and waits until its session is proven, without reading its inbox.
@@ -47,7 +55,7 @@ impl Fixture for Place {
     fn connect(&self) -> Asked<'_, Link> {
         Box::pin(async {
             let proxy = Proxy::before(self.server).await;
-            let address = address(&[proxy.address], self.root, Duration::from_secs(4));
+            let address = address(&[proxy.gate.address()], self.root, Duration::from_secs(4));
             let (registry, inbox) = opened(&address, &self.credentials).await;
             let registry = Arc::new(AfterLosses { registry, proxy: proxy.clone() });
             Link { registry, inbox, control: Box::new(Hand(proxy)) }
@@ -116,12 +124,12 @@ impl Control for Hand {
     }
 
     fn pause(&self) -> Tried<'_> {
-        self.0.hold(true);
+        self.0.gate.hold(true);
         done()
     }
 
     fn resume(&self) -> Tried<'_> {
-        self.0.hold(false);
+        self.0.gate.hold(false);
         done()
     }
 
@@ -134,13 +142,13 @@ impl Control for Hand {
     }
 
     fn cut(&self) -> Tried<'_> {
-        self.0.shut(true);
-        self.0.cut();
+        self.0.gate.shut(true);
+        self.0.gate.cut();
         done()
     }
 
     fn heal(&self) -> Tried<'_> {
-        self.0.shut(false);
+        self.0.gate.shut(false);
         done()
     }
 }

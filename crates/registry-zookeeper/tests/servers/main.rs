@@ -2,7 +2,6 @@
 #![allow(clippy::print_stdout, reason = "tests tell what they counted")]
 
 mod conformance;
-mod disk;
 mod faults;
 mod fixture;
 mod oracle;

@@ -3,6 +3,7 @@
 
 use crate::server::{Release, Server};
 use bytes::Bytes;
+use flockwork_trials::server::Server as _;
 use flockwork_zookeeper as zk;
 use flockwork_zookeeper::{ANY_VERSION, Acl, Ask, Code, Create, CreateMode, OpResult, Reply};
 use std::collections::BTreeMap;

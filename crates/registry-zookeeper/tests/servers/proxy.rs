@@ -2,30 +2,17 @@
 
 use bytes::Bytes;
 use flockwork_registry::memory::Loss;
+use flockwork_trials::gate::{Carrier, Gate, Passage};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// How late a request that is delivered late arrives: before the client is back or after.
 const LATE: Duration = Duration::from_millis(20);
-
-/// What the proxy does to packets.
-#[derive(Clone, Debug, Default)]
-struct Will {
-    /// Each cut has a number; connections made before it are dropped.
-    cuts: u64,
-    /// No connection is let through.
-    shut: bool,
-    /// Nothing passes towards the client.
-    held: bool,
-    /// Nothing passes towards the server.
-    held_up: bool,
-}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -41,7 +28,6 @@ struct Seen {
 #[derive(Debug)]
 struct Shared {
     server: SocketAddr,
-    will: watch::Sender<Will>,
     seen: Mutex<Seen>,
 }
 
@@ -54,38 +40,14 @@ impl Shared {
 /// The proxy. It lives as long as the runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+    pub(crate) gate: Gate,
     shared: Arc<Shared>,
 }
 
 impl Proxy {
     pub(crate) async fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("ports are left");
-        let address = listener.local_addr().expect("it is bound");
-        let (will, seen) = (watch::Sender::new(Will::default()), Mutex::default());
-        let shared = Arc::new(Shared { server, will, seen });
-        tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { address, shared }
-    }
-
-    /// Drops the connections there are.
-    pub(crate) fn cut(&self) {
-        self.shared.will.send_modify(|will| will.cuts += 1);
-    }
-
-    /// Lets no connection through, or does again; does not drop what there is.
-    pub(crate) fn shut(&self, shut: bool) {
-        self.shared.will.send_modify(|will| will.shut = shut);
-    }
-
-    /// Lets nothing pass towards the client, or does again.
-    pub(crate) fn hold(&self, held: bool) {
-        self.shared.will.send_modify(|will| will.held = held);
-    }
-
-    /// Lets nothing pass towards the server, or does again.
-    pub(crate) fn hold_up(&self, held: bool) {
-        self.shared.will.send_modify(|will| will.held_up = held);
+        let shared = Arc::new(Shared { server, seen: Mutex::default() });
+        Self { gate: Gate::with(server, Way(Arc::clone(&shared))).await, shared }
     }
 
     /// Loses the next answer, or request, and the connection with it: a stream cannot lose less.
@@ -105,9 +67,9 @@ impl Proxy {
     /// Ends the session last opened through it, as another connection of the same session may.
     pub(crate) async fn end_session(&self) -> io::Result<()> {
         // Or its client, thrown out by this, would come back and take it over again.
-        self.shut(true);
+        self.gate.shut(true);
         let ended = self.close_session().await;
-        self.shut(false);
+        self.gate.shut(false);
         ended
     }
 
@@ -143,45 +105,33 @@ async fn receive(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Bytes> {
     Ok(packet.into())
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((client, _)) = listener.accept().await {
-        if shared.will.borrow().shut {
-            continue;
-        }
-        tokio::spawn(pass(client, Arc::clone(&shared)));
-    }
-}
+/// Reads what passes.
+#[derive(Clone, Debug)]
+struct Way(Arc<Shared>);
 
-async fn pass(client: TcpStream, shared: Arc<Shared>) {
-    let Ok(server) = TcpStream::connect(shared.server).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (client, server) = (client.into_split(), server.into_split());
-    let cuts = shared.will.borrow().cuts;
-    let mut will = shared.will.subscribe();
-    let down = tokio::spawn(down(server.0, client.1, Arc::clone(&shared)));
-    let up = tokio::spawn(up(client.0, server.1, Arc::clone(&shared)));
-    let stops = (down.abort_handle(), up.abort_handle());
-    tokio::select! {
-        _ = down => {}
-        _ = will.wait_for(|will| will.cuts != cuts) => {}
-        // The client has gone, or its request got lost.
-        _ = up => {}
+impl Carrier for Way {
+    async fn down(self, from: OwnedReadHalf, to: OwnedWriteHalf, passage: Passage) {
+        down(from, to, (self.0, passage)).await;
     }
-    stops.0.abort();
-    stops.1.abort();
+
+    async fn up(self, from: OwnedReadHalf, to: OwnedWriteHalf, passage: Passage) {
+        up(from, to, (self.0, passage)).await;
+    }
 }
 
 fn xid(packet: &[u8]) -> i32 {
     packet.first_chunk().map_or(0, |start| i32::from_be_bytes(*start))
 }
 
+/// One direction, as long as it lasts.
+type Open = (Arc<Shared>, Passage);
+
 /// Towards the client.
-async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
-    let mut will = shared.will.subscribe();
+async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut passage): Open) {
     let mut first = true;
     loop {
         let packet = receive(&mut from).await;
-        let _ = will.wait_for(|will| !will.held).await;
+        passage.opens().await;
         let Ok(packet) = packet else { return };
         if std::mem::take(&mut first) {
             let session =
@@ -206,11 +156,10 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Share
 }
 
 /// Towards the server.
-async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: Arc<Shared>) {
-    let mut will = shared.will.subscribe();
+async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut passage): Open) {
     let mut first = true;
     while let Ok(packet) = receive(&mut from).await {
-        let _ = will.wait_for(|will| !will.held_up).await;
+        passage.opens().await;
         if !std::mem::take(&mut first) && xid(&packet) > 0 {
             let loss = {
                 let mut seen = shared.seen();

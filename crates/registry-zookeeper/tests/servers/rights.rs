@@ -5,6 +5,7 @@ use crate::server::{Release, Server};
 use flockwork_registry::client::{Client, CommitError};
 use flockwork_registry::{Failure, Key, Lifetime, Op, Why};
 use flockwork_registry_zookeeper::{Credentials, Login};
+use flockwork_trials::server::Server as _;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(4);

@@ -1,10 +1,11 @@
 //! The registry under TLS, each side showing a certificate.
 
 use crate::fixture::{PATIENCE, opened};
-use crate::server::{Release, Server, free_port};
+use crate::server::{Release, Server};
 use flockwork_registry::client::Client;
 use flockwork_registry::{Failure, Key, Op};
 use flockwork_registry_zookeeper::{Address, Credentials, SCHEME, Tls, open};
+use flockwork_trials::ports::free_port;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 use std::time::Duration;
@@ -60,7 +61,7 @@ fn under(tls: Option<Tls>) -> Credentials {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_sides_show_who_they_are() {
-    let (papers, port) = (Papers::issued(), free_port());
+    let (papers, port) = (Papers::issued(), free_port().expect("ports are left"));
     let _server = Server::start_with(Release::Debian, |dir| papers.server(port, dir));
     for host in ["localhost", "127.0.0.1"] {
         let (registry, inbox) = opened(&address(host, port), &under(Some(papers.tls(true)))).await;

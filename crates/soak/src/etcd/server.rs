@@ -1,9 +1,9 @@
 //! One real server on this host, with a directory and free ports of its own, ended by its pid.
 
 use super::revisions::{self, Event};
-use crate::ports::free_port;
 use crate::process::{self, Process};
 use anyhow::{Context, Result, ensure};
+use flockwork_trials::ports::free_port;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! One real server on this host, with a directory and a free port of its own, ended by its pid.
 
-use crate::ports::free_port;
 use crate::process::{self, Process};
 use anyhow::{Context, Result, ensure};
+use flockwork_trials::ports::free_port;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Ports of this host for servers of a run.
+//! Ports of this host for servers.
 
 use anyhow::{Result, bail};
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,7 +10,10 @@ const PORTS: std::ops::Range<u16> = 12_000..30_000;
 
 /// A port that nobody listens on at the moment, and that was not given out before: a server takes its
 /// time to listen.
-pub(crate) fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// If there is none.
+pub fn free_port() -> Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(61);
     let count = u32::from(PORTS.end - PORTS.start);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 /// A process whose syncs are held up until this is mended or dropped.
 #[derive(Debug)]
-pub(crate) struct SlowDisk {
+pub struct SlowDisk {
     tracer: Child,
     /// Where each sync is written down once it is over.
     seen: TempDir,
@@ -18,7 +18,7 @@ pub(crate) struct SlowDisk {
 
 impl SlowDisk {
     /// Each sync that begins from now on takes at least so long.
-    pub(crate) fn under(process: u32, delay: Duration) -> Self {
+    pub fn under(process: u32, delay: Duration) -> Self {
         let seen = tempfile::tempdir().expect("there is room");
         let injected = format!("inject=fsync,fdatasync:delay_enter={}", delay.as_micros());
         let mut command = Command::new("strace");
@@ -37,7 +37,7 @@ impl SlowDisk {
     }
 
     /// Makes it as fast as it was. Says how many syncs really took as long as they should.
-    pub(crate) fn mend(mut self) -> usize {
+    pub fn mend(mut self) -> usize {
         self.detach();
         let seen = std::fs::read_to_string(self.seen.path().join("syncs")).expect("it was made");
         seen.lines().filter(|line| took(line).is_some_and(|took| took >= self.delay)).count()

@@ -3,12 +3,10 @@
 //! What is slow are its syncs, which it owes before it answers a commit: each round shows that they
 //! really were.
 
-use super::{WRITERS, addresses, key, rounds, told, writers};
-use crate::fixture::{PATIENCE, address, opened};
-use crate::server::{Release, Server, await_leader, ensemble};
+use crate::server::{Server, addresses, await_leader};
+use crate::{Kind, WRITERS, key, rounds, told};
 use flockwork_registry::client::Client;
 use flockwork_registry::{Key, Op};
-use flockwork_registry_zookeeper::{Address, Credentials};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -16,10 +14,8 @@ use tokio::time::{Instant, sleep};
 const DELAYS: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(300)];
 
-async fn client(address: &Address) -> Client {
-    let (registry, inbox) = opened(address, &Credentials::default()).await;
-    Client::new(registry, inbox, PATIENCE)
-}
+/// And on the leader's: so that it keeps its office, and so that it may lose it.
+const LEADERS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1_500)];
 
 async fn commit(client: &mut Client, key: Key) -> Duration {
     let began = Instant::now();
@@ -27,11 +23,10 @@ async fn commit(client: &mut Client, key: Key) -> Duration {
     began.elapsed()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_are_linearizable_while_the_disk_is_slow() {
-    let server = Server::start(Release::Debian);
-    let address = address(&[server.address()], "/slow", Duration::from_secs(4));
-    let (writers, mut client) = (writers(&address).await, client(&address).await);
+/// The disk is slow, and sessions live on.
+pub async fn within_the_session(kind: Kind, server: &impl Server) -> String {
+    let address = kind.address(&[server.address()], "/slow", Duration::from_secs(4));
+    let (writers, mut client) = (kind.writers(&address).await, kind.client(&address).await);
     let (mut held, mut slowest) = (0, Duration::ZERO);
     for round in 0..rounds() {
         writers.more(20).await;
@@ -45,43 +40,39 @@ async fn commits_are_linearizable_while_the_disk_is_slow() {
         (held, slowest) = (held + syncs, slowest.max(took));
     }
     writers.more(20).await;
-    println!("slow disk: {held} syncs held up, a commit took up to {slowest:?}");
     let judged = writers.judged().await;
-    told("slow disk", judged);
     assert_eq!((judged.unknown, judged.sessions), (0, WRITERS), "nothing is lost, no session");
+    let told = told("slow disk", judged);
+    format!("{told}; {held} syncs held up, a commit took up to {slowest:?}")
 }
 
 /// For as long as one sync takes, nothing is committed, and all sessions may end.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_are_linearizable_while_the_disk_hangs_beyond_the_session() {
-    let timeout = Duration::from_secs(2);
-    let server = Server::start(Release::Maven);
-    let writers = writers(&address(&[server.address()], "/hangs", timeout)).await;
+pub async fn beyond_the_session(kind: Kind, server: &impl Server) -> String {
+    let address = kind.address(&[server.address()], "/hangs", kind.session);
+    let writers = kind.writers(&address).await;
     let mut held = 0;
     for round in 0..rounds() {
         writers.more(20).await;
-        let disk = server.slow_disk(timeout * 3 / 2);
-        sleep(timeout * 2).await;
+        let disk = server.slow_disk(kind.session * 3 / 2);
+        sleep(kind.session * 2).await;
         let syncs = disk.mend();
         assert!(syncs > 0, "round {round}: no sync hung");
         held += syncs;
     }
     writers.more(20).await;
-    println!("disk hangs beyond the session: {held} syncs held up");
-    told("disk hangs beyond the session", writers.judged().await);
+    let told = told("disk hangs beyond the session", writers.judged().await);
+    format!("{told}; {held} syncs held up")
 }
 
-/// It may lose its office, or keep it: the others have what it waits for.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_are_linearizable_while_the_leader_of_three_has_a_slow_disk() {
-    let servers = ensemble(Release::Debian);
-    let address = address(&addresses(&servers), "/leads", Duration::from_secs(8));
-    let writers = writers(&address).await;
+/// The leader of three may lose its office, or keep it: the others have what it waits for.
+pub async fn leader<S: Server>(kind: Kind, servers: &[S]) -> String {
+    let address = kind.address(&addresses(servers), "/leads", Duration::from_secs(8));
+    let writers = kind.writers(&address).await;
     let (mut held, mut deposed) = (0, 0);
     for round in 0..rounds() {
         writers.more(20).await;
-        let leader = await_leader(&servers);
-        let delay = [Duration::from_millis(200), Duration::from_millis(1_500)][round % 2];
+        let leader = await_leader(servers);
+        let delay = LEADERS[round % LEADERS.len()];
         let disk = servers[leader].slow_disk(delay);
         writers.more(4).await;
         // They may do without it.
@@ -89,9 +80,9 @@ async fn commits_are_linearizable_while_the_leader_of_three_has_a_slow_disk() {
         let syncs = disk.mend();
         assert!(syncs > 0, "round {round}: no sync was slow");
         held += syncs;
-        deposed += usize::from(await_leader(&servers) != leader);
+        deposed += usize::from(await_leader(servers) != leader);
     }
     writers.more(20).await;
-    println!("leader's disk slow: {held} syncs held up, another led after {deposed} rounds");
-    told("leader's disk slow", writers.judged().await);
+    let told = told("leader's disk slow", writers.judged().await);
+    format!("{told}; {held} syncs held up, another led after {deposed} rounds")
 }
