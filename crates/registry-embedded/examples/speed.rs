@@ -4,9 +4,9 @@
 //! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
 
 use flockwork_registry::client::Client;
-use flockwork_registry::conformance::mirror;
 use flockwork_registry::{Answer, Event, Key, Op, Request, Scope, Ticket};
 use flockwork_registry_embedded::{Embedded, Options};
+use flockwork_trials::mirror;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -23,8 +23,6 @@ const SHARDS_A_COMMIT: usize = 100;
 const RUNS: usize = 3;
 /// Entries read again.
 const MIRRORED: usize = 10_000;
-/// Above the keys whose memory is measured.
-const HELD: &str = "/held";
 /// Requests of a resync under way at once: half of what a connection takes.
 const WINDOW: usize = 512;
 
@@ -36,7 +34,9 @@ fn main() -> Done {
         [dir, "load", name] => runtime.block_on(load(Path::new(dir), name)),
         [dir, "claim", first] => runtime.block_on(claim(Path::new(dir), first.parse()?)),
         [dir, "stamp"] => runtime.block_on(stamp(Path::new(dir))),
-        [dir, "hold"] => runtime.block_on(hold(Path::new(dir))),
+        [dir, "hold"] => {
+            runtime.block_on(async { mirror::hold(&mut join(Path::new(dir)).await?).await })
+        }
         [dir] => runtime.block_on(measure(Path::new(dir))),
         _ => runtime.block_on(measure(&std::env::temp_dir())),
     }
@@ -90,18 +90,8 @@ async fn measure_in(dir: &Path, client: &mut Client) -> Done {
     figure("embedded_watch_p99", percentile(&told, 99), "ms", "<= 10")?;
     figure("embedded_resync", resync(dir, client).await?, "s", "<= 1")?;
     burst(dir, client).await?;
-    mirror::make(client, &key(HELD)).await?;
-    let bytes = Peer::start(dir, &["hold"])?.line()?.parse()?;
-    figure("embedded_mirror_bytes_a_node", bytes, "bytes", "<= 400")?;
-    Ok(())
-}
-
-/// Holds many keys, and says how many bytes each takes beyond its value.
-async fn hold(dir: &Path) -> Done {
-    let mut client = join(dir).await?;
-    writeln!(io::stdout(), "{}", mirror::hold(&mut client, &key(HELD)).await?)?;
-    client.close().await;
-    Ok(())
+    let dir = dir.to_str().ok_or("the directory's name is no text")?;
+    mirror::measure(client, "embedded_mirror_bytes_a_node", &[dir, "hold"]).await
 }
 
 /// What SQLite does with one entry a transaction, synced, on one connection and set up as ours.

@@ -4,31 +4,20 @@
 //! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
 
 use flockwork_registry::client::Client;
-use flockwork_registry::conformance::mirror;
-use flockwork_registry::{Answer, Event, Key, Op, Request, Scope, Ticket};
+use flockwork_registry::{Key, Op, Request, Scope};
 use flockwork_registry_zookeeper::{Credentials, open_url};
-use std::collections::VecDeque;
-use std::error::Error;
-use std::io::{self, Write};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use flockwork_trials::mirror;
+use flockwork_trials::speed::{Done, PATIENCE, WINDOW, all, claims, events, figure, per_second};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-type Done<T = ()> = Result<T, Box<dyn Error>>;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Commits of one claim each, in one run.
 const CLAIMS: usize = 20_000;
-/// Of them under way at once.
-const WINDOW: usize = 256;
 /// Runs of each kind, in turn; the best counts, as the server warms up and others use the machine.
 const RUNS: usize = 4;
 /// Keys of the mirror.
 const MIRRORED: usize = 10_000;
-const EVENTS: usize = 1_000;
-/// Above the keys whose memory is measured.
-const HELD: &str = "/held";
 
 fn main() -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -36,13 +25,11 @@ fn main() -> Done {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         [server] => runtime.block_on(measure(server)),
-        [server, root, "hold"] => runtime.block_on(hold(server, root)),
+        [server, root, "hold"] => {
+            runtime.block_on(async { mirror::hold(&mut join(server, root).await?).await })
+        }
         _ => Err("name a server: HOST:PORT".into()),
     }
-}
-
-fn figure(name: &str, value: f64, unit: &str, goal: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "figure {name} {value:.2} {unit} goal {goal}")
 }
 
 fn key(text: &str) -> Key {
@@ -66,57 +53,21 @@ async fn measure(server: &str) -> Done {
         let parents = [format!("/bare{run}"), format!("/ours{run}")];
         client.commit(parents.iter().map(|parent| Op::create(key(parent), "")).collect()).await?;
         bare = bare.max(loop_bare(server, &root, &parents[0]).await?);
-        ours = ours.max(claim(&mut client, &parents[1]).await?);
+        ours = ours.max(claims(&mut client, &parents[1], CLAIMS).await?);
     }
     figure("zookeeper_bare_commits", bare, "/s", "none")?;
     figure("zookeeper_commits", ours, "/s", "none")?;
     figure("zookeeper_commits_to_bare", ours / bare, "x", ">= 0.8")?;
-    figure("zookeeper_event_p99", events(server, &root, &mut client).await?, "ms", "<= 5")?;
+    figure(
+        "zookeeper_event_p99",
+        events(&mut client, join(server, &root).await?).await?,
+        "ms",
+        "<= 5",
+    )?;
     figure("zookeeper_mirror_read", reread(&mut client).await?, "s", "<= 1")?;
-    mirror::make(&mut client, &key(HELD)).await?;
-    let held = Command::new(std::env::current_exe()?).args([server, &root, "hold"]).output()?;
-    let bytes = String::from_utf8(held.stdout)?.trim().parse()?;
-    figure("zookeeper_mirror_bytes_a_node", bytes, "bytes", "<= 400")?;
+    mirror::measure(&mut client, "zookeeper_mirror_bytes_a_node", &[server, &root, "hold"]).await?;
     client.close().await;
     Ok(())
-}
-
-/// In a process of its own: holds many keys, and says how many bytes each takes beyond its value.
-async fn hold(server: &str, root: &str) -> Done {
-    let mut client = join(server, root).await?;
-    writeln!(io::stdout(), "{}", mirror::hold(&mut client, &key(HELD)).await?)?;
-    client.close().await;
-    Ok(())
-}
-
-fn per_second(count: usize, began: Instant) -> f64 {
-    count as f64 / began.elapsed().as_secs_f64()
-}
-
-/// A claim checks whose the shard is and says that it runs.
-async fn claim(client: &mut Client, parent: &str) -> Done<f64> {
-    let began = Instant::now();
-    let mut under_way = VecDeque::new();
-    for n in 0..CLAIMS {
-        if under_way.len() == WINDOW {
-            committed(client, &mut under_way).await?;
-        }
-        let running = Op::create_for_session(key(&format!("{parent}/{n}")), "me");
-        let ops = vec![Op::Check(key("/owner"), None), running];
-        under_way.push_back(client.send(Request::Commit(ops)));
-    }
-    while !under_way.is_empty() {
-        committed(client, &mut under_way).await?;
-    }
-    Ok(per_second(CLAIMS, began))
-}
-
-async fn committed(client: &mut Client, under_way: &mut VecDeque<Ticket>) -> Done {
-    let ticket = under_way.pop_front().ok_or("nothing is under way")?;
-    match client.answer(ticket).await {
-        Answer::Committed(_) => Ok(()),
-        other => Err(format!("a claim was answered {other:?}").into()),
-    }
 }
 
 /// A packet with its length, of numbers and texts.
@@ -183,28 +134,6 @@ async fn skip(from: &mut (impl AsyncReadExt + Unpin)) -> Done {
     Ok(())
 }
 
-/// From before the commit until another node has been told, in milliseconds; the 99th of a hundred.
-async fn events(server: &str, root: &str, writer: &mut Client) -> Done<f64> {
-    let mut watcher = join(server, root).await?;
-    watcher.watch(&key("/event"), Scope::Value).await?;
-    watcher.kept();
-    let mut took = Vec::with_capacity(EVENTS);
-    for _ in 0..EVENTS {
-        let began = Instant::now();
-        let set = writer.send(Request::Commit(vec![Op::Set(key("/event"), "x".into(), None)]));
-        while !matches!(watcher.next_event().await, Some(Event::Changed(..))) {
-            if began.elapsed() > PATIENCE {
-                return Err("a change was not told".into());
-            }
-        }
-        took.push(began.elapsed().as_secs_f64() * 1_000.0);
-        writer.answer(set).await;
-    }
-    watcher.close().await;
-    took.sort_by(f64::total_cmp);
-    Ok(took[EVENTS * 99 / 100])
-}
-
 /// Reads as many keys as a mirror holds, in seconds: what a resync costs, as a reconnect sets the
 /// watches by itself.
 async fn reread(client: &mut Client) -> Done<f64> {
@@ -220,14 +149,4 @@ async fn reread(client: &mut Client) -> Done<f64> {
         all(client, some.iter().cloned().map(Request::Get)).await?;
     }
     Ok(began.elapsed().as_secs_f64())
-}
-
-async fn all(client: &mut Client, requests: impl Iterator<Item = Request>) -> Done {
-    let sent: Vec<Ticket> = requests.map(|request| client.send(request)).collect();
-    for ticket in sent {
-        if let Answer::Failed(why) = client.answer(ticket).await {
-            return Err(why.into());
-        }
-    }
-    Ok(())
 }

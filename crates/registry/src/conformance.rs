@@ -9,7 +9,6 @@ mod commits;
 pub mod history;
 mod indices;
 mod limits;
-pub mod mirror;
 mod reads;
 mod scale;
 mod scene;

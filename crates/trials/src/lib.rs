@@ -5,15 +5,18 @@
 //! `FLOCKWORK_ROUNDS` asks for, and tells in words what it met. Whatever is wrong ends the test.
 //!
 //! In reading order: a registry under trial ([`Kind`]), its servers ([`server`]) and a way to them that can
-//! be cut and held up ([`gate`]); the trials of commits ([`faults`], [`slow`]) and of sessions ([`trust`]).
+//! be cut and held up ([`gate`]); the trials of commits ([`faults`], [`slow`]) and of sessions ([`trust`]);
+//! and how fast it all is, and what a mirror takes ([`speed`], [`mirror`]).
 #![allow(clippy::missing_panics_doc, reason = "whatever is wrong ends the test, by a panic")]
 
 pub mod disk;
 pub mod faults;
 pub mod gate;
+pub mod mirror;
 pub mod ports;
 pub mod server;
 pub mod slow;
+pub mod speed;
 pub mod trust;
 
 use flockwork_registry::client::Client;

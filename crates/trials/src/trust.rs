@@ -5,7 +5,9 @@ use crate::gate::Gate;
 use crate::server::Server;
 use crate::{Kind, PATIENCE, key, rounds};
 use flockwork_registry::client::Client;
-use flockwork_registry::{Address, Event, Failure, Inbox, Key, Op, SessionId, SessionState};
+use flockwork_registry::{
+    Address, Event, Failure, Inbox, Key, Op, Request, SessionId, SessionState,
+};
 use rustix::time::{ClockId, clock_gettime};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,17 +19,13 @@ fn boot_millis() -> u64 {
     u64::try_from(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000).expect("after the start")
 }
 
-/// The last trust told, and whether the end was; takes what waits.
-pub fn trust(inbox: &mut Inbox, until: &mut u64) -> bool {
-    let mut ended = false;
+/// The last trust told; takes what waits.
+fn trust(inbox: &mut Inbox, until: &mut u64) {
     while let Some(event) = inbox.try_recv() {
-        match event {
-            Event::Session(SessionState::Live { trusted_until, .. }) => *until = trusted_until,
-            Event::Session(SessionState::Ended(_)) => ended = true,
-            _ => {}
+        if let Event::Session(SessionState::Live { trusted_until, .. }) = event {
+            *until = trusted_until;
         }
     }
-    ended
 }
 
 /// What lives with a session is there for as long as the session was said to be trusted.
@@ -132,6 +130,31 @@ pub async fn joined_anew(mut arrived: impl FnMut() -> Vec<Event>, before: Sessio
         sleep(Duration::from_millis(5)).await;
     }
     panic!("no new session follows: said {said}, ended {ended}");
+}
+
+/// Servers that come back and know nothing any more: the session ends, another begins, and works.
+pub async fn set_up_anew<S: Server>(
+    kind: Kind,
+    session: Duration,
+    server: &mut S,
+    forget: impl FnOnce(&S),
+) {
+    let address = kind.address(&[server.address()], "/anew", session);
+    let mut client = kind.client(&address).await;
+    let before = client.session().await.expect("it is proven");
+    for turn in 0..50 {
+        client.send(Request::Commit(vec![Op::create(key(&format!("/{turn}")), "")]));
+    }
+    sleep(Duration::from_millis(500)).await;
+    let ended = Event::Session(SessionState::Ended(before));
+    assert!(!client.arrived().contains(&ended), "nothing is wrong yet");
+    server.kill();
+    forget(server);
+    server.run();
+    server.await_service();
+    joined_anew(|| client.arrived(), before).await;
+    let made = client.commit(vec![Op::create(key("/again"), "")]).await;
+    assert!(made.is_ok(), "{made:?}");
 }
 
 /// Nobody listens there, or there is no such host: that is said, nothing is sent, and closing is

@@ -124,27 +124,7 @@ async fn a_session_said_to_be_dead_has_ended_once_that_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
     let mut server = Server::start();
-    let (registry, mut inbox) = opened(&address(&[server.address()], "/anew", KIND.session)).await;
-    let before = registry.session().expect("opened");
-    for turn in 0..50 {
-        let create = vec![Op::create(key(&format!("/{turn}")), "")];
-        let ticket = flockwork_registry::Ticket(turn);
-        flockwork_registry::Registry::submit(
-            &*registry,
-            ticket,
-            flockwork_registry::Request::Commit(create),
-        );
-    }
-    sleep(Duration::from_millis(500)).await;
-    assert!(!trust::trust(&mut inbox, &mut 0), "nothing is wrong yet");
-    server.kill();
-    server.forget();
-    server.run();
-    server.await_service();
-    trust::joined_anew(|| std::iter::from_fn(|| inbox.try_recv()).collect(), before).await;
-    let mut client = Client::new(registry, inbox, PATIENCE);
-    let made = client.commit(vec![Op::create(key("/again"), "")]).await;
-    assert!(made.is_ok(), "{made:?}");
+    trust::set_up_anew(KIND, KIND.session, &mut server, Server::forget).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

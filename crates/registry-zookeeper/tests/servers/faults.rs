@@ -1,19 +1,11 @@
 //! What happens to servers and to the way to them, while four writers commit at full speed; and how
 //! long sessions are trusted meanwhile.
 
-use crate::fixture::{KIND, PATIENCE, address, opened};
+use crate::fixture::KIND;
 use crate::server::{Release, Server, ensemble};
-use flockwork_registry::client::Client;
-use flockwork_registry::{Key, Op};
-use flockwork_registry_zookeeper::Credentials;
 use flockwork_trials::server::{Server as _, await_leader};
 use flockwork_trials::{faults, slow, trust};
 use std::time::Duration;
-use tokio::time::sleep;
-
-fn key(text: &str) -> Key {
-    Key::new(text).expect("short")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_are_linearizable_while_the_server_is_killed_and_restarted() {
@@ -99,28 +91,7 @@ async fn a_server_without_its_leader_renews_no_trust() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
     let mut server = Server::start(Release::Debian);
-    let address = address(&[server.address()], "/anew", Duration::from_secs(1));
-    let (registry, mut inbox) = opened(&address, &Credentials::default()).await;
-    let before = registry.session().expect("opened");
-    for turn in 0..50 {
-        let create = vec![Op::create(key(&format!("/{turn}")), "")];
-        let ticket = flockwork_registry::Ticket(turn);
-        flockwork_registry::Registry::submit(
-            &*registry,
-            ticket,
-            flockwork_registry::Request::Commit(create),
-        );
-    }
-    sleep(Duration::from_millis(500)).await;
-    assert!(!trust::trust(&mut inbox, &mut 0), "nothing is wrong yet");
-    server.kill();
-    server.forget();
-    server.run();
-    server.await_service();
-    trust::joined_anew(|| std::iter::from_fn(|| inbox.try_recv()).collect(), before).await;
-    let mut client = Client::new(registry, inbox, PATIENCE);
-    let made = client.commit(vec![Op::create(key("/again"), "")]).await;
-    assert!(made.is_ok(), "{made:?}");
+    trust::set_up_anew(KIND, Duration::from_secs(1), &mut server, Server::forget).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
