@@ -46,7 +46,8 @@ pub struct Ran {
 /// A line that code wrote, or that was written for one that could not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrote {
-    /// When: milliseconds since 1970.
+    /// When: milliseconds since 1970. A start is when its process began, which on a busy host its
+    /// first line may follow late; where the process was gone before it was looked at, that line.
     pub at: i64,
     /// The run.
     pub ran: Ran,
@@ -166,13 +167,16 @@ impl Reading {
         let rest = self.rest.split_off(whole);
         let lines = std::mem::replace(&mut self.rest, rest);
         for line in String::from_utf8(lines)?.lines() {
-            let wrote = read(line).with_context(|| format!("a probe wrote {line:?}"))?;
+            let mut wrote = read(line).with_context(|| format!("a probe wrote {line:?}"))?;
             match wrote.end {
                 None => {
                     self.starts += 1;
+                    let written = wrote.at;
                     // One that is gone already has ended by what it wrote, or at its start.
-                    let began = Stat::of(wrote.ran.pid).map_or(0, |stat| stat.began);
-                    let alive = Alive { ran: wrote.ran.clone(), began, seen: wrote.at };
+                    let stat = Stat::of(wrote.ran.pid);
+                    let began = stat.map_or(0, |stat| stat.began);
+                    wrote.at = stat.map_or(wrote.at, |stat| wrote.at.min(stat.began_by()));
+                    let alive = Alive { ran: wrote.ran.clone(), began, seen: written };
                     self.alive.insert(wrote.ran.pid, alive);
                 }
                 Some(_) => drop(self.alive.remove(&wrote.ran.pid)),
@@ -250,6 +254,25 @@ mod tests {
         assert!(pid > 0 && (wall_millis() - wrote[0].at).abs() < 60_000);
         assert_eq!((instance.as_str(), job.as_str(), shard), ("10.0.0.1@-@77-x", "a", 1));
         assert_eq!((due, epoch, attempt), (5_000, 12, 2));
+    }
+
+    #[test]
+    fn a_start_is_when_its_process_began_however_late_its_first_line_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let (script, file) = (write_script(directory.path()).unwrap(), directory.path().join("p"));
+        let watch = Watch::begin(&file).unwrap();
+        let wanted = run(&script, &file, "1", "0");
+        let mut late = Command::new("sh");
+        late.args(["-c", "sleep 0.5; exec \"$@\"", "sh"]).arg(&script).args(wanted.get_args());
+        late.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let before = wall_millis();
+        let mut process = late.spawn().unwrap();
+        let after = wall_millis();
+        assert!(process.wait().unwrap().success());
+        let wrote = watch.end().unwrap();
+        let at = wrote[0].at;
+        assert!((before..=after + 10).contains(&at), "{before}, {after}: {at}");
+        assert!(wrote[1].at >= at + 1_500, "its end is when it wrote that");
     }
 
     #[test]

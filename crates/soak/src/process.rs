@@ -1,5 +1,6 @@
 //! Processes of a run: started, signalled and ended by their pid, and gone when what holds them is.
 
+use crate::clock::{boot_millis, wall_millis};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, kill_process};
 use std::fs::File;
@@ -8,6 +9,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
+
+/// What the kernel's table counts in, on every Linux (`USER_HZ`): milliseconds.
+const TICK: i64 = 10;
 
 /// How long the kernel may take to stop a process.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
@@ -121,6 +125,13 @@ impl Stat {
         let state = fields.next()?.chars().next()?;
         let began = fields.nth(18)?.parse().ok()?;
         Some(Self { state, began })
+    }
+
+    /// The last instant at which it can have begun, by the wall clock: milliseconds since 1970.
+    #[must_use]
+    pub fn began_by(self) -> i64 {
+        let boot = i64::try_from(self.began + 1).unwrap_or(i64::MAX).saturating_mul(TICK);
+        boot.saturating_add(wall_millis() - boot_millis())
     }
 
     /// Whether it still runs, or stands still.
