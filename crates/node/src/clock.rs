@@ -181,6 +181,14 @@ impl Node {
         let exists = !matches!(ops.first(), Some(Op::Delete(..)));
         clock.note = session.filter(|_| exists);
         self.untended.insert(ix);
+        // The answer came after the job was left, or removed: what it tells of goes, too.
+        if self.job(ix).registered != session {
+            let gone = self.without_clock_note(ix).into_iter().collect::<Vec<_>>();
+            if !gone.is_empty() {
+                self.job(ix).clock.is_writing = true;
+                self.link.gather(Member::new(Aim::Clock(ix), gone));
+            }
+        }
     }
 
     /// It is there already, as an answer was lost, or no longer.
@@ -225,7 +233,8 @@ impl Node {
         let session = self.trust.session();
         let clock = std::mem::take(&mut self.job(ix).clock);
         let key = self.key(ix, &Facet::Clock(self.settings.instance.clone()));
-        let is_there = clock.note.is_some() && clock.note == session;
+        // Or on its way there.
+        let is_there = clock.is_writing || (clock.note.is_some() && clock.note == session);
         is_there.then(|| Op::Delete(key, None))
     }
 }

@@ -151,3 +151,19 @@ fn an_instance_that_leaves_the_job_takes_its_note_along() {
     world.run_for(1_000);
     assert!(note(&world, 0).is_none());
 }
+
+/// The job is removed between the sending of the note and its answer.
+#[test]
+fn a_note_that_was_under_way_when_the_job_was_left_goes_too() {
+    let mut world = world(Clock::Told);
+    world.define(0, &limited("j"));
+    world.run_for(1_200);
+    // Set far enough that a note is due, and held back on its way.
+    world.hosts[0].ahead = Duration::from_mins(1);
+    world.now_ms += 5;
+    let note_sent = world.step_held(0, flockwork_node::Event::Wake);
+    world.step(0, flockwork_node::Event::Withdraw(JobName::new("j").unwrap()));
+    world.release(0, note_sent);
+    world.run_for(1_000);
+    assert!(note(&world, 0).is_none());
+}
