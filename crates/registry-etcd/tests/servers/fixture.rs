@@ -59,7 +59,7 @@ impl Fixture for Place {
     fn connect(&self) -> Asked<'_, Link> {
         Box::pin(async {
             let proxy = Proxy::before(self.server).await;
-            let address = address(&[proxy.gate.address()], self.root, Duration::from_secs(4));
+            let address = address(&[proxy.gate.address()], self.root, Duration::from_secs(8));
             let (registry, inbox) = opened(&address).await;
             let (server, proxy) = (self.server, proxy.clone());
             let hand = Hand {
