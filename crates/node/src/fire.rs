@@ -55,7 +55,7 @@ impl Node {
             return;
         }
         let Some(stored) = self.record_of(ix, shard) else {
-            if self.may_own(ix, shard) {
+            if self.may_own(ix, shard) || self.was_own_retry(ix, shard) {
                 self.look_quietly(ix, Facet::Record(shard));
             }
             return;

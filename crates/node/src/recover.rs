@@ -399,13 +399,21 @@ impl Node {
     /// Whether a shard only waits for the instant at which this node tries it again.
     pub(crate) fn is_own_retry(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
         let me = self.settings.instance.clone();
-        let Some(state) = self.job(ix).shard(shard) else { return false };
-        state.record.value().is_some_and(|stored| {
-            stored.record.claim.as_ref().is_some_and(
-                |claim| matches!(&claim.state, ClaimState::Released { to, .. } if *to == me),
-            )
-        })
+        let record = self.job(ix).shard(shard).and_then(|shard| shard.record.value());
+        record.is_some_and(|stored| is_released_to(stored, &me))
     }
+
+    /// Whether it did when its record was last seen: whoever owns it by now leaves it to this node.
+    pub(crate) fn was_own_retry(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
+        let me = self.settings.instance.clone();
+        let record = self.job(ix).shard(shard).and_then(|shard| shard.record.last_seen());
+        record.is_some_and(|stored| is_released_to(stored, &me))
+    }
+}
+
+fn is_released_to(stored: &Stored, me: &InstanceId) -> bool {
+    let claim = stored.record.claim.as_ref();
+    claim.is_some_and(|claim| matches!(&claim.state, ClaimState::Released { to, .. } if to == me))
 }
 
 /// Whether a claim for a trigger, which is no longer held, stood and was not undone. Only the
