@@ -146,6 +146,7 @@ impl Node {
                 self.look(ix, Facet::Running(shard));
             }
             Some(Facet::Owner(_)) => self.look(ix, Facet::Owner(shard)),
+            Some(Facet::Plan) => self.look(ix, Facet::Plan),
             Some(Facet::Instance(_)) => {
                 self.look(ix, Facet::Instances);
                 self.look(ix, Facet::Record(shard));

@@ -103,10 +103,10 @@ impl Node {
         before: Arc<Stored>,
         (fire, mut notes): (Fire, Vec<Note>),
     ) {
-        let Some(owner) = self.job(ix).shards[shard as usize].owner.held().map(|held| held.stamp)
-        else {
-            return;
-        };
+        let job = self.job(ix);
+        let owner = job.shards[shard as usize].owner.held().map(|held| held.stamp);
+        let plan = job.view.plan.held().map(|held| held.stamp);
+        let (Some(owner), Some(plan)) = (owner, plan) else { return };
         let mut claimed = Stored::clone(&before);
         if fire.source == Source::Trigger {
             claimed.record.counts.ran += 1;
@@ -119,7 +119,10 @@ impl Node {
         let from = self.job(ix).plan_in_force().map(|plan| plan.from(shard));
         let mark_lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
         claimed.record.claim = Some(self.new_claim(turn, fire, 1, 0, mark_lasts));
+        // What is due follows from the plan, and a claim that was made on one out of date would be
+        // taken over by others if its answer is lost.
         let ops = vec![
+            Op::Check(self.keys(ix, shard).plan.clone(), Some(plan)),
             Op::Check(self.keys(ix, shard).owner.clone(), Some(owner)),
             self.write_record(ix, shard, &claimed),
             self.mark(ix, shard, mark_lasts),

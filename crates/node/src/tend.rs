@@ -82,6 +82,7 @@ impl Node {
         let name = &job.name;
         job.shards[shard as usize].keys.get_or_insert_with(|| {
             Box::new(ShardKeys {
+                plan: namespace.key(name, &Facet::Plan),
                 owner: namespace.key(name, &Facet::Owner(shard)),
                 record: namespace.key(name, &Facet::Record(shard)),
                 running: namespace.key(name, &Facet::Running(shard)),

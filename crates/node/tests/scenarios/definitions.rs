@@ -32,6 +32,26 @@ fn a_plan_that_is_out_of_date_accounts_nothing() {
     assert_eq!(world.record("j", 0).unwrap().record, before);
 }
 
+/// The registry itself refuses it: whoever claims may never hear of the answer, and of the change.
+#[test]
+fn a_plan_that_is_out_of_date_claims_nothing() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_995);
+    assert_eq!(world.record("j", 0).unwrap().record.counts.ran, 1);
+    let key = |facet| namespace().key(&JobName::new("j").unwrap(), &facet);
+    let before = world.store.get(&key(Facet::Record(0))).unwrap().stamp;
+    let plan = world.store.get(&key(Facet::Plan)).unwrap().value.clone();
+    let plan = plan::decode(&plan).unwrap().changed("another".to_owned(), 1, world.now().wall);
+    world.commit(vec![Op::Set(key(Facet::Plan), plan::encode(&plan), None)]);
+    // The next fire is due before the node has heard of it.
+    world.now_ms += 5;
+    world.step(0, Event::Wake);
+    // Neither claimed nor given back.
+    assert_eq!(world.store.get(&key(Facet::Record(0))).unwrap().stamp, before);
+}
+
 #[test]
 fn a_definition_changed_in_the_registry_counts_from_then_on() {
     let mut world = World::new(quick);
