@@ -3,7 +3,8 @@
 //! A key is a path, below the address's root if it has one; a commit is one `multi`; an index is a
 //! zxid; a watch is a persistent, not recursive one. In reading order: where it is ([`Address`]), by
 //! which right ([`Login`]), what a commit becomes (`commit`), what is asked and told
-//! (`interpreter`), the node's end ([`ZooKeeper`]).
+//! (`interpreter`), the node's end (`desk`, [`ZooKeeper`]), and the same stepped by somebody else
+//! ([`Stepped`]).
 //!
 //! # What it does beyond the contract
 //! * Missing parts of the root are made as containers, as ElasticJob's clients make them.
@@ -16,11 +17,14 @@
 //!   who watch it see, and no other request is under way meanwhile.
 
 mod commit;
+mod desk;
 mod interpreter;
 mod registry;
+mod stepped;
 
 pub use flockwork_registry::{Address, Login};
 pub use flockwork_zookeeper::Tls;
 #[cfg(feature = "tls")]
 pub use flockwork_zookeeper::TlsError;
 pub use registry::{Credentials, LIMITS, SCHEME, ZooKeeper, open, open_url};
+pub use stepped::Stepped;

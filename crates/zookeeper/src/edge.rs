@@ -1,10 +1,11 @@
 //! The edge: one task that carries out what a session wants, on tokio.
 
 use crate::Tls;
-use crate::session::{Ask, Config, Event, Input, Output, Session};
+use crate::session::{Config, Input, Output};
+use crate::stepped::{Stepped, User};
 use bytes::{Bytes, BytesMut};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -22,19 +23,6 @@ const READ: usize = 64 * 1024;
 
 /// Commands taken at once, so that their packets go out together.
 const COMMANDS: usize = 256;
-
-/// Who uses a session: turns its commands into questions and hears all that comes of them, within
-/// the one task, in order.
-pub trait User: Send + 'static {
-    /// What is wanted from elsewhere.
-    type Command: Send + 'static;
-
-    /// Somebody wants something; the questions it makes, in order.
-    fn command(&mut self, command: Self::Command) -> Vec<Ask>;
-
-    /// Something happened; the questions that makes, asked before any further command's.
-    fn event(&mut self, event: Event) -> Vec<Ask>;
-}
 
 #[derive(Debug)]
 enum Order<C> {
@@ -109,15 +97,13 @@ pub fn spawn<U: User>(servers: Servers, config: Config, user: U) -> Handle<U::Co
     let (sender, orders) = mpsc::unbounded_channel();
     let live = Arc::new(AtomicI64::new(0));
     let task = Task {
-        session: Session::new(boot_millis(), config),
-        user,
+        stepped: Stepped::new(boot_millis(), config, user),
         servers: servers.names.into(),
         tls: servers.tls,
         hosts: BTreeMap::new(),
         live: Arc::clone(&live),
         way: Way::None,
         unsent: BytesMut::new(),
-        closed: false,
     };
     tokio::spawn(task.run(orders));
     Handle { orders: sender, live }
@@ -142,8 +128,7 @@ enum Way {
 }
 
 struct Task<U> {
-    session: Session,
-    user: U,
+    stepped: Stepped<U>,
     servers: Arc<[String]>,
     tls: Option<Tls>,
     /// By which name each address was found.
@@ -152,7 +137,6 @@ struct Task<U> {
     way: Way,
     /// Bounded by what may be under way.
     unsent: BytesMut,
-    closed: bool,
 }
 
 impl<U: User> Task<U> {
@@ -160,8 +144,8 @@ impl<U: User> Task<U> {
         let (mut batch, mut wanted) = (Vec::with_capacity(COMMANDS), true);
         let mut buffer = BytesMut::with_capacity(READ);
         self.feed(Input::Tick);
-        while !self.closed {
-            let wait = self.session.deadline().saturating_sub(boot_millis()).clamp(1, 60_000);
+        while !self.stepped.is_closed() {
+            let wait = self.stepped.deadline().saturating_sub(boot_millis()).clamp(1, 60_000);
             // What has arrived goes before the clock: a process that stood still has not waited.
             let input = tokio::select! {
                 biased;
@@ -193,31 +177,27 @@ impl<U: User> Task<U> {
         for order in batch.drain(..) {
             match order {
                 Order::Command(command) => {
-                    let asks = self.user.command(command);
-                    asks.into_iter().for_each(|ask| self.feed(Input::Ask(ask)));
+                    let outputs = self.stepped.command(boot_millis(), command);
+                    self.carry_out(outputs);
                 }
                 Order::Close => self.feed(Input::Close),
             }
         }
     }
 
-    /// Steps the session, and again with all that its user asks in return.
     fn feed(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            for output in self.session.step(boot_millis(), input) {
-                self.carry_out(output, &mut inputs);
-            }
-            self.live.store(self.session.live().unwrap_or(0), Ordering::Relaxed);
-        }
+        let outputs = self.stepped.step(boot_millis(), input);
+        self.carry_out(outputs);
     }
 
-    fn carry_out(&mut self, output: Output, inputs: &mut VecDeque<Input>) {
+    fn carry_out(&mut self, outputs: Vec<Output>) {
+        outputs.into_iter().for_each(|output| self.carry_out_one(output));
+        self.live.store(self.stepped.live().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn carry_out_one(&mut self, output: Output) {
         match output {
-            Output::Tell(event) => {
-                self.closed |= event == Event::Closed;
-                inputs.extend(self.user.event(event).into_iter().map(Input::Ask));
-            }
+            Output::Tell(_) => {}
             Output::Write(bytes) => self.unsent.extend_from_slice(&bytes),
             Output::Resolve => self.way = Way::LookUp(Box::pin(look_up(Arc::clone(&self.servers)))),
             Output::Connect(address) => {

@@ -1,8 +1,8 @@
 //! A ZooKeeper client of our own.
 //!
 //! In reading order: what is sent (`request`) and received (`reply`) and how it is spelled (`jute`,
-//! `frames`); a session as a state machine over bytes ([`Session`]); the task that moves the bytes
-//! ([`spawn`]).
+//! `frames`); a session as a state machine over bytes ([`Session`]), with its user ([`Stepped`]); the
+//! task that moves the bytes ([`spawn`]).
 //!
 //! # What it promises
 //! * Nothing is queued while there is no connection. What was under way when it broke is unknown,
@@ -18,14 +18,16 @@ mod jute;
 mod reply;
 mod request;
 mod session;
+mod stepped;
 mod tls;
 
 pub use code::Code;
-pub use edge::{Handle, Servers, User, boot_millis, spawn};
+pub use edge::{Handle, Servers, boot_millis, spawn};
 pub use jute::DecodeError;
 pub use reply::{Change, OpResult, Reply, Stat};
 pub use request::{ANY_VERSION, Acl, Create, CreateMode, MAX_PACKET, Op, Request};
 pub use session::{Ask, Config, Event, Input, Lost, Output, Session};
+pub use stepped::{Stepped, User};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::TlsError;
