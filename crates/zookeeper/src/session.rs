@@ -27,7 +27,7 @@ use std::collections::{BTreeSet, VecDeque};
 const CLOSING: u64 = 4_500;
 
 /// The leader is asked to be heard through so often within a time-out.
-const BEATS: u64 = 4;
+const BEATS: u64 = 6;
 
 /// Answers are remembered so often within a time-out.
 const TOUCHES: u64 = 40;
@@ -72,6 +72,13 @@ enum Phase {
     Closed,
 }
 
+/// A server has told its leader that it heard from the session at `touch`; it did so before `by`.
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    touch: u64,
+    by: u64,
+}
+
 /// One session after another, for as long as anybody wants.
 #[derive(Debug)]
 pub struct Session {
@@ -87,6 +94,8 @@ pub struct Session {
     trusted_until: u64,
     /// When what was answered on this connection was sent, in order; at most [`TOUCHES`].
     touches: VecDeque<u64>,
+    /// Of these, what a server has passed on to its leader since then at the latest.
+    reports: VecDeque<Report>,
     /// Since when there has been no connection.
     lost: u64,
     /// A server took the connection and closed it without a word since then.
@@ -113,6 +122,7 @@ impl Session {
             watches: BTreeSet::new(),
             trusted_until: 0,
             touches: VecDeque::new(),
+            reports: VecDeque::new(),
             lost: now,
             snubbed: false,
             probed: now,
@@ -335,6 +345,7 @@ impl Session {
         self.tell(Event::Resync);
         // A session is opened and taken up again by the leader itself.
         self.touches = VecDeque::from([sent]);
+        self.reports.clear();
         self.trusted_until = 0;
         self.trust_from(sent);
         if let (Some(_), Phase::Live(line)) = (self.closing, &mut self.phase) {
@@ -345,23 +356,32 @@ impl Session {
     /// A server has answered what was sent then.
     ///
     /// That it has heard from the session proves little: a follower tells its leader, who ends
-    /// sessions, only each half tick whom it has heard, and may be cut off from it or dead before
-    /// it does. But once the leader has had a part in what was sent half a tick later, the two were
-    /// together still, and it has been told of all before. A time-out is at least two ticks, so half
-    /// a tick is at most a quarter of it.
-    fn trust(&mut self, sent: u64, leader: bool) {
-        let apart = self.timeout / TOUCHES;
+    /// sessions, only when the leader asks, each half tick, whom it has heard; it may be cut off from
+    /// it or dead before. But what a leader says arrives in order: once a follower has its part in
+    /// what was sent half a tick later, it was asked before, and has told it of all up to then. Told
+    /// is not heard, as a follower may be heard late while it hears nothing; but it is heard in order,
+    /// too: once the leader has had a part in what was sent after that, it knew, and the session
+    /// lived. A time-out is at least two ticks, so half a tick is at most a quarter of it.
+    fn trust(&mut self, now: u64, sent: u64, leader: bool) {
+        let (apart, most) =
+            (self.timeout / TOUCHES, usize::try_from(TOUCHES).unwrap_or(usize::MAX));
         if self.touches.back().is_none_or(|last| last + apart <= sent) {
             self.touches.push_back(sent);
         }
         if !leader {
-            self.touches.truncate(2 * usize::try_from(TOUCHES).unwrap_or(usize::MAX));
-            return;
+            return self.touches.truncate(2 * most);
         }
-        let known = |touch: &u64| touch + self.timeout / 4 <= sent;
-        let Some(at) = self.touches.iter().rposition(known) else { return };
-        self.touches.drain(..at);
-        self.trust_from(self.touches[0]);
+        if let Some(at) = self.reports.iter().rposition(|report| report.by < sent) {
+            let Report { touch, .. } = self.reports[at];
+            self.reports.drain(..=at);
+            self.trust_from(touch);
+        }
+        let told = |touch: &u64| touch + self.timeout / 4 <= sent;
+        if let Some(at) = self.touches.iter().rposition(told).filter(|_| self.reports.len() < most)
+        {
+            self.reports.push_back(Report { touch: self.touches[at], by: now });
+            self.touches.drain(..=at);
+        }
     }
 
     /// No server ends the session before this and its time-out; a fortieth is for clocks that run
@@ -393,7 +413,7 @@ impl Session {
                 }
                 Heard::Zxid(zxid) => self.told_zxid(now, zxid),
                 Heard::Proof { sent, leader } if matches!(self.phase, Phase::Live(_)) => {
-                    self.trust(sent, leader);
+                    self.trust(now, sent, leader);
                 }
                 Heard::Proof { .. } => {}
                 Heard::NoWatch(path) => {
