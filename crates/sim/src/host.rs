@@ -3,6 +3,7 @@
 use crate::dice::Dice;
 use crate::link::Link;
 use crate::queue::Happens;
+use crate::zookeeper::Client;
 use flockwork_checker::trace::Probe;
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::InstanceId;
@@ -39,6 +40,8 @@ pub(crate) struct Host {
     /// The process, if it lives.
     pub(crate) node: Option<Node>,
     pub(crate) link: Link,
+    /// The client of its registry, where that is the real one; the link says how the way is.
+    pub(crate) client: Option<Client>,
     pub(crate) runs: BTreeMap<RunId, Running>,
     pub(crate) pause: Option<Pause>,
     /// What came due while it stood still.
@@ -80,6 +83,25 @@ impl Host {
     /// What its monotonic clock shows.
     pub(crate) fn mono(&self, now: u64) -> u64 {
         self.origin.saturating_add(now).saturating_add_signed(drifted(now, self.drift))
+    }
+
+    /// When, on the world's clock, its monotonic clock shows this at last.
+    pub(crate) fn when_it_shows(&self, mono: u64) -> u64 {
+        let mut when = self.when_it_showed(mono);
+        while self.mono(when) < mono {
+            when += 1;
+        }
+        when
+    }
+
+    /// The last instant of the world's clock at which its monotonic clock does not show more.
+    pub(crate) fn when_it_showed(&self, mono: u64) -> u64 {
+        let shown = mono.saturating_sub(self.origin);
+        let mut when = shown.saturating_add_signed(-drifted(shown, self.drift)) + 1;
+        while when > 0 && self.mono(when) > mono {
+            when -= 1;
+        }
+        when
     }
 
     /// When, on the world's clock, it wants to be woken.

@@ -5,8 +5,8 @@
 //! that trace alone.
 //!
 //! In reading order: randomness ([`dice`]), what a seed holds ([`scenario`]), the events (`queue`),
-//! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`), what goes
-//! wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world
+//! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`; in some seeds
+//! ZooKeeper's own, `zookeeper`), what goes wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world
 //! that turns it all ([`world`]), what it leaves ([`recorder`]) and what is told of it ([`outcome`],
 //! [`reached`], [`timeline`]), how a failing seed is made smaller ([`shrink`]), and the mistakes that
 //! prove the checker ([`mutants`]).
@@ -28,6 +28,7 @@ pub mod shrink;
 pub mod timeline;
 mod trouble;
 pub mod world;
+mod zookeeper;
 
 pub use outcome::{Counts, Outcome, replay, run, run_scenario};
 

@@ -119,7 +119,7 @@ impl Link {
         }
     }
 
-    fn delay(&mut self, now: u64) -> u64 {
+    pub(crate) fn delay(&mut self, now: u64) -> u64 {
         if now < self.slow_until {
             return self.dice.between(self.latency, self.latency + 1_500);
         }

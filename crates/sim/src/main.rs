@@ -227,6 +227,7 @@ fn told(
     lines.extend(others.map(|(state, times)| format!("also    {times:>8}  {state}")));
     let figures = [
         format!("figure sim_seeds {seeds} seeds goal >= {ENOUGH}"),
+        format!("figure sim_on_the_wire {} seeds goal >= {}", counts.on_the_wire, seeds / 5),
         format!("figure sim_violations {} seeds goal <= 0", failing.len()),
         format!("figure sim_least_runs {} runs goal >= {}", least.0, LEAST.0),
         format!("figure sim_least_faults {} faults goal >= {}", least.1, LEAST.1),

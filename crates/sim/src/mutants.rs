@@ -103,7 +103,7 @@ impl World {
                     *value = release::older(value);
                 }
                 (Mutant::StuckWatermark, Op::Set(key, value, _), Some(Facet::Record(_))) => {
-                    let old = self.store.get(key).map(|entry| entry.value.clone());
+                    let old = self.entry(key).map(|entry| entry.value);
                     *value = old.map_or_else(|| value.clone(), |old| same_watermark(&old, value));
                 }
                 (

@@ -16,6 +16,8 @@ pub type Said = (u64, usize, String);
 /// What happened how often.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
+    /// Seeds whose nodes talked to ZooKeeper's servers in their protocol.
+    pub on_the_wire: u64,
     /// User code started.
     pub runs: u64,
     /// User code ended.
@@ -76,6 +78,7 @@ impl Counts {
 
     /// Adds another seed's.
     pub fn add(&mut self, other: &Self) {
+        self.on_the_wire += other.on_the_wire;
         self.runs += other.runs;
         self.completed += other.completed;
         self.faults += other.faults;
@@ -137,10 +140,12 @@ fn simulate(seed: u64, keep_reports: bool) -> Outcome {
 /// Simulates a scenario under a seed.
 #[must_use]
 pub fn run_scenario(seed: u64, scenario: Scenario, keep_reports: bool) -> Outcome {
+    let on_the_wire = u64::from(scenario.wire.is_some());
     let world = World::new(seed, scenario, keep_reports);
     match world.run() {
         Ok(Ended { trace, mut counts, said }) => {
             let stories = Stories::read(&trace);
+            counts.on_the_wire = on_the_wire;
             reached::count(&trace, &stories, &mut counts);
             let verdicts = judge_story(&trace, &stories);
             drop(stories);

@@ -1,6 +1,7 @@
 //! What is yet to happen, in order of time; what happens at the same time, in an order of the seed.
 
 use crate::dice::Dice;
+use crate::zookeeper;
 use flockwork_core::execution::RunId;
 use flockwork_node::Event;
 use std::cmp::Reverse;
@@ -41,6 +42,8 @@ pub(crate) enum Happens {
     Strike(Kind),
     /// Everything is well from here on.
     Heal,
+    /// Something happens to servers that are simulated to the byte.
+    Wire(zookeeper::Happens),
     /// The end.
     Over,
 }
@@ -66,6 +69,8 @@ pub(crate) enum Within {
     RunEnds(RunId, u64),
     /// The drain takes too long.
     DrainOver,
+    /// Something happens to its registry's client, where that is the real one.
+    Wire(zookeeper::Within),
 }
 
 /// Kinds of trouble.

@@ -5,7 +5,7 @@ use flockwork_checker::story::{Claimed, How, Stories, Story};
 use flockwork_checker::trace::{About, Fact, Line};
 
 /// States that 300 seeds must reach.
-pub const STATES: [&str; 57] = [
+pub const STATES: [&str; 65] = [
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",
@@ -63,6 +63,14 @@ pub const STATES: [&str; 57] = [
     "requests stood still",
     "the registry restarted",
     "the registry stood still",
+    "a multi was done and its answer lost on the wire",
+    "a reply was cut in the middle",
+    "a request came after its session had moved",
+    "a request was cut in the middle",
+    "a server behind what was seen was left",
+    "a server was killed",
+    "a session moved to another server",
+    "a session was refused after a reset of the ensemble",
 ];
 
 /// Counts the states that the trace tells of.

@@ -70,6 +70,17 @@ impl Recorder {
         answer
     }
 
+    /// Writes down what a commit changed, by whoever saw it.
+    pub fn committed<'a>(
+        &mut self,
+        at: u64,
+        commit: Commit,
+        changes: impl IntoIterator<Item = Change<'a>>,
+    ) {
+        let facts = self.reader.facts(commit, changes);
+        self.lines.extend(facts.into_iter().map(|fact| Line { at, fact }));
+    }
+
     /// A session is over: what lived with it is gone.
     pub fn ended(&mut self, at: u64, index: u64, session: SessionId) {
         let commit = Commit { index, session: session.0 };

@@ -227,6 +227,9 @@ impl World {
 
     /// The registry is there again. One that restarted gives each session its whole time once more.
     pub(crate) fn registry_back(&mut self, restarted: bool) {
+        if self.wire.is_some() {
+            return self.servers_back(restarted);
+        }
         let sessions: Vec<SessionId> = self.holders.keys().copied().collect();
         for session in sessions.into_iter().filter(|_| restarted) {
             let lives = self.store.renew(self.now, session).is_ok();
@@ -285,7 +288,7 @@ impl World {
         }
     }
 
-    fn hear(&mut self, at: HostAt, event: Event) {
+    pub(crate) fn hear(&mut self, at: HostAt, event: Event) {
         if let Some(said) = &mut self.said {
             said.push((self.now, at, format!("  hears {event:?}")));
         }

@@ -54,6 +54,8 @@ pub struct Scenario {
     pub jobs: Vec<Workload>,
     /// How often what goes wrong.
     pub rates: Rates,
+    /// ZooKeeper's servers, where the nodes talk to those in their own protocol.
+    pub wire: Option<OnTheWire>,
     /// When all is healed.
     pub heal_at: u64,
     /// When it is over.
@@ -62,6 +64,38 @@ pub struct Scenario {
     pub mutant: Option<Mutant>,
     /// How many of its faults happen, the first ones; for finding the few that matter.
     pub most_strikes: usize,
+}
+
+/// How the servers are, in a seed whose nodes talk to ZooKeeper's.
+#[derive(Clone, Debug)]
+pub struct OnTheWire {
+    /// How many.
+    pub servers: usize,
+    /// Their tick, in milliseconds.
+    pub tick: u64,
+    /// What keys lie below; empty or `/a/b`.
+    pub root: String,
+    /// To whom all nodes belong, if not to everybody.
+    pub digest: Option<String>,
+    /// Whether their events name the transaction, as of 3.9.
+    pub tells_zxid: bool,
+    /// When they are set up anew, before there is any job.
+    pub resets_at: Option<u64>,
+}
+
+impl OnTheWire {
+    /// Every fifth seed has them: bytes cost twice what messages do.
+    fn draw(seed: u64, timeout: u64) -> Option<Self> {
+        let mut dice = Dice::new(seed).split("wire", 0);
+        (seed % 5 == 3).then(|| Self {
+            servers: *dice.pick(&[1, 3, 3, 3]),
+            tick: timeout / *dice.pick(&[2, 3, 5]),
+            root: (*dice.pick(&["", "/apps", "/apps/of/one"])).to_owned(),
+            digest: dice.chance(500).then(|| "flock:work".to_owned()),
+            tells_zxid: dice.chance(500),
+            resets_at: dice.chance(200).then(|| dice.between(8_000, 60_000)),
+        })
+    }
 }
 
 /// Chances of faults, drawn for each seed: some seeds have none of a kind, some have many.
@@ -155,13 +189,14 @@ impl Scenario {
         let skewed = dice.chance(300);
         let two_releases = dice.chance(300);
         let wall = EARLIEST + small(dice.below(TWO_MONTHS));
-        Self {
+        let scenario = Self {
             nodes,
             wall,
             skew: drawn(&mut dice, nodes, |d| if skewed { small(d.below(400)) - 200 } else { 0 }),
             drift: drawn(&mut dice, nodes, |d| if skewed { small(d.below(600)) - 300 } else { 0 }),
             newer: drawn(&mut dice, nodes, |d| two_releases && d.chance(500)),
             timeout: *dice.pick(&[6_000, 10_000, 15_000, 30_000]),
+            wire: None,
             expiry_lag: dice.below(500),
             versions_restart: root.split("versions", 0).chance(500),
             latency: *dice.pick(&[2, 5, 20, 80]),
@@ -172,7 +207,8 @@ impl Scenario {
             over_at,
             mutant: None,
             most_strikes: usize::MAX,
-        }
+        };
+        Self { wire: OnTheWire::draw(seed, scenario.timeout), ..scenario }
     }
 }
 
@@ -371,6 +407,17 @@ mod tests {
         let shown = |seed| format!("{:?}", Scenario::draw(seed));
         assert_eq!(shown(5), shown(5));
         assert_ne!(shown(5), shown(6));
+    }
+
+    #[test]
+    fn every_fifth_seed_is_on_the_wire_and_some_of_those_begin_with_a_reset() {
+        let wires = (0..200).filter_map(|seed| Scenario::draw(seed).wire);
+        let wires: Vec<_> = wires.collect();
+        assert_eq!(wires.len(), 40);
+        let some = |wanted: fn(&OnTheWire) -> bool| wires.iter().any(wanted);
+        assert!(some(|wire| wire.resets_at.is_some()) && some(|wire| wire.resets_at.is_none()));
+        assert!(some(|wire| wire.servers == 1) && some(|wire| wire.servers == 3));
+        assert!(some(|wire| wire.digest.is_some() && !wire.root.is_empty()));
     }
 
     #[test]

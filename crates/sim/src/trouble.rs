@@ -42,6 +42,10 @@ impl World {
         if self.is_healed {
             return;
         }
+        // Nothing is known yet that could be spoilt.
+        if self.wire.as_ref().is_some_and(|wire| self.now < wire.ready_at()) {
+            return self.strike_later(kind);
+        }
         self.strikes += 1;
         if self.strikes > self.scenario.most_strikes {
             return;
@@ -58,8 +62,10 @@ impl World {
             Kind::Jobs => self.change_jobs(),
             Kind::Clock => self.step_clock(at),
             Kind::Registry => self.take_registry_away(),
+            Kind::Full if self.wire.is_some() => self.stop_server(),
             Kind::Full => self.fill_disk(),
             Kind::Rolling => self.restart_all(),
+            Kind::Jumble if self.wire.is_some() => self.let_a_server_lag(),
             Kind::Jumble => self.jumble(),
         }
         self.strike_later(kind);
@@ -99,26 +105,33 @@ impl World {
         self.counts.reach("a node drained and left");
         let host = &mut self.hosts[at];
         let left = host.runs.len();
-        let session = host.link.session;
         host.node = None;
         host.deferred.clear();
         host.runs.clear();
         let (number, instance) = (host.number, host.instance.to_string());
-        let close = session.and_then(|session| host.link.send(self.now, Up::Close { session }));
-        host.link.connection += 1;
-        host.link.state = crate::link::State::Apart;
-        host.link.session = None;
-        host.link.watches.clear();
-        host.link.in_flight.clear();
-        host.link.down.clear();
-        host.link.is_dead = false;
-        if let Some(arrives) = close {
-            self.queue.push(arrives, Happens::Arrives(at));
+        match self.wire {
+            Some(_) => self.wire_leaves(at),
+            None => self.close_session(at),
         }
         self.recorder.write(self.now, Fact::Exit { node: number, instance });
         self.counts.reach_if("a drain left runs behind", left > 0);
         let away = self.faults.below(10_000);
         self.queue.push(self.now + away, Happens::Start(at));
+    }
+
+    fn close_session(&mut self, at: HostAt) {
+        let link = &mut self.hosts[at].link;
+        let close = link.session.and_then(|session| link.send(self.now, Up::Close { session }));
+        link.connection += 1;
+        link.state = crate::link::State::Apart;
+        link.session = None;
+        link.watches.clear();
+        link.in_flight.clear();
+        link.down.clear();
+        link.is_dead = false;
+        if let Some(arrives) = close {
+            self.queue.push(arrives, Happens::Arrives(at));
+        }
     }
 
     fn pause(&mut self, at: HostAt) {
@@ -147,13 +160,18 @@ impl World {
         }
         let until = self.now + timeout * tenths / 10;
         let in_flight = u32::try_from(host.link.in_flight.len()).unwrap_or(u32::MAX);
-        host.link.sever();
         host.link.cut_until = until;
+        if self.wire.is_none() {
+            host.link.sever();
+        }
         let (number, connection) = (host.number, host.link.connection);
         self.counts.faults += 1;
         self.recorder.write(self.now, Fact::Fault(Fault::Cut { node: number, until, in_flight }));
-        if notices {
-            let later = self.faults.below(timeout / 2);
+        let later = if notices { Some(self.faults.below(timeout / 2)) } else { None };
+        if self.wire.is_some() {
+            return self.cut_wire(at, later);
+        }
+        if let Some(later) = later {
             self.push_within(at, self.now + later, Within::Noticed(connection));
         }
     }
@@ -218,6 +236,19 @@ impl World {
         let restarts = self.faults.chance(600);
         let until = self.now + timeout * *self.faults.pick(&[1, 3, 7, 12, 20]) / 10;
         self.away_until = until;
+        if self.wire.is_some() {
+            self.take_servers_away(until, restarts);
+        } else {
+            self.take_store_away(until, restarts);
+        }
+        self.counts.faults += 1;
+        let state = if restarts { "the registry restarted" } else { "the registry stood still" };
+        self.counts.reach(state);
+        self.recorder.write(self.now, Fact::Fault(Fault::RegistryAway { until, restarts }));
+        self.queue.push(until, Happens::RegistryBack(restarts));
+    }
+
+    fn take_store_away(&mut self, until: u64, restarts: bool) {
         for at in 0..self.hosts.len() {
             let link = &mut self.hosts[at].link;
             if restarts {
@@ -230,11 +261,6 @@ impl World {
                 link.down_stalled_until = until;
             }
         }
-        self.counts.faults += 1;
-        let state = if restarts { "the registry restarted" } else { "the registry stood still" };
-        self.counts.reach(state);
-        self.recorder.write(self.now, Fact::Fault(Fault::RegistryAway { until, restarts }));
-        self.queue.push(until, Happens::RegistryBack(restarts));
     }
 
     fn fill_disk(&mut self) {
@@ -289,6 +315,9 @@ impl World {
     }
 
     pub(crate) fn ask(&mut self, request: Request) -> Answer {
+        if self.wire.is_some() {
+            return self.ask_on_wire(request);
+        }
         let answer = self.recorder.apply(self.now, &mut self.store, self.client, request);
         self.spread();
         answer

@@ -8,6 +8,7 @@ use crate::outcome::{Counts, Said};
 use crate::queue::{Happens, HostAt, Kind, Queue, Within};
 use crate::recorder::Recorder;
 use crate::scenario::{Scenario, Workload};
+use crate::zookeeper::Wire;
 use flockwork_checker::committed::defined;
 use flockwork_checker::trace::{Fact, Fault, Job, Line};
 use flockwork_core::config::JobConfig;
@@ -16,7 +17,7 @@ use flockwork_layout::document;
 use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Effect, Event, Node, Settings};
 use flockwork_registry::memory::{Options, Store};
-use flockwork_registry::{Request, SessionId, Ticket};
+use flockwork_registry::{Limits, Request, SessionId, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct World {
     pub(crate) hosts: Vec<Host>,
     /// Who has which session.
     pub(crate) holders: BTreeMap<SessionId, HostAt>,
+    /// ZooKeeper's servers, in seeds where nodes talk to those; the store is not used then.
+    pub(crate) wire: Option<Wire>,
     /// An outside client, whose session never ends.
     pub(crate) client: SessionId,
     /// The definitions as they stand now.
@@ -91,6 +94,7 @@ impl World {
             namespace,
             hosts: Vec::new(),
             holders: BTreeMap::new(),
+            wire: scenario.wire.clone().map(|wire| Wire::new(wire, scenario.wall)),
             client,
             jobs: scenario.jobs.clone(),
             faults: root.split("faults", 0),
@@ -121,6 +125,7 @@ impl World {
                 instance: instance(number, 0),
                 node: None,
                 link: Link::new(latency, dice.split("link", 0)),
+                client: None,
                 runs: BTreeMap::new(),
                 pause: None,
                 deferred: Vec::new(),
@@ -143,6 +148,7 @@ impl World {
             self.strike_later(kind);
         }
         self.queue.push(self.scenario.heal_at, Happens::Heal);
+        self.begin_wire();
     }
 
     /// Lets everything happen, in order; the trace is what is left of it.
@@ -184,6 +190,7 @@ impl World {
             Happens::ClockRight(at) => self.set_clock(at, 0),
             Happens::Strike(kind) => self.strike(kind),
             Happens::Heal => self.heal_if_enough_ran(),
+            Happens::Wire(happens) => self.wire_happens(happens),
             Happens::Over => {}
         }
     }
@@ -209,6 +216,7 @@ impl World {
             Within::Noticed(connection) => self.noticed(at, connection),
             Within::RunEnds(run, end) => self.run_ends(at, run, end),
             Within::DrainOver => self.step(at, Event::DrainOver),
+            Within::Wire(within) => self.wire_within(at, within),
         }
     }
 
@@ -227,7 +235,7 @@ impl World {
         let settings = Settings {
             instance: instance(self.hosts[at].number, start),
             namespace: self.namespace.clone(),
-            limits: self.store.limits(),
+            limits: self.limits(),
             clock: flockwork_registry::Clock::Told,
             max_running: self.scenario.max_running,
             reconcile_interval: Duration::from_secs(10),
@@ -253,11 +261,25 @@ impl World {
         };
         self.recorder.write(self.now, fact);
         self.recorder.write(self.now, clock);
-        self.define_all(at);
-        self.push_within(at, self.now, Within::Connect(connection));
+        let Some(wire) = &self.wire else {
+            self.define_all(at);
+            return self.push_within(at, self.now, Within::Connect(connection));
+        };
+        if wire.ready_at() <= self.now {
+            self.define_all(at);
+        }
+        self.wire_start(at);
     }
 
-    fn define_all(&mut self, at: HostAt) {
+    /// What one commit may hold.
+    fn limits(&self) -> Limits {
+        match self.wire {
+            Some(_) => flockwork_registry_zookeeper::LIMITS,
+            None => self.store.limits(),
+        }
+    }
+
+    pub(crate) fn define_all(&mut self, at: HostAt) {
         for job in (0..self.jobs.len()).filter(|job| self.jobs[*job].is_offered).collect::<Vec<_>>()
         {
             let config = self.jobs[job].config.clone();
@@ -377,6 +399,9 @@ impl World {
         let lost_answer = if self.is_healed { 0 } else { self.scenario.rates.lost_answer };
         let limit = self.store.limits().max_in_flight;
         let request = self.mistaken_request(at, request);
+        if self.wire.is_some() {
+            return self.wire_submit(at, ticket, request);
+        }
         let host = &mut self.hosts[at];
         let loss = crate::registry_side::draw_loss(&mut host.dice, lost_answer);
         match &request {
@@ -415,7 +440,11 @@ impl World {
         let runs: Vec<Running> = std::mem::take(&mut host.runs).into_values().collect();
         (host.node, host.pause) = (None, None);
         host.deferred.clear();
-        host.link.die();
+        match self.wire {
+            Some(_) => self.wire_dies(at),
+            None => host.link.die(),
+        }
+        let host = &self.hosts[at];
         let fault = Fault::Crash {
             node: host.number,
             instance: host.instance.to_string(),
@@ -466,6 +495,7 @@ impl World {
             }
             self.end_runs_soon(at);
         }
+        self.heal_wire();
         self.switch_everything_on();
         self.offer_everything();
         self.recorder.write(self.now, Fact::Healed);

@@ -26,6 +26,8 @@ fn the_same_seed_gives_the_same_trace_in_another_process() {
         assert_eq!(here, hash_elsewhere(seed), "seed {seed}");
         hashes.push(here);
     }
+    let on_the_wire = SEEDS.iter().filter(|seed| Scenario::draw(**seed).wire.is_some()).count();
+    assert_eq!(on_the_wire, 2, "seeds of both kinds are compared");
     hashes.sort();
     hashes.dedup();
     assert_eq!(hashes.len(), SEEDS.len(), "seeds differ");

@@ -73,6 +73,8 @@ const TRIGGER: &str = "crates/node/src/trigger.rs";
 const SESSION: &str = "crates/node/src/session.rs";
 const SETTLE: &str = "crates/core/src/account/settle.rs";
 const ASSIGNMENT: &str = "crates/core/src/assignment.rs";
+const ZOOKEEPER: &str = "crates/zookeeper/src/session.rs";
+const LINE: &str = "crates/zookeeper/src/session/line.rs";
 const ROUND: &str = "crates/registry-embedded/src/round.rs";
 const WRITER: &str = "crates/registry-embedded/src/writer.rs";
 
@@ -164,6 +166,20 @@ pub(crate) const LIST: &[SourceMutant] = &[
          if deal.live.is_empty() || (turns && is_dealt) {",
         "let is_dealt = deal.held.iter().all(Option::is_some);\n    \
          if deal.live.is_empty() || is_dealt && turns | true {",
+        "P8",
+    ),
+    mutant(
+        "zookeeper: what was under way when a connection broke counts as not done",
+        LINE,
+        "Event::Failed { ticket, why: Lost::Unknown(why.to_owned()) }",
+        "Event::Failed { ticket, why: Lost::NotSent(why.to_owned()) }",
+        "P4",
+    ),
+    mutant(
+        "zookeeper: watches are not set again on the next connection",
+        ZOOKEEPER,
+        "let first = Line::open(self.config.digest.as_deref(), self.seen, &self.watches);",
+        "let first = Line::open(self.config.digest.as_deref(), self.seen, &BTreeSet::new());",
         "P8",
     ),
     embedded(
