@@ -73,7 +73,7 @@ impl World {
         let answer = match wire.ensemble.operate(&writes) {
             Ok(zxid) => Answer::Committed(Receipt {
                 index: Index(zxid.cast_unsigned()),
-                sequenced: Vec::new(),
+                ..Receipt::default()
             }),
             Err((at, error)) => refused(&ops, at, error),
         };
