@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use flockwork_registry::memory::Loss;
 use flockwork_trials::gate::{Carrier, Gate, Passage};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,9 @@ struct Seen {
     loss: Option<Loss>,
     /// The session last opened through it, and its password.
     session: Option<(i64, Bytes)>,
+    /// Beats under way on this connection, by which a client renews its session: no requests that
+    /// anybody asked for, and so none to lose.
+    beats: BTreeSet<i32>,
     /// How many packets were lost on request.
     lost: usize,
     /// A packet was lost and no session was taken up again since.
@@ -123,6 +127,11 @@ fn xid(packet: &[u8]) -> i32 {
     packet.first_chunk().map_or(0, |start| i32::from_be_bytes(*start))
 }
 
+/// A `sync`.
+fn is_beat(packet: &[u8]) -> bool {
+    packet.get(4..8) == Some(&9_i32.to_be_bytes())
+}
+
 /// One direction, as long as it lasts.
 type Open = (Arc<Shared>, Passage);
 
@@ -142,7 +151,8 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut pass
             seen.broken = false;
         } else if xid(&packet) > 0 {
             let mut seen = shared.seen();
-            if seen.loss == Some(Loss::Applied) {
+            let is_beat = seen.beats.remove(&xid(&packet));
+            if !is_beat && seen.loss == Some(Loss::Applied) {
                 seen.loss = None;
                 seen.lost += 1;
                 seen.broken = true;
@@ -158,9 +168,12 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut pass
 /// Towards the server.
 async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut passage): Open) {
     let mut first = true;
+    shared.seen().beats.clear();
     while let Ok(packet) = receive(&mut from).await {
         passage.opens().await;
-        if !std::mem::take(&mut first) && xid(&packet) > 0 {
+        if !std::mem::take(&mut first) && is_beat(&packet) {
+            shared.seen().beats.insert(xid(&packet));
+        } else if xid(&packet) > 0 {
             let loss = {
                 let mut seen = shared.seen();
                 let loss = seen.loss.take_if(|loss| *loss != Loss::Applied);
