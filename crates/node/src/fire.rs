@@ -42,9 +42,7 @@ impl Node {
 
     /// Looks at one shard and does what is to be done now.
     pub(crate) fn consider(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
-        // Whoever is not registered under this session looks dead to the others.
-        let session = self.trust.session();
-        let is_registered = self.job(ix).registered == session;
+        let is_registered = self.is_registered(ix);
         // A shard that the definition no longer has ends its run, and that is all.
         let is_counted = (shard as usize) < self.job(ix).count();
         if !self.may_start(turn.now) || !self.serves(ix) || !is_registered || !is_counted {

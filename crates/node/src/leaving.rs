@@ -79,13 +79,20 @@ impl Node {
         self.link.gather(Member::new(Aim::Leave(ix), ops));
     }
 
-    /// This instance no longer serves a job.
+    /// This instance is no longer seen to serve a job.
     pub(crate) fn left(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let job = self.job(ix);
         job.under_way.leave = false;
         job.registered = None;
-        if job.phase == Phase::Refused {
-            return;
+        match job.phase {
+            Phase::Refused | Phase::Removed => return,
+            // Its definition could not be served when this was sent, and can be by now.
+            Phase::Joining | Phase::Serving if job.leaving.is_none() => {
+                job.phase = Phase::Joining;
+                self.untended.insert(ix);
+                return;
+            }
+            _ => {}
         }
         job.phase = Phase::Left;
         let name = job.name.clone();

@@ -57,8 +57,7 @@ impl Node {
         if !self.adopt(turn, ix) {
             return;
         }
-        let session = self.trust.session();
-        if self.job(ix).registered != session {
+        if !self.is_registered(ix) {
             return self.register(turn, ix);
         }
         if self.was_taken_off(ix) {
@@ -253,6 +252,14 @@ impl Node {
         false
     }
 
+    /// Whether others see this instance serve a job, and will go on to. Whoever is not registered
+    /// under this session looks dead to them.
+    pub(crate) fn is_registered(&mut self, ix: JobIx) -> bool {
+        let session = self.trust.session();
+        let job = self.job(ix);
+        job.registered == session && !job.under_way.leave
+    }
+
     /// Others must not count on an instance that runs nothing of a job.
     fn deregister(&mut self, ix: JobIx) {
         let job = self.job(ix);
@@ -281,7 +288,8 @@ impl Node {
         else {
             return;
         };
-        if job.under_way.register || job.phase == Phase::Refused {
+        // Whoever is about to be taken off is put on again once that is done.
+        if job.under_way.register || job.under_way.leave || job.phase == Phase::Refused {
             return;
         }
         if instances.contains(&me) {

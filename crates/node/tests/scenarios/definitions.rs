@@ -9,7 +9,7 @@ use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan;
-use flockwork_node::{Event, Report};
+use flockwork_node::{Effect, Event, Report};
 use flockwork_registry::Op;
 
 #[test]
@@ -167,4 +167,38 @@ fn a_refused_definition_stays_refused_when_deregistering_is_lost() {
     let instances = world.store.children(&namespace().key(&name, &Facet::Instances));
     assert_eq!(instances, Some(vec![]), "nobody is counted on");
     assert_eq!(world.starts_of("j", 0).len(), 1);
+}
+
+/// A definition that cannot be served, put right before others have seen this node go.
+#[test]
+fn a_node_taken_off_a_job_that_it_can_serve_by_then_comes_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
+    let good = world.store.get(&key).unwrap().value.clone();
+    world.commit(vec![Op::Set(key.clone(), "shardingTotalCount: none\n".into(), None)]);
+    let leave = refused(&mut world);
+    assert!(leave.iter().any(|effect| matches!(effect, Effect::Submit(..))), "{leave:?}");
+    world.commit(vec![Op::Set(key, good, None)]);
+    world.run_for(100);
+    world.release(0, leave);
+    world.run_for(3_400);
+    assert_eq!(world.starts_of("j", 0).len(), 5, "at 1 to 5 s");
+}
+
+/// What the node sends once it has read what it cannot serve.
+fn refused(world: &mut World) -> Vec<Effect> {
+    let session = world.hosts[0].session;
+    let mut sent = Vec::new();
+    for change in world.store.take_events(session) {
+        for effect in world.step_held(0, Event::Registry(change)) {
+            let Effect::Submit(ticket, request) = effect else { continue };
+            let answer = world.store.apply(session, request);
+            let answer = flockwork_registry::Event::Answer(ticket, answer);
+            sent.extend(world.step_held(0, Event::Registry(answer)));
+        }
+    }
+    sent
 }
