@@ -50,7 +50,7 @@ impl<C> Handle<C> {
         })
     }
 
-    /// Ends the session; [`Event::Closed`] tells when it has, at most five seconds later.
+    /// Ends the session; [`Event::Closed`](crate::Event::Closed) tells when it has, at most five seconds later.
     pub fn close(&self) {
         // An error says that it is closed already.
         let _ = self.orders.send(Order::Close);
