@@ -241,6 +241,7 @@ impl Node {
         state.ran += 1;
         self.report_notes(turn, ix, shard, &notes);
         self.start(turn, id, stamp);
+        self.claim_is_settled(ix);
     }
 
     fn start(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
@@ -305,6 +306,7 @@ impl Node {
         let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
         state.run = None;
         self.tend_if_leaving(run.ix);
+        self.claim_is_settled(run.ix);
         Some((run.ix, run.shard))
     }
 

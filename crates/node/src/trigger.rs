@@ -5,7 +5,9 @@ use crate::Report;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
+use crate::runs::Stage;
 use flockwork_core::config::Overlap;
+use flockwork_core::execution::RunId;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::Op;
 
@@ -20,8 +22,9 @@ impl Node {
         let job = self.job(ix);
         let Some(stamp) = job.view.trigger.held().map(|held| held.stamp) else { return };
         if job.trigger != Some(stamp) {
-            // Not knowing whose a shard is, is not knowing that it is not ours.
-            if !self.knows_shards(ix) {
+            // Not knowing whose a shard is, is not knowing that it is not ours; and a claim that does
+            // not stand yet is no run that the request could be skipped for.
+            if !self.knows_shards(ix) || self.is_claim_open(ix) {
                 return;
             }
             self.job(ix).trigger = Some(stamp);
@@ -52,6 +55,32 @@ impl Node {
                 .iter()
                 .take(job.count())
                 .all(|shard| shard.owner.known().is_some() && shard.disabled.known().is_some())
+    }
+
+    /// Whether requests are skipped while a shard runs, and it is not known of one whether it does.
+    fn is_claim_open(&self, ix: JobIx) -> bool {
+        let job = &self.jobs[ix.0 as usize];
+        let skips = job.config.as_ref().is_some_and(|config| config.overlap == Overlap::Skip);
+        let is_open = |id: &RunId| {
+            let stage = self.runs.get(id).map(|run| run.stage);
+            matches!(stage, Some(Stage::Claiming | Stage::Doubted | Stage::TakingBack))
+        };
+        skips
+            && job
+                .shards
+                .iter()
+                .take(job.count())
+                .filter_map(|shard| shard.run.as_ref())
+                .any(is_open)
+    }
+
+    /// A claim stands, or does not: a request that waited for that is looked at again.
+    pub(crate) fn claim_is_settled(&mut self, ix: JobIx) {
+        let job = self.job(ix);
+        let asked = job.view.trigger.held().map(|held| held.stamp);
+        if asked.is_some() && job.trigger != asked {
+            self.untended.insert(ix);
+        }
     }
 
     fn take_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
