@@ -21,6 +21,8 @@ struct Seen<'a> {
     off: BTreeSet<(&'a str, String)>,
     asked: BTreeMap<(&'a str, &'a str), usize>,
     changed: BTreeMap<&'a str, usize>,
+    /// How many shards a job has by its plan.
+    shards: BTreeMap<&'a str, u32>,
     skips: BTreeSet<&'a str>,
 }
 
@@ -32,7 +34,10 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
         match &line.fact {
             Fact::Job(job) if job.overlap == "skip" => drop(seen.skips.insert(&job.job)),
             Fact::Config(config) => drop(seen.changed.insert(&config.job, at)),
-            Fact::Plan(plan) => drop(seen.changed.insert(&plan.job, at)),
+            Fact::Plan(plan) => {
+                seen.changed.insert(&plan.job, at);
+                seen.shards.insert(&plan.job, plan.shards);
+            }
             Fact::Mark(mark) => {
                 let answered = seen.take(at, mark);
                 let missing =
@@ -100,8 +105,7 @@ impl<'a> Seen<'a> {
         if !is_same || !self.is_on_since(job, server.to_owned(), asked) {
             return None;
         }
-        let plan = stories.plans.get(job)?.last()?;
-        (0..plan.shards).find(|shard| {
+        (0..*self.shards.get(job)?).find(|shard| {
             let owner = self.owners.get(&(job, *shard));
             let is_own = owner.is_some_and(|(owner, at)| owner == instance && *at < asked);
             let is_on = self.is_on_since(job, shard.to_string(), asked);
