@@ -86,7 +86,8 @@ pub(crate) fn bench(root: &Path, args: &[&str]) -> Result<(), String> {
 pub(crate) fn bench_registries(root: &Path) -> Result<(), String> {
     let speed = |registry: &str, server: Option<&Server>| {
         let package = format!("flockwork-registry-{registry}");
-        let cargo = ["run", "--quiet", "--release", "--package", &package, "--example", "speed"];
+        let example = format!("{registry}_speed");
+        let cargo = ["run", "--quiet", "--release", "--package", &package, "--example", &example];
         let mut command = command(root, "cargo", &cargo);
         command.args(server.map(|server| server.address.to_string()));
         run(command)

@@ -1,5 +1,5 @@
 //! How fast the registry is on this disk, with two processes, beside a bare SQLite loop:
-//! `cargo run --release -p flockwork-registry-embedded --example speed [DIR]`.
+//! `cargo run --release -p flockwork-registry-embedded --example embedded_speed [DIR]`.
 //!
 //! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
 

@@ -1,5 +1,5 @@
 //! How fast the registry is on a server, beside a bare loop of the same requests:
-//! `cargo run --release -p flockwork-registry-etcd --example speed HOST:PORT`.
+//! `cargo run --release -p flockwork-registry-etcd --example etcd_speed HOST:PORT`.
 //!
 //! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
 

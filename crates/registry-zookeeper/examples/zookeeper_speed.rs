@@ -1,5 +1,5 @@
 //! How fast the registry is on a server, beside a bare loop of the same requests:
-//! `cargo run --release -p flockwork-registry-zookeeper --example speed HOST:PORT`.
+//! `cargo run --release -p flockwork-registry-zookeeper --example zookeeper_speed HOST:PORT`.
 //!
 //! Each line reads `figure NAME VALUE UNIT goal >= NUMBER` (or `<=`).
 
