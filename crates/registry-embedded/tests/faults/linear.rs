@@ -39,7 +39,7 @@ fn plain(dir: &Path) -> Fleet {
 
 #[tokio::test]
 async fn commits_are_linearizable_while_processes_are_killed() {
-    let (dir, rounds) = (tempdir().unwrap(), rounds(5));
+    let (dir, rounds) = (tempdir().unwrap(), rounds(15));
     let fleet = plain(dir.path());
     let writers = writers(&fleet).await;
     for round in 0..rounds {
