@@ -214,7 +214,8 @@ impl Node {
     pub(crate) fn claimed(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
         let Some(ix) = self.runs.get(&id).map(|run| run.ix) else { return };
         // The claim's own answer may have told that the clocks differ.
-        let may_start = self.may_start(turn.now) && self.clock_agrees(turn, ix);
+        let may_start =
+            self.may_start(turn.now) && self.is_registered(ix) && self.clock_agrees(turn, ix);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let shard = run.shard;
         run.claimed_stamp = Some(stamp);
