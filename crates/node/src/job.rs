@@ -64,6 +64,8 @@ pub(crate) struct Shard {
     pub(crate) was_mine: bool,
     /// Someone asked for a run that has not been claimed yet.
     pub(crate) is_triggered: bool,
+    /// That came while a claim was under way, and is done with if the claim comes to stand.
+    pub(crate) is_ask_open: bool,
     /// The due instant under which it waits for a free place.
     pub(crate) waits_since: Option<Timestamp>,
     /// The mark of a run elsewhere is watched, to learn of its end.

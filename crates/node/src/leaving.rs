@@ -119,7 +119,7 @@ impl Node {
         for shard in &mut job.shards {
             shard.was_mine = false;
             shard.waits_since = None;
-            shard.is_triggered = false;
+            (shard.is_triggered, shard.is_ask_open) = (false, false);
         }
         self.waiting.retain(|(_, waits, _)| *waits != ix);
         let runs: Vec<_> =

@@ -242,7 +242,6 @@ impl Node {
         state.ran += 1;
         self.report_notes(turn, ix, shard, &notes);
         self.start(turn, id, stamp);
-        self.claim_is_settled(ix);
     }
 
     fn start(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
@@ -251,8 +250,9 @@ impl Node {
         // Removed meanwhile.
         let Some(config) = job.config.clone() else { return self.take_back(id) };
         let claim = local.claim().clone();
-        if claim.fire.source == Source::Trigger {
-            job.shards[local.shard as usize].is_triggered = false;
+        let state = &mut job.shards[local.shard as usize];
+        if std::mem::take(&mut state.is_ask_open) || claim.fire.source == Source::Trigger {
+            state.is_triggered = false;
             self.untended.insert(local.ix);
         }
         let run = Arc::new(Run {
@@ -306,8 +306,8 @@ impl Node {
         let run = self.runs.remove(&id)?;
         let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
         state.run = None;
+        state.is_ask_open = false;
         self.tend_if_leaving(run.ix);
-        self.claim_is_settled(run.ix);
         Some((run.ix, run.shard))
     }
 
@@ -409,7 +409,7 @@ impl Node {
     pub(crate) fn superseded(&mut self, turn: &mut Turn<'_>, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
         let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
-        state.run = None;
+        (state.run, state.is_ask_open) = (None, false);
         if let (Some(told), Some(outcome)) = (run.run, run.outcome) {
             turn.report(Report::Superseded { run: told, outcome });
         }

@@ -22,9 +22,8 @@ impl Node {
         let job = self.job(ix);
         let Some(stamp) = job.view.trigger.held().map(|held| held.stamp) else { return };
         if job.trigger != Some(stamp) {
-            // Not knowing whose a shard is, is not knowing that it is not ours; and a claim that does
-            // not stand yet is no run that the request could be skipped for.
-            if !self.knows_shards(ix) || self.is_claim_open(ix) {
+            // Not knowing whose a shard is, is not knowing that it is not ours.
+            if !self.knows_shards(ix) {
                 return;
             }
             self.job(ix).trigger = Some(stamp);
@@ -57,35 +56,13 @@ impl Node {
                 .all(|shard| shard.owner.known().is_some() && shard.disabled.known().is_some())
     }
 
-    /// Whether requests are skipped while a shard runs, and it is not known of one whether it does.
-    fn is_claim_open(&self, ix: JobIx) -> bool {
-        let job = &self.jobs[ix.0 as usize];
-        let skips = job.config.as_ref().is_some_and(|config| config.overlap == Overlap::Skip);
-        let is_open = |id: &RunId| {
-            let stage = self.runs.get(id).map(|run| run.stage);
-            matches!(stage, Some(Stage::Claiming | Stage::Doubted | Stage::TakingBack))
-        };
-        skips
-            && job
-                .shards
-                .iter()
-                .take(job.count())
-                .filter_map(|shard| shard.run.as_ref())
-                .any(is_open)
-    }
-
-    /// A claim stands, or does not: a request that waited for that is looked at again.
-    pub(crate) fn claim_is_settled(&mut self, ix: JobIx) {
-        let job = self.job(ix);
-        let asked = job.view.trigger.held().map(|held| held.stamp);
-        if asked.is_some() && job.trigger != asked {
-            self.untended.insert(ix);
-        }
-    }
-
     fn take_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let me = self.settings.instance.clone();
-        let job = self.job(ix);
+        let (runs, job) = (&self.runs, &mut self.jobs[ix.0 as usize]);
+        let is_open = |id: &RunId| {
+            let stage = runs.get(id).map(|run| run.stage);
+            matches!(stage, Some(Stage::Claiming | Stage::Doubted | Stage::TakingBack))
+        };
         let Some(config) = job.config.clone() else { return };
         let is_enabled = job.is_enabled(&me) == Some(true);
         let mut refused = None;
@@ -98,9 +75,11 @@ impl Node {
             owned += 1;
             if !is_enabled || shard.disabled.held().is_some() {
                 refused = Some("DISABLED");
-            } else if shard.run.is_some() && config.overlap == Overlap::Skip {
+            } else if shard.run.is_some_and(|id| !is_open(&id)) && config.overlap == Overlap::Skip {
                 refused = Some("OVERLAP");
             } else {
+                // A claim that does not stand yet is no run that the request could be skipped for.
+                shard.is_ask_open = shard.run.is_some() && config.overlap == Overlap::Skip;
                 // While it runs, one run follows, whatever the number of requests.
                 shard.is_triggered = true;
                 taken += 1;
