@@ -59,6 +59,10 @@ pub(super) struct Line {
     pub(super) fresh: bool,
 }
 
+/// What a follower may answer to a write without asking its leader.
+const OF_ONE_SERVER: [Code; 4] =
+    [Code::SESSION_EXPIRED, Code::SESSION_MOVED, Code::NO_AUTH, Code::THROTTLED_OP];
+
 impl Line {
     pub(super) fn new(now: u64, frames: Frames) -> Self {
         Self {
@@ -227,7 +231,7 @@ impl Line {
         }
         all.push(Heard::Proof {
             sent: *at,
-            leader: *leads && header.code != Code::SESSION_EXPIRED,
+            leader: *leads && !OF_ONE_SERVER.contains(&header.code),
         });
         all.push(Heard::Tell(Event::Reply { ticket: *ticket, zxid: header.zxid, result }));
         self.flights.pop_front();
