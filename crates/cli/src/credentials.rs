@@ -101,10 +101,15 @@ fn login(files: &SecurityFiles, kind: &str) -> Result<Option<Login>, Fault> {
 /// Reads a file; what it holds is never part of what is said of it.
 fn read(path: &str, code: &'static str, is_secret: bool) -> Result<String, Fault> {
     let unread = |why: std::io::Error| refused(code, format!("{path}: cannot be read: {why}"));
+    let no_file = || refused(code, format!("{path}: not a file of at most 1 MiB"));
+    // Before it is opened: that of a pipe would wait for somebody who writes.
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err(no_file());
+    }
     let file = File::open(path).map_err(unread)?;
     let about = file.metadata().map_err(unread)?;
     if !about.is_file() || about.len() > MOST_BYTES {
-        return Err(refused(code, format!("{path}: not a file of at most 1 MiB")));
+        return Err(no_file());
     }
     if is_secret && about.mode() & OTHERS != 0 {
         let mode = about.mode() & 0o777;
