@@ -72,13 +72,6 @@ enum Phase {
     Closed,
 }
 
-/// Something sent at `sent`, which the server has heard by `heard`.
-#[derive(Clone, Copy, Debug)]
-struct Touch {
-    sent: u64,
-    heard: u64,
-}
-
 /// A server has told its leader that it heard from the session at `touch`; it did so before `by`.
 #[derive(Clone, Copy, Debug)]
 struct Report {
@@ -99,8 +92,8 @@ pub struct Session {
     seen: i64,
     watches: BTreeSet<String>,
     trusted_until: u64,
-    /// What was answered on this connection, in order; at most [`TOUCHES`].
-    touches: VecDeque<Touch>,
+    /// When what was answered on this connection was sent, in order; at most [`TOUCHES`].
+    touches: VecDeque<u64>,
     /// Of these, what a server has passed on to its leader since then at the latest.
     reports: VecDeque<Report>,
     /// Since when there has been no connection.
@@ -351,7 +344,7 @@ impl Session {
         self.out.extend(first.into_iter().map(Output::Write));
         self.tell(Event::Resync);
         // A session is opened and taken up again by the leader itself.
-        self.touches = VecDeque::from([Touch { sent, heard: sent }]);
+        self.touches = VecDeque::from([sent]);
         self.reports.clear();
         self.trusted_until = 0;
         self.trust_from(sent);
@@ -365,16 +358,15 @@ impl Session {
     /// That it has heard from the session proves little: a follower tells its leader, who ends
     /// sessions, only when the leader asks, each half tick, whom it has heard; it may be cut off from
     /// it or dead before. But what a leader says arrives in order: once a follower has its part in
-    /// what was sent half a tick after it had answered, it was asked in between, and has told it of
-    /// all up to then (after the answer, as what is sent may arrive much later). Told
+    /// what was sent half a tick later, it was asked before, and has told it of all up to then. Told
     /// is not heard, as a follower may be heard late while it hears nothing; but it is heard in order,
     /// too: once the leader has had a part in what was sent after that, it knew, and the session
     /// lived. A time-out is at least two ticks, so half a tick is at most a quarter of it.
     fn trust(&mut self, now: u64, sent: u64, leader: bool) {
         let (apart, most) =
             (self.timeout / TOUCHES, usize::try_from(TOUCHES).unwrap_or(usize::MAX));
-        if self.touches.back().is_none_or(|last| last.sent + apart <= sent) {
-            self.touches.push_back(Touch { sent, heard: now });
+        if self.touches.back().is_none_or(|last| last + apart <= sent) {
+            self.touches.push_back(sent);
         }
         if !leader {
             return self.touches.truncate(2 * most);
@@ -384,10 +376,10 @@ impl Session {
             self.reports.drain(..=at);
             self.trust_from(touch);
         }
-        let told = |touch: &Touch| touch.heard + self.timeout / 4 <= sent;
+        let told = |touch: &u64| touch + self.timeout / 4 <= sent;
         if let Some(at) = self.touches.iter().rposition(told).filter(|_| self.reports.len() < most)
         {
-            self.reports.push_back(Report { touch: self.touches[at].sent, by: now });
+            self.reports.push_back(Report { touch: self.touches[at], by: now });
             self.touches.drain(..=at);
         }
     }
