@@ -86,7 +86,7 @@ pub(crate) const LIST: &[SourceMutant] = &[
         SLOT,
         "        self.is_fresh = false;\n        self.is_changed_since = self.is_reading;",
         "        self.is_changed_since = self.is_reading;",
-        "P9",
+        "P6",
     ),
     mutant(
         "batching: a refused member takes the others with it",
@@ -141,7 +141,7 @@ pub(crate) const LIST: &[SourceMutant] = &[
     mutant(
         "trigger: dropped while the shard runs (B10)",
         TRIGGER,
-        "} else if shard.run.is_some() && config.overlap == Overlap::Skip {",
+        "} else if shard.run.is_some_and(|id| !is_open(&id)) && config.overlap == Overlap::Skip {",
         "} else if shard.run.is_some() {",
         "P12",
     ),
@@ -150,7 +150,7 @@ pub(crate) const LIST: &[SourceMutant] = &[
         SESSION,
         "            if self.job(ix).is_watched {\n                self.reread(ix);",
         "            if self.job(ix).is_watched && ix.0 > 1_000 {\n                self.reread(ix);",
-        "P9",
+        "P12",
     ),
     mutant(
         "core: fires nobody was there for are not noted",
