@@ -4,12 +4,13 @@
 //!   under way when it broke [`Lost::Unknown`].
 //! * Each reconnect sends the digest, then all watches, then whatever is asked.
 //! * A session is trusted from the sending (not the receiving) of what a server has answered, once
-//!   its leader must know of that: see `Session::trust`.
+//!   its leader must know of that: see `trust`.
 //! * Servers that refuse the transaction this session saw last are asked for a new session beside
 //!   it; if their leader knows of none as great, they were reset, and the new one is the session.
 
 mod line;
 mod route;
+mod trust;
 mod words;
 
 pub use words::{Ask, Config, Event, Input, Lost, Output};
@@ -21,16 +22,14 @@ use crate::request::{Hello, Request};
 use bytes::Bytes;
 use line::{Heard, Line};
 use route::Route;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
+use trust::{Answer, Trust};
 
 /// How long a closing waits for the server, in milliseconds.
 const CLOSING: u64 = 4_500;
 
 /// The leader is asked to be heard through so often within a time-out.
 const BEATS: u64 = 6;
-
-/// Answers are remembered so often within a time-out.
-const TOUCHES: u64 = 40;
 
 /// What a new session has for a password.
 const NO_PASSWORD: [u8; 16] = [0; 16];
@@ -72,13 +71,6 @@ enum Phase {
     Closed,
 }
 
-/// A server has told its leader that it heard from the session at `touch`; it did so before `by`.
-#[derive(Clone, Copy, Debug)]
-struct Report {
-    touch: u64,
-    by: u64,
-}
-
 /// One session after another, for as long as anybody wants.
 #[derive(Debug)]
 pub struct Session {
@@ -91,11 +83,7 @@ pub struct Session {
     /// The last transaction told.
     seen: i64,
     watches: BTreeSet<String>,
-    trusted_until: u64,
-    /// When what was answered on this connection was sent, in order; at most [`TOUCHES`].
-    touches: VecDeque<u64>,
-    /// Of these, what a server has passed on to its leader since then at the latest.
-    reports: VecDeque<Report>,
+    trust: Trust,
     /// Since when there has been no connection.
     lost: u64,
     /// A server took the connection and closed it without a word since then.
@@ -120,9 +108,7 @@ impl Session {
             timeout: u64::from(config.timeout),
             seen: 0,
             watches: BTreeSet::new(),
-            trusted_until: 0,
-            touches: VecDeque::new(),
-            reports: VecDeque::new(),
+            trust: Trust::default(),
             lost: now,
             snubbed: false,
             probed: now,
@@ -343,54 +329,26 @@ impl Session {
         let first = Line::open(self.config.digest.as_deref(), self.seen, &self.watches);
         self.out.extend(first.into_iter().map(Output::Write));
         self.tell(Event::Resync);
-        // A session is opened and taken up again by the leader itself.
-        self.touches = VecDeque::from([sent]);
-        self.reports.clear();
-        self.trusted_until = 0;
-        self.trust_from(sent);
+        let (trust, until) = Trust::opened(self.timeout, sent);
+        self.trust = trust;
+        self.trusted(until);
         if let (Some(_), Phase::Live(line)) = (self.closing, &mut self.phase) {
             self.out.push(Output::Write(line.close()));
         }
     }
 
-    /// A server has answered what was sent then.
-    ///
-    /// That it has heard from the session proves little: a follower tells its leader, who ends
-    /// sessions, only when the leader asks, each half tick, whom it has heard; it may be cut off from
-    /// it or dead before. But what a leader says arrives in order: once a follower has its part in
-    /// what was sent half a tick later, it was asked before, and has told it of all up to then. Told
-    /// is not heard, as a follower may be heard late while it hears nothing; but it is heard in order,
-    /// too: once the leader has had a part in what was sent after that, it knew, and the session
-    /// lived. A time-out is at least two ticks, so half a tick is at most a quarter of it.
-    fn trust(&mut self, now: u64, sent: u64, leader: bool) {
-        let (apart, most) =
-            (self.timeout / TOUCHES, usize::try_from(TOUCHES).unwrap_or(usize::MAX));
-        if self.touches.back().is_none_or(|last| last + apart <= sent) {
-            self.touches.push_back(sent);
+    fn answered(&mut self, now: u64, sent: u64, number: u64, leader: bool) {
+        let Phase::Live(line) = &mut self.phase else { return };
+        let until = self.trust.answered(Answer { now, sent, number, last: line.sent(), leader });
+        // What it proves is known as soon as the leader is heard through once more.
+        if !line.is_closing() && self.trust.seeks_proof(line.sent()) {
+            self.out.push(Output::Write(line.ask_leader(now)));
         }
-        if !leader {
-            return self.touches.truncate(2 * most);
-        }
-        if let Some(at) = self.reports.iter().rposition(|report| report.by < sent) {
-            let Report { touch, .. } = self.reports[at];
-            self.reports.drain(..=at);
-            self.trust_from(touch);
-        }
-        let told = |touch: &u64| touch + self.timeout / 4 <= sent;
-        if let Some(at) = self.touches.iter().rposition(told).filter(|_| self.reports.len() < most)
-        {
-            self.reports.push_back(Report { touch: self.touches[at], by: now });
-            self.touches.drain(..=at);
-        }
+        self.trusted(until);
     }
 
-    /// No server ends the session before this and its time-out; a fortieth is for clocks that run
-    /// apart.
-    fn trust_from(&mut self, touch: u64) {
-        let Some(identity) = &self.identity else { return };
-        let until = touch + self.timeout - self.timeout / 40;
-        if until.saturating_sub(self.trusted_until) > self.timeout / 20 {
-            self.trusted_until = until;
+    fn trusted(&mut self, until: Option<u64>) {
+        if let (Some(identity), Some(until)) = (&self.identity, until) {
             let session = identity.id;
             self.tell(Event::Live { session, trusted_until: until });
         }
@@ -412,10 +370,7 @@ impl Session {
                     return self.lose(now, "the servers have lost what they knew".to_owned());
                 }
                 Heard::Zxid(zxid) => self.told_zxid(now, zxid),
-                Heard::Proof { sent, leader } if matches!(self.phase, Phase::Live(_)) => {
-                    self.trust(now, sent, leader);
-                }
-                Heard::Proof { .. } => {}
+                Heard::Proof { sent, number, leader } => self.answered(now, sent, number, leader),
                 Heard::NoWatch(path) => {
                     self.watches.remove(&path);
                 }

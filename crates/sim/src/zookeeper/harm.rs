@@ -32,7 +32,9 @@ impl World {
         let Some(wire) = &mut self.wire else { return };
         let Some(line) = wire.lines.get_mut(&conn) else { return };
         if there {
+            let in_flight = self.in_flight(at);
             self.sever_line(at);
+            self.record_cut(at, in_flight);
             self.notice_later(at, conn);
         } else {
             line.is_doomed = true;
@@ -47,7 +49,7 @@ impl World {
         let (at, done) = (line.host, line.multis.iter().rev().any(|sent| sent.done.is_some()));
         let dice = &mut self.hosts[at].link.dice;
         let kept = usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0);
-        let in_flight = u32::try_from(self.hosts[at].link.in_flight.len()).unwrap_or(u32::MAX);
+        let in_flight = self.in_flight(at);
         if kept > 0 {
             self.send_down(conn, bytes.slice(..kept));
             self.counts.reach("a reply was cut in the middle");
@@ -56,11 +58,19 @@ impl World {
         if let Some(line) = self.wire.as_mut().and_then(|wire| wire.lines.get_mut(&conn)) {
             line.shut();
         }
+        self.record_cut(at, in_flight);
+        self.notice_later(at, conn);
+    }
+
+    fn in_flight(&self, at: HostAt) -> u32 {
+        u32::try_from(self.hosts[at].link.in_flight.len()).unwrap_or(u32::MAX)
+    }
+
+    fn record_cut(&mut self, at: HostAt, in_flight: u32) {
         let node = self.hosts[at].number;
         self.counts.faults += 1;
         let fault = Fault::Cut { node, until: self.now, in_flight };
         self.recorder.write(self.now, Fact::Fault(fault));
-        self.notice_later(at, conn);
     }
 
     /// The host's own side finds soon, or by silence, that its connection is broken.

@@ -17,6 +17,7 @@ enum Flight {
         xid: i32,
         form: Form,
         at: u64,
+        number: u64,
         leads: bool,
         watch: Option<String>,
     },
@@ -28,9 +29,10 @@ enum Flight {
 #[derive(Debug)]
 pub(super) enum Heard {
     Tell(Event),
-    /// The server has answered what was sent then; whether its leader had a part in it.
+    /// The server has answered packet `number`, sent then; whether its leader had a part in it.
     Proof {
         sent: u64,
+        number: u64,
         leader: bool,
     },
     /// A transaction the server knows of.
@@ -49,8 +51,10 @@ pub(super) struct Line {
     frames: Frames,
     flights: VecDeque<Flight>,
     xid: i32,
-    /// What was asked of the leader without anybody's question, and when.
-    beats: VecDeque<(i32, u64)>,
+    /// How many packets with an `xid` were sent.
+    sent: u64,
+    /// What was asked of the leader without anybody's question, when, and which packet it was.
+    beats: VecDeque<(i32, u64, u64)>,
     closing: Option<i32>,
     /// When the leader was last asked for anything.
     pub(super) led: u64,
@@ -69,6 +73,7 @@ impl Line {
             frames,
             flights: VecDeque::new(),
             xid: 0,
+            sent: 0,
             beats: VecDeque::new(),
             closing: None,
             led: now,
@@ -95,7 +100,8 @@ impl Line {
             _ => None,
         };
         let (ticket, form, leads) = (ask.ticket, Form::of(request), request.is_the_leaders());
-        self.flights.push_back(Flight::Sent { ticket, xid, form, at: now, leads, watch });
+        let number = self.sent;
+        self.flights.push_back(Flight::Sent { ticket, xid, form, at: now, number, leads, watch });
         if leads {
             self.led = now;
         }
@@ -104,6 +110,7 @@ impl Line {
 
     fn next_xid(&mut self) -> i32 {
         self.xid = self.xid.checked_add(1).unwrap_or(1);
+        self.sent += 1;
         self.xid
     }
 
@@ -123,11 +130,21 @@ impl Line {
         due
     }
 
-    /// Asks the leader to be heard through: shows that it is reached, and how far it is.
+    /// How many packets were sent: the number of the last.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Asks the leader to be heard through in its turn.
     pub(super) fn beat(&mut self, now: u64) -> Bytes {
-        let xid = self.next_xid();
-        self.beats.push_back((xid, now));
         self.led = now;
+        self.ask_leader(now)
+    }
+
+    /// Asks the leader to be heard through: shows that it is reached, and how far it is.
+    pub(super) fn ask_leader(&mut self, now: u64) -> Bytes {
+        let xid = self.next_xid();
+        self.beats.push_back((xid, now, self.sent));
         Request::Sync("/".to_owned()).encode(xid)
     }
 
@@ -189,10 +206,10 @@ impl Line {
                 self.own("watches cannot be set again", header.code, all);
             }
             xid if self.closing == Some(xid) => all.push(Heard::Closed),
-            xid if self.beats.front().is_some_and(|(beat, _)| *beat == xid) => {
-                let sent = self.beats.pop_front().map_or(0, |(_, sent)| sent);
+            xid if self.beats.front().is_some_and(|(beat, ..)| *beat == xid) => {
                 self.own("the leader is not reached", header.code, all);
-                all.push(Heard::Proof { sent, leader: true });
+                let proof = self.beats.pop_front().map(|(_, sent, number)| (sent, number));
+                all.extend(proof.map(|(sent, number)| Heard::Proof { sent, number, leader: true }));
             }
             _ => self.answer(header, &mut from, all)?,
         }
@@ -212,7 +229,8 @@ impl Line {
         from: &mut Reader,
         all: &mut Vec<Heard>,
     ) -> Result<(), DecodeError> {
-        let Some(Flight::Sent { ticket, xid, form, at, leads, watch }) = self.flights.front()
+        let Some(Flight::Sent { ticket, xid, form, at, number, leads, watch }) =
+            self.flights.front()
         else {
             all.push(Heard::Broken("the server answers what was not asked".into()));
             return Ok(());
@@ -231,6 +249,7 @@ impl Line {
         }
         all.push(Heard::Proof {
             sent: *at,
+            number: *number,
             leader: *leads && !OF_ONE_SERVER.contains(&header.code),
         });
         all.push(Heard::Tell(Event::Reply { ticket: *ticket, zxid: header.zxid, result }));
