@@ -97,8 +97,8 @@ pub(crate) enum Heard {
     Unwatched(Request),
     /// A commit happened that was sent at an instant.
     Committed(Vec<Member>, Receipt, Mono),
-    /// One member was at fault; the others go out again.
-    Refused(Member, Refusal),
+    /// One member was at fault, or several by the same condition; the others go out again.
+    Refused(Vec<(Member, Refusal)>),
     /// A commit has, or may have, failed as a whole.
     Failed(Vec<Member>, Failure),
 }
@@ -250,10 +250,12 @@ impl Link {
                     here
                 });
                 let faulty = members.remove(faulty.unwrap_or(0));
+                let refused = rested_on_the_same(&faulty, at, &refusal, &mut members);
                 for member in members.into_iter().rev() {
                     self.members.push_front(member);
                 }
-                Heard::Refused(faulty, Refusal { at, ..refusal })
+                let first = (faulty, Refusal { at, ..refusal });
+                Heard::Refused(std::iter::once(first).chain(refused).collect())
             }
             Answer::Failed(failure) => Heard::Failed(members, failure),
             Answer::Entry(_) | Answer::Children(_) | Answer::Done => Heard::Failed(
@@ -264,10 +266,30 @@ impl Link {
     }
 }
 
+/// Takes out the members that rest on the condition that did not hold for one of their commit: a
+/// plan that changes would else cost a round trip for each claim that was made on it.
+fn rested_on_the_same(
+    faulty: &Member,
+    at: usize,
+    refusal: &Refusal,
+    members: &mut Vec<Member>,
+) -> Vec<(Member, Refusal)> {
+    let Some(Op::Check(key, stamp)) = faulty.ops.get(at) else { return Vec::new() };
+    let rests = |op: &Op| matches!(op, Op::Check(other, of) if other == key && of == stamp);
+    let place = |member: &Member| member.ops.iter().position(rests);
+    members
+        .extract_if(.., |member| place(member).is_some())
+        .map(|member| {
+            let at = place(&member).unwrap_or(0);
+            (member, Refusal { at, ..refusal.clone() })
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flockwork_registry::{Index, Key, Why};
+    use flockwork_registry::{Index, Key, Stamp, Why};
 
     fn link(max_ops: usize) -> Link {
         Link::new(Limits { max_ops, max_bytes: 10_000, max_value: 1_000, max_in_flight: 10 })
@@ -309,7 +331,8 @@ mod tests {
         link.flush(Mono::default(), &mut effects);
         let refusal = Refusal { at: 4, key: Key::root(), why: Why::Exists };
         let heard = link.answered(commits(&effects)[0].0, Answer::Refused(refusal));
-        let Heard::Refused(member, refusal) = heard else { panic!("{heard:?}") };
+        let Heard::Refused(refused) = heard else { panic!("{heard:?}") };
+        let [(member, refusal)] = &refused[..] else { panic!("{refused:?}") };
         assert_eq!((member.aim, refusal.at), (Aim::Claim(RunId(1)), 1));
         effects.clear();
         link.flush(Mono::default(), &mut effects);
@@ -320,6 +343,28 @@ mod tests {
         let Heard::Committed(members, ..) = heard else { panic!("{heard:?}") };
         assert_eq!(members[1].aim, Aim::Claim(RunId(2)));
         assert!(link.is_idle());
+    }
+
+    #[test]
+    fn all_that_rest_on_what_did_not_hold_are_refused_at_once() {
+        let mut link = link(100);
+        let plan = |stamp| Op::Check(Key::new("/plan").unwrap(), Some(stamp));
+        let (old, new) = (Stamp::default(), Stamp { version: 1, ..Stamp::default() });
+        for (run, stamp) in [(0, new), (1, old), (2, new), (3, old)] {
+            let mut member = member(run, 2);
+            member.ops.insert(1, plan(stamp));
+            link.gather(member);
+        }
+        let mut effects = vec![];
+        link.flush(Mono::default(), &mut effects);
+        let refusal = Refusal { at: 4, key: Key::new("/plan").unwrap(), why: Why::Changed };
+        let heard = link.answered(commits(&effects)[0].0, Answer::Refused(refusal));
+        let Heard::Refused(refused) = heard else { panic!("{heard:?}") };
+        let told: Vec<_> = refused.iter().map(|(member, why)| (member.aim, why.at)).collect();
+        assert_eq!(told, [(Aim::Claim(RunId(1)), 1), (Aim::Claim(RunId(3)), 1)]);
+        effects.clear();
+        link.flush(Mono::default(), &mut effects);
+        assert_eq!(commits(&effects)[0].1, 6, "the two others");
     }
 
     #[test]

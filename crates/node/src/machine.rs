@@ -202,7 +202,11 @@ impl Node {
                         self.committed(turn, &member, receipt.index);
                     }
                 }
-                Heard::Refused(member, refusal) => self.refused(turn, member, &refusal),
+                Heard::Refused(refused) => {
+                    for (member, refusal) in refused {
+                        self.refused(turn, member, &refusal);
+                    }
+                }
                 Heard::Failed(members, failure) => self.failed(turn, members, &failure),
             },
         }
