@@ -142,6 +142,7 @@ impl Node {
         let Some((ix, shard)) = self.abandon(id) else { return };
         match facet {
             Some(Facet::Running(_)) => {
+                self.job(ix).shards[shard as usize].is_mark_in_the_way = true;
                 self.look(ix, Facet::Record(shard));
                 self.look(ix, Facet::Running(shard));
             }

@@ -49,7 +49,8 @@ impl Node {
             return;
         }
         let Some(state) = self.job(ix).shard(shard) else { return };
-        if state.run.is_some() || state.is_accounting() || !self.clock_agrees(turn, ix) {
+        let is_busy = state.run.is_some() || state.is_accounting() || state.is_mark_in_the_way;
+        if is_busy || !self.clock_agrees(turn, ix) {
             return;
         }
         let Some(stored) = self.record_of(ix, shard) else {
@@ -227,8 +228,11 @@ impl Node {
         let is_elsewhere = state.run.is_none()
             && !state.is_accounting()
             && state.record.value().is_some_and(|stored| stored.record.claim.is_some());
-        if is_elsewhere && !self.is_own_retry(ix, shard) {
+        if state.record.is_unreadable() || (is_elsewhere && !self.is_own_retry(ix, shard)) {
             self.look(ix, Facet::Record(shard));
+        }
+        if self.job(ix).shard(shard).is_some_and(|state| state.is_mark_in_the_way) {
+            self.look(ix, Facet::Running(shard));
         }
         self.consider(turn, ix, shard);
     }

@@ -70,6 +70,8 @@ pub(crate) struct Shard {
     pub(crate) waits_since: Option<Timestamp>,
     /// The mark of a run elsewhere is watched, to learn of its end.
     pub(crate) is_mark_watched: bool,
+    /// A claim was refused because of a mark: none is made until that is known to be gone.
+    pub(crate) is_mark_in_the_way: bool,
     /// The released attempt that was last seen, by its commit, and when it was first seen.
     pub(crate) released: Option<(Index, Mono)>,
     /// When it is looked at again, whatever happens.

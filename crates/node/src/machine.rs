@@ -231,9 +231,14 @@ impl Node {
                     self.alarms.add(turn.now.mono.plus(REREAD_AFTER), Alarm::Reread(ix));
                 }
             }
-            Err(Unreadable::NotUnderstood(text)) => {
+            Err(Unreadable::NotUnderstood { text, is_new }) => {
                 let name = self.job(ix).name.clone();
-                turn.trouble(Some(&name), "NOT_READABLE", format!("{facet:?}: {text}"));
+                if is_new {
+                    turn.trouble(Some(&name), "NOT_READABLE", format!("{facet:?}: {text}"));
+                }
+                if let Facet::Record(shard) = facet {
+                    self.record_not_understood(turn, ix, *shard);
+                }
             }
         }
     }

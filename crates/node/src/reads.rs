@@ -210,8 +210,8 @@ impl Node {
         let (again, result) = match take(job, facet, answer) {
             Ok(again) => (again, Ok(())),
             Err(text) => {
-                forget(job, facet, &me);
-                (false, Err(Unreadable::NotUnderstood(text)))
+                let is_new = with_slot!(job, facet, slot => slot.not_understood(), true);
+                (false, Err(Unreadable::NotUnderstood { text, is_new }))
             }
         };
         if again {
@@ -229,7 +229,12 @@ pub(crate) enum Unreadable {
     /// The registry gave no answer.
     NotAnswered,
     /// What it holds makes no sense to this release.
-    NotUnderstood(String),
+    NotUnderstood {
+        /// Why.
+        text: String,
+        /// Whether it could be read before.
+        is_new: bool,
+    },
 }
 
 fn is_list(facet: &Facet) -> bool {

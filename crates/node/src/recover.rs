@@ -65,6 +65,25 @@ impl Node {
         }
     }
 
+    /// A shard's record is none that this release can read, and so none that a run of this node has
+    /// left: whatever was in doubt there is over. It is not watched, so it is read again by and by.
+    pub(crate) fn record_not_understood(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ix: JobIx,
+        shard: ShardIndex,
+    ) {
+        self.no_longer_waits(ix, shard);
+        let again = self.settings.reconcile_interval;
+        self.look_later(turn, ix, shard, again);
+        let Some(id) = self.job(ix).shard(shard).and_then(|shard| shard.run) else { return };
+        match self.runs.get(&id).map(|run| run.stage) {
+            Some(Stage::Doubted | Stage::TakingBack) => self.give_up(id, None),
+            Some(Stage::EndDoubted) => self.superseded(turn, id),
+            _ => {}
+        }
+    }
+
     /// A claim is no longer held that was to be taken back, or of which nothing was known. If it
     /// had been made, whoever took it over has answered the request it was made for.
     fn give_up(&mut self, id: RunId, found: Option<&Stored>) {
@@ -370,6 +389,7 @@ impl Node {
         };
         let is_free = state.run.is_none() && !state.is_accounting();
         let Some(entry) = entry else {
+            state.is_mark_in_the_way = false;
             if std::mem::take(&mut state.is_mark_watched) {
                 self.unfollow(ix, &Facet::Running(shard));
             }
@@ -388,6 +408,7 @@ impl Node {
             let Some(stored) = self.record_of(ix, shard) else { return };
             if let Some(state) = self.job(ix).shard(shard) {
                 state.accounting = Some((stored, Vec::new()));
+                state.is_mark_in_the_way = false;
             }
             return self.link.gather(Member::new(Aim::Account(ix, shard), vec![op]));
         }

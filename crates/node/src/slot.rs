@@ -18,11 +18,19 @@ pub(crate) struct Slot<T> {
     is_fresh: bool,
     is_reading: bool,
     is_changed_since: bool,
+    /// What was last read makes no sense to this release.
+    is_unreadable: bool,
 }
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { held: None, is_fresh: false, is_reading: false, is_changed_since: false }
+        Self {
+            held: None,
+            is_fresh: false,
+            is_reading: false,
+            is_changed_since: false,
+            is_unreadable: false,
+        }
     }
 }
 
@@ -37,9 +45,14 @@ impl<T> Slot<T> {
         self.known().flatten()
     }
 
-    /// Whether it is neither known nor being read.
+    /// Whether it is neither known nor being read, and reading it may help.
     pub(crate) fn is_unread(&self) -> bool {
-        !self.is_fresh && !self.is_reading
+        !self.is_fresh && !self.is_reading && !self.is_unreadable
+    }
+
+    /// Whether what was last read makes no sense to this release.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     /// The value, if that is known and the key exists.
@@ -67,6 +80,7 @@ impl<T> Slot<T> {
     /// Takes a read's answer in; says whether it must be read again, as it changed meanwhile.
     pub(crate) fn read(&mut self, held: Option<Held<T>>) -> bool {
         self.held = held;
+        self.is_unreadable = false;
         let again = std::mem::take(&mut self.is_changed_since);
         self.is_fresh = !again;
         self.is_reading = again;
@@ -94,6 +108,12 @@ impl<T> Slot<T> {
         self.is_fresh = false;
         self.is_reading = false;
         self.is_changed_since = false;
+    }
+
+    /// What was read makes no sense to this release; says whether that is new. The slot stays unknown.
+    pub(crate) fn not_understood(&mut self) -> bool {
+        self.read_failed();
+        !std::mem::replace(&mut self.is_unreadable, true)
     }
 
     /// Takes in what an own commit has made of the key. A change told since stands.

@@ -4,7 +4,7 @@ use crate::world::{World, namespace};
 use crate::{job, long, quick};
 use flockwork_core::config::{JobConfig, Retry, RetryOn};
 use flockwork_core::execution::{Ending, Run};
-use flockwork_core::id::JobName;
+use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
@@ -197,4 +197,38 @@ fn a_run_whose_claim_was_taken_leaves_no_mark_behind() {
     let runs = world.starts_of("j", 0);
     let others = runs.iter().filter(|run| run.instance != runner).count();
     assert!(others >= 2, "{others}");
+}
+
+/// A mark without a claim, as a node of another kind leaves it: it is waited for, not run into.
+#[test]
+fn a_mark_in_the_way_is_waited_for() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let name = JobName::new("j").unwrap();
+    let key = |facet: &Facet| namespace().key(&name, facet);
+    let other = InstanceId::new("10.0.0.9@-@9-x").unwrap();
+    let marked = world.commit(vec![
+        Op::create_for_session(key(&Facet::Instance(other.clone())), ""),
+        Op::create(key(&Facet::Running(0)), other.to_string()),
+    ]);
+    assert!(matches!(marked, Answer::Committed(_)), "{marked:?}");
+    let before = world.store.index();
+    world.run_for(60_000);
+    assert_eq!(world.starts_of("j", 0).len(), 1);
+    assert_eq!(world.store.index(), before, "nothing was claimed, and so nothing refused");
+    world.commit(vec![Op::Delete(key(&Facet::Running(0)), None)]);
+    world.run_for(3_000);
+    assert!(world.starts_of("j", 0).len() >= 3);
+    // Its instance gone, what it left is taken away.
+    let left = vec![
+        Op::create(key(&Facet::Running(0)), other.to_string()),
+        Op::Delete(key(&Facet::Instance(other)), None),
+    ];
+    world.run_for(150);
+    assert!(matches!(world.commit(left), Answer::Committed(_)));
+    let before = world.starts_of("j", 0).len();
+    world.run_for(5_000);
+    assert!(world.starts_of("j", 0).len() >= before + 4);
 }
