@@ -109,7 +109,8 @@ pub enum CancelReason {
     TimedOut,
     /// The node's session ended, and the job says `on_session_loss: stop`.
     SessionLost,
-    /// The node stops, and its drain time is over.
+    /// The node stops, and its drain time is over; or an operator took its instance off the job, so that
+    /// others take over, and the job says `on_session_loss: stop`.
     Shutdown,
     /// The job was removed.
     Removed,

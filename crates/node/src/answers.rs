@@ -347,11 +347,32 @@ impl Node {
                 Aim::Account(ix, _) => Some(ix),
             };
             let Some(ix) = ix else { continue };
+            self.drop_too_large(turn, ix, member.aim);
             let job = self.job(ix);
             job.phase = Phase::Refused;
             (job.next, job.leaving, job.comes_back) = (None, None, false);
             let (job, text) = (job.name.clone(), format!("{failure}; make the definition smaller"));
             turn.report(Report::Refused { job, code: "TOO_LARGE", text });
+            if !matches!(member.aim, Aim::Leave(_)) {
+                self.deregister(ix);
+            }
+        }
+    }
+
+    /// What was to be written is not under way any more.
+    fn drop_too_large(&mut self, turn: &mut Turn<'_>, ix: JobIx, aim: Aim) {
+        match aim {
+            Aim::Claim(id) => {
+                self.abandon(id);
+            }
+            Aim::End(id) | Aim::Undo(id) => self.superseded(turn, id),
+            Aim::Account(_, shard) => {
+                if let Some(state) = self.job(ix).shard(shard) {
+                    state.accounting = None;
+                }
+            }
+            Aim::Clock(_) => self.job(ix).clock.is_writing = false,
+            aim => self.no_longer_under_way(ix, aim),
         }
     }
 

@@ -59,9 +59,19 @@ pub(crate) struct JobClock {
     /// The session under which this instance's note exists.
     note: Option<SessionId>,
     pub(crate) is_note_due: bool,
-    is_writing: bool,
+    pub(crate) is_writing: bool,
+    /// Whether it is looked at again by and by.
+    is_probing: bool,
     /// Whether it was told that nothing can be compared.
     is_untold_said: bool,
+}
+
+impl JobClock {
+    /// The job is served no more; an alarm that is set still comes. Gives what was there.
+    pub(crate) fn forget(&mut self) -> Self {
+        let fresh = Self { is_probing: self.is_probing, ..Self::default() };
+        std::mem::replace(self, fresh)
+    }
 }
 
 impl Node {
@@ -97,7 +107,9 @@ impl Node {
             limit.as_millis()
         );
         turn.trouble(Some(&name), "CLOCK_DIFFERS", text);
-        self.alarms.add(turn.now.mono.plus(PROBE), Alarm::Clock(ix));
+        if !std::mem::replace(&mut self.job(ix).clock.is_probing, true) {
+            self.alarms.add(turn.now.mono.plus(PROBE), Alarm::Clock(ix));
+        }
         self.untended.insert(ix);
     }
 
@@ -220,6 +232,7 @@ impl Node {
     /// A clock that differs is looked at again; one job's note measures it for all.
     pub(crate) fn probe_clock(&mut self, turn: &Turn<'_>, ix: JobIx) {
         if self.job(ix).clock.differs.is_none() {
+            self.job(ix).clock.is_probing = false;
             return;
         }
         let is_fresh = self.clock.probed.is_some_and(|at| turn.now.mono.since(at) < PROBE);
@@ -231,7 +244,7 @@ impl Node {
     /// What takes this instance's note away, if there is one.
     pub(crate) fn without_clock_note(&mut self, ix: JobIx) -> Option<Op> {
         let session = self.trust.session();
-        let clock = std::mem::take(&mut self.job(ix).clock);
+        let clock = self.job(ix).clock.forget();
         let key = self.key(ix, &Facet::Clock(self.settings.instance.clone()));
         // Or on its way there.
         let is_there = clock.is_writing || (clock.note.is_some() && clock.note == session);

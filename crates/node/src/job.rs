@@ -106,6 +106,8 @@ pub(crate) struct UnderWay {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) name: JobName,
+    /// Its definition was found in the registry since it was given to this node.
+    pub(crate) was_found: bool,
     /// The definition this node came with.
     pub(crate) offered: Arc<JobConfig>,
     /// That one as a document, from its making until one counts.
@@ -159,6 +161,7 @@ impl Job {
             name: offered.name.clone(),
             offered,
             document: None,
+            was_found: false,
             applies,
             phase: Phase::Joining,
             is_applied: false,

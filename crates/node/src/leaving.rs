@@ -4,7 +4,9 @@
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
+use crate::runs::LocalRun;
 use crate::{Phase, Report};
+use flockwork_core::config::OnSessionLoss;
 use flockwork_core::execution::CancelReason;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::Op;
@@ -40,6 +42,16 @@ impl Node {
         match is_seen && job.phase != Phase::Leaving {
             true => job.leaving = None,
             false => job.comes_back = true,
+        }
+    }
+
+    /// Others take this instance for gone, and take its runs over: those that must not run twice end.
+    /// (ElasticJob's `shutdown` deletes an instance's node while it runs.)
+    pub(crate) fn cancel_for_others(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let must_stop = |run: &LocalRun| run.ix == ix && run.on_session_loss == OnSessionLoss::Stop;
+        let runs = self.runs.iter().filter(|(_, run)| must_stop(run));
+        for id in runs.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.cancel(turn, id, CancelReason::Shutdown);
         }
     }
 
@@ -110,11 +122,11 @@ impl Node {
     pub(crate) fn job_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let job = self.job(ix);
         job.phase = Phase::Removed;
-        job.registered = None;
+        (job.registered, job.was_found) = (None, false);
         job.config = None;
         job.next = None;
         job.under_way = crate::job::UnderWay::default();
-        job.clock = crate::clock::JobClock::default();
+        job.clock.forget();
         let name = job.name.clone();
         for shard in &mut job.shards {
             shard.was_mine = false;

@@ -162,7 +162,7 @@ impl Node {
                 let job = &mut self.jobs[ix.0 as usize];
                 (job.offered, job.document, job.applies) = (fresh.offered, None, applies);
                 // Compared with the registry's once more.
-                job.config_read = Bytes::new();
+                (job.config_read, job.was_found) = (Bytes::new(), false);
                 let ix = *ix;
                 if matches!(job.phase, Phase::Refused | Phase::Left | Phase::Removed) {
                     (job.phase, job.leaving) = (Phase::Joining, None);

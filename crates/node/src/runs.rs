@@ -13,7 +13,7 @@ use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::slot::Held;
-use crate::{Effect, Report};
+use crate::{Effect, Phase, Report};
 use flockwork_core::account::{Claim, ClaimState, Fate, Hold, Note, Reason, Span};
 use flockwork_core::config::OnSessionLoss;
 use flockwork_core::execution::{CancelReason, Fire, OVERDUE_AFTER, Outcome, Run, RunId, Source};
@@ -213,9 +213,13 @@ impl Node {
     /// The claim stands. Starts the run, unless what it was based on no longer does.
     pub(crate) fn claimed(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
         let Some(ix) = self.runs.get(&id).map(|run| run.ix) else { return };
-        // The claim's own answer may have told that the clocks differ.
-        let may_start =
-            self.may_start(turn.now) && self.is_registered(ix) && self.clock_agrees(turn, ix);
+        // The claim's own answer may have told that the clocks differ; the definition may be one that
+        // cannot be served by now.
+        let may_start = self.may_start(turn.now)
+            && self.job(ix).phase == Phase::Serving
+            && self.is_registered(ix)
+            && !self.was_taken_off(ix)
+            && self.clock_agrees(turn, ix);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let shard = run.shard;
         run.claimed_stamp = Some(stamp);
@@ -398,9 +402,10 @@ impl Node {
         self.tend_if_leaving(ix);
     }
 
-    /// A job that is being left may be left once its last run has ended.
-    fn tend_if_leaving(&mut self, ix: JobIx) {
-        if self.job(ix).leaving.is_some() {
+    /// A job that is being left, or cannot be served, may be left once its last run has ended.
+    pub(crate) fn tend_if_leaving(&mut self, ix: JobIx) {
+        let job = self.job(ix);
+        if job.leaving.is_some() || job.phase == Phase::Refused {
             self.untended.insert(ix);
         }
     }

@@ -30,24 +30,32 @@ impl Node {
         if self.job(ix).leaving.is_some() {
             return self.tend_leaving(turn, ix);
         }
-        let is_defined = self.job(ix).view.config.held().is_some();
-        match self.job(ix).phase {
+        let job = self.job(ix);
+        let is_defined = job.view.config.held().is_some();
+        let is_gone = job.was_found && job.view.config.is_absent();
+        match job.phase {
             Phase::Left | Phase::Leaving => {}
             Phase::Removed if is_defined => {
                 self.job(ix).phase = Phase::Joining;
                 self.tend_joining(turn, ix);
             }
             Phase::Removed => {}
+            // Nobody but who offers it anew brings back what was there and is not any more.
+            Phase::Joining | Phase::Refused if is_gone => self.job_removed(turn, ix),
             Phase::Joining | Phase::Refused => self.tend_joining(turn, ix),
             Phase::Serving => self.tend_serving(turn, ix),
         }
     }
 
     fn tend_joining(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        if self.make_tree(turn, ix) || !self.adopt(turn, ix) {
+        if self.make_tree(turn, ix) {
             return;
         }
-        self.register(turn, ix);
+        match self.adopt(turn, ix) {
+            true => self.register(turn, ix),
+            false if self.job(ix).phase == Phase::Refused => self.deregister(ix),
+            false => {}
+        }
     }
 
     fn tend_serving(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
@@ -61,6 +69,7 @@ impl Node {
             return self.register(turn, ix);
         }
         if self.was_taken_off(ix) {
+            self.cancel_for_others(turn, ix);
             return self.leave(ix, "an operator took this instance off");
         }
         self.tend_clock(turn, ix);
@@ -100,7 +109,7 @@ impl Node {
             return true;
         }
         let is_new = job.view.config.is_absent() && job.phase == Phase::Joining;
-        let lacks_own = job.view.own_tree.is_absent();
+        let lacks_own = job.view.own_tree.is_absent() && job.phase == Phase::Joining;
         if !is_new && !lacks_own {
             return false;
         }
@@ -152,6 +161,7 @@ impl Node {
         let Some(read) = job.view.config.value().cloned() else {
             return job.config.is_some() && job.phase == Phase::Serving;
         };
+        job.was_found = true;
         if job.config.is_some() && job.config_read == read {
             return job.phase != Phase::Refused;
         }
@@ -260,10 +270,12 @@ impl Node {
         job.registered == session && !job.under_way.leave
     }
 
-    /// Others must not count on an instance that runs nothing of a job.
-    fn deregister(&mut self, ix: JobIx) {
+    /// Others must not count on an instance that runs nothing of a job. While it still does they must
+    /// not take it for gone, or they would run again what runs here.
+    pub(crate) fn deregister(&mut self, ix: JobIx) {
+        let is_busy = self.runs.values().any(|run| run.ix == ix);
         let job = self.job(ix);
-        if job.registered.is_none() || job.under_way.leave {
+        if is_busy || job.registered.is_none() || job.under_way.leave {
             return;
         }
         job.under_way.leave = true;
@@ -385,7 +397,7 @@ impl Node {
     }
 
     /// Whether this instance's own node is gone though its session lives.
-    fn was_taken_off(&mut self, ix: JobIx) -> bool {
+    pub(crate) fn was_taken_off(&mut self, ix: JobIx) -> bool {
         let me = self.settings.instance.clone();
         self.job(ix).view.instances.value().is_some_and(|live| !live.contains(&me))
     }

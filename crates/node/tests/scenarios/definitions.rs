@@ -202,3 +202,127 @@ fn refused(world: &mut World) -> Vec<Effect> {
     }
     sent
 }
+
+/// Others must not take for gone who still runs something: they would run it again beside it.
+#[test]
+fn a_run_ends_before_its_node_is_taken_off_a_job_that_it_cannot_serve_any_more() {
+    fn five_seconds(_: &Run) -> (u64, Ending) {
+        (5_000, Ending::Succeeded)
+    }
+    let mut world = World::new(five_seconds);
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &JobConfig { failover: true, ..job("j", 2) });
+    }
+    world.run_for(1_500);
+    assert_eq!(world.starts.len(), 2);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Config);
+    world.commit(vec![Op::Set(key, "shardingTotalCount: nonsense".into(), None)]);
+    world.run_for(3_000);
+    let instances = namespace().key(&name, &Facet::Instances);
+    assert_eq!(world.store.children(&instances).unwrap().len(), 2, "both still run");
+    world.run_for(3_000);
+    assert_eq!(world.store.children(&instances), Some(vec![]), "nobody is counted on");
+    assert_eq!(world.starts.len(), 2);
+    for shard in 0..2 {
+        let counts = world.record("j", shard).unwrap().record.counts;
+        assert_eq!((counts.succeeded, counts.crashed), (1, 0), "shard {shard}");
+    }
+}
+
+/// A claim that comes to stand when its definition cannot be served any more.
+#[test]
+fn a_claim_is_given_back_when_its_definition_cannot_be_served_by_then() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_995);
+    world.now_ms += 5;
+    let claim = world.step_held(0, Event::Wake);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
+    world.commit(vec![Op::Set(key, "shardingTotalCount: nonsense".into(), None)]);
+    let leave = refused(&mut world);
+    let sends = leave.iter().any(|effect| matches!(effect, Effect::Submit(..)));
+    assert!(!sends, "not before the claim has ended: {leave:?}");
+    world.release(0, claim);
+    world.run_for(1_000);
+    assert_eq!(world.starts_of("j", 0).len(), 1);
+    let record = world.record("j", 0).unwrap().record;
+    assert_eq!((record.claim, record.counts.ran), (None, 1));
+}
+
+#[test]
+fn a_job_put_right_and_removed_at_once_stays_removed() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
+    let good = world.store.get(&key).unwrap().value.clone();
+    world.commit(vec![Op::Set(key.clone(), "shardingTotalCount: none\n".into(), None)]);
+    let leave = refused(&mut world);
+    assert!(leave.iter().any(|effect| matches!(effect, Effect::Submit(..))), "{leave:?}");
+    world.commit(vec![Op::Set(key.clone(), good, None)]);
+    world.run_for(5);
+    world.commit(vec![Op::Delete(key.clone(), None)]);
+    world.run_for(5);
+    world.release(0, leave);
+    world.run_for(3_000);
+    assert_eq!(world.store.get(&key), None, "nothing brings it back");
+    assert!(world.reports.iter().any(|(_, _, report)| matches!(report, Report::Left { .. })));
+}
+
+/// What a newer release wrote says at least that nothing of ours is held any more.
+#[test]
+fn a_claim_in_doubt_ends_when_its_record_makes_no_sense_to_this_release() {
+    let mut world = World::new(quick);
+    world.add(1);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Record(0));
+    let good = world.store.get(&key).unwrap().value.clone();
+    world.after_lost_claim = Some(|world| {
+        let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Record(0));
+        world.commit(vec![Op::Set(key, "{\"v\":99}".into(), None)]);
+    });
+    world.run_for(1_000);
+    // The only place is free again: others run.
+    world.define(0, &job("other", 1));
+    world.run_for(2_000);
+    assert!(!world.starts_of("other", 0).is_empty());
+    world.commit(vec![Op::Set(key, good, None)]);
+    world.run_for(11_000);
+    assert!(world.starts_of("j", 0).len() > 1, "readable again, it is served on");
+}
+
+#[test]
+fn what_the_registry_cannot_take_is_not_under_way_for_ever() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let name = JobName::new("j").unwrap();
+    let key = namespace().key(&name, &Facet::Record(0));
+    let good = world.store.get(&key).unwrap().value.clone();
+    let most = world.store.limits().max_value;
+    let mut large = good[..good.len() - 1].to_vec();
+    large.extend_from_slice(b",\"of_a_newer_release\":\"");
+    large.resize(most - 20, b'x');
+    large.extend_from_slice(b"\"}");
+    assert!(matches!(
+        world.commit(vec![Op::Set(key, large.into(), None)]),
+        flockwork_registry::Answer::Committed(_)
+    ));
+    // Not followed, but read again from time to time; or when somebody joins.
+    world.add(100);
+    world.define(1, &job("j", 1));
+    world.run_for(30_000);
+    let instances = namespace().key(&name, &Facet::Instances);
+    let refused = |report: &Report| matches!(report, Report::Refused { code: "TOO_LARGE", .. });
+    assert!(world.reports.iter().any(|(_, _, report)| refused(report)));
+    assert_eq!(world.store.children(&instances), Some(vec![]), "nobody is counted on");
+    for n in 0..2 {
+        assert_eq!(world.hosts[n].node.as_ref().unwrap().status().running, 0);
+    }
+}

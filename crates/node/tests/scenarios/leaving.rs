@@ -2,6 +2,7 @@
 
 use crate::world::{World, namespace};
 use crate::{job, long, quick};
+use flockwork_core::config::{JobConfig, OnSessionLoss};
 use flockwork_core::execution::{Ending, Run};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_layout::keys::Facet;
@@ -189,4 +190,44 @@ fn a_node_whose_session_ended_joins_again() {
     world.run_for(3_000);
     assert_eq!(world.starts_of("j", 1).len(), before + 3);
     assert!(!world.reports.iter().any(|(_, _, report)| matches!(report, Report::Left { .. })));
+}
+
+/// An operator's `shutdown` deletes the instance's node; others take over at once what ran there.
+#[test]
+fn a_run_that_must_not_run_twice_ends_when_an_operator_takes_its_instance_off() {
+    let mut world = World::new(a_minute);
+    let config = JobConfig { failover: true, on_session_loss: OnSessionLoss::Stop, ..job("j", 1) };
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &config);
+    }
+    world.run_for(1_500);
+    let runner = world.starts[0].1;
+    let me = InstanceId::new(&format!("10.0.0.{runner}@-@{runner}-x")).unwrap();
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Instance(me));
+    assert!(matches!(world.commit(vec![Op::Delete(key, None)]), Answer::Committed(_)));
+    world.run_for(100);
+    assert_eq!(world.hosts[runner].running.len(), 0);
+    let (_, other, again) = world.starts.last().unwrap();
+    assert_ne!((*other, again.attempt), (runner, 1));
+    assert_eq!(world.hosts[*other].running.len(), 1);
+}
+
+/// The claim comes to stand after its instance was taken off.
+#[test]
+fn a_claim_made_after_an_operator_took_its_instance_off_is_given_back() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_995);
+    world.now_ms += 5;
+    let claim = world.step_held(0, Event::Wake);
+    let me = InstanceId::new("10.0.0.0@-@0-x").unwrap();
+    let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Instance(me));
+    world.commit(vec![Op::Delete(key.clone(), None)]);
+    world.step(0, Event::Registry(Registry::Changed(key.parent().unwrap(), Scope::Children)));
+    world.release(0, claim);
+    world.run_for(1_000);
+    assert_eq!(world.starts_of("j", 0).len(), 1);
+    assert_eq!(world.record("j", 0).unwrap().record.claim, None);
 }
