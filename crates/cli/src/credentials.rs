@@ -125,3 +125,18 @@ fn read(path: &str, code: &'static str, is_secret: bool) -> Result<String, Fault
 fn refused(code: &'static str, what: String) -> Fault {
     Fault::new(Exit::Invalid, code, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let why = read(&path.to_string_lossy(), "LOGIN", true).unwrap_err();
+        assert!(format!("{why:?}").contains("not a file"), "{why:?}");
+    }
+}

@@ -2,14 +2,14 @@
 
 use crate::world::{World, namespace};
 use crate::{job, long, quick};
-use flockwork_core::config::{JobConfig, Retry, RetryOn};
-use flockwork_core::execution::{Ending, Run};
+use flockwork_core::config::{JobConfig, Overlap, Retry, RetryOn};
+use flockwork_core::execution::{Ending, Run, Source};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::encode;
-use flockwork_node::Report;
+use flockwork_node::{Effect, Report};
 use flockwork_registry::{Answer, Op};
 use std::time::Duration;
 
@@ -231,4 +231,37 @@ fn a_mark_in_the_way_is_waited_for() {
     let before = world.starts_of("j", 0).len();
     world.run_for(5_000);
     assert!(world.starts_of("j", 0).len() >= before + 4);
+}
+
+/// A claim on its way is no run that a request could be skipped for; it is asked about for its own
+/// shard alone, as on a busy job there is nearly always one.
+#[test]
+fn a_request_to_run_now_waits_for_the_claim_of_its_own_shard_alone() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &JobConfig { overlap: Overlap::Skip, ..job("j", 2) });
+    world.run_for(1_500);
+    let name = JobName::new("j").unwrap();
+    let key = |facet: &Facet| namespace().key(&name, facet);
+    world.commit(vec![Op::create(key(&Facet::Disabled(1)), "")]);
+    world.run_for(100);
+    // Shard 0 alone claims, and its claim is held back on its way.
+    let trigger = key(&Facet::Trigger(InstanceId::new("10.0.0.0@-@0-x").unwrap()));
+    world.commit(vec![Op::create(trigger.clone(), "")]);
+    let claim = world.hear_held(0);
+    assert!(claim.iter().any(|effect| matches!(effect, Effect::Submit(..))), "{claim:?}");
+    // Another request, when shard 1 is there again.
+    world.commit(vec![Op::Delete(key(&Facet::Disabled(1)), None)]);
+    world.commit(vec![Op::Delete(trigger.clone(), None), Op::create(trigger.clone(), "")]);
+    world.run_for(200);
+    let triggered = |world: &World, shard| {
+        let runs = world.starts_of("j", shard);
+        runs.iter().filter(|run| run.fire.source == Source::Trigger).count()
+    };
+    assert_eq!((triggered(&world, 0), triggered(&world, 1)), (0, 1));
+    assert!(world.store.get(&trigger).is_some(), "it stands for shard 0");
+    world.release(0, claim);
+    world.run_for(100);
+    assert_eq!((triggered(&world, 0), triggered(&world, 1)), (1, 1), "it ran for both requests");
+    assert_eq!(world.store.get(&trigger), None);
 }

@@ -179,28 +179,13 @@ fn a_node_taken_off_a_job_that_it_can_serve_by_then_comes_back() {
     let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
     let good = world.store.get(&key).unwrap().value.clone();
     world.commit(vec![Op::Set(key.clone(), "shardingTotalCount: none\n".into(), None)]);
-    let leave = refused(&mut world);
+    let leave = world.hear_held(0);
     assert!(leave.iter().any(|effect| matches!(effect, Effect::Submit(..))), "{leave:?}");
     world.commit(vec![Op::Set(key, good, None)]);
     world.run_for(100);
     world.release(0, leave);
     world.run_for(3_400);
     assert_eq!(world.starts_of("j", 0).len(), 5, "at 1 to 5 s");
-}
-
-/// What the node sends once it has read what it cannot serve.
-fn refused(world: &mut World) -> Vec<Effect> {
-    let session = world.hosts[0].session;
-    let mut sent = Vec::new();
-    for change in world.store.take_events(session) {
-        for effect in world.step_held(0, Event::Registry(change)) {
-            let Effect::Submit(ticket, request) = effect else { continue };
-            let answer = world.store.apply(session, request);
-            let answer = flockwork_registry::Event::Answer(ticket, answer);
-            sent.extend(world.step_held(0, Event::Registry(answer)));
-        }
-    }
-    sent
 }
 
 /// Others must not take for gone who still runs something: they would run it again beside it.
@@ -242,7 +227,7 @@ fn a_claim_is_given_back_when_its_definition_cannot_be_served_by_then() {
     let claim = world.step_held(0, Event::Wake);
     let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
     world.commit(vec![Op::Set(key, "shardingTotalCount: nonsense".into(), None)]);
-    let leave = refused(&mut world);
+    let leave = world.hear_held(0);
     let sends = leave.iter().any(|effect| matches!(effect, Effect::Submit(..)));
     assert!(!sends, "not before the claim has ended: {leave:?}");
     world.release(0, claim);
@@ -261,7 +246,7 @@ fn a_job_put_right_and_removed_at_once_stays_removed() {
     let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
     let good = world.store.get(&key).unwrap().value.clone();
     world.commit(vec![Op::Set(key.clone(), "shardingTotalCount: none\n".into(), None)]);
-    let leave = refused(&mut world);
+    let leave = world.hear_held(0);
     assert!(leave.iter().any(|effect| matches!(effect, Effect::Submit(..))), "{leave:?}");
     world.commit(vec![Op::Set(key.clone(), good, None)]);
     world.run_for(5);

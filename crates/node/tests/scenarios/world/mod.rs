@@ -137,6 +137,21 @@ impl World {
         effects
     }
 
+    /// Tells a node what has changed and what it reads of that, and keeps back what it does then.
+    pub(crate) fn hear_held(&mut self, n: usize) -> Vec<Effect> {
+        let session = self.hosts[n].session;
+        let mut held = Vec::new();
+        for change in self.store.take_events(session) {
+            for effect in self.step_held(n, Event::Registry(change)) {
+                let Effect::Submit(ticket, request) = effect else { continue };
+                let answer = self.store.apply(session, request);
+                let answer = flockwork_registry::Event::Answer(ticket, answer);
+                held.extend(self.step_held(n, Event::Registry(answer)));
+            }
+        }
+        held
+    }
+
     /// Does what a node had asked for.
     pub(crate) fn release(&mut self, n: usize, effects: Vec<Effect>) {
         let mut events = vec![];

@@ -87,3 +87,26 @@ fn reads_alone_prove_nothing_and_put_no_beat_off() {
     let read = 1_000 + 300;
     assert_eq!(stage.told, [Event::Live { session: 0x1f, trusted_until: read + 3_900 }]);
 }
+
+/// What a follower answers to a write by itself shows nothing of its leader.
+#[test]
+fn what_a_follower_refuses_by_itself_proves_nothing() {
+    let mut stage = Stage::live();
+    for xid in 1..3 {
+        stage.pass(600);
+        stage.delete(1);
+        stage.input(Input::Received(answer(xid, 9, 0, &[])));
+    }
+    stage.pass(500);
+    // The first was answered long enough ago that a leader's word would show that it was told.
+    for (xid, code) in (3..).zip([Code::NO_AUTH, Code::THROTTLED_OP, Code::SESSION_MOVED]) {
+        stage.forget();
+        stage.delete(2);
+        stage.input(Input::Received(answer(xid, 9, code.0, &[])));
+        assert_eq!(opcodes(&stage.written), [2], "{code}: no proof is sought");
+    }
+    stage.forget();
+    stage.delete(2);
+    stage.input(Input::Received(answer(6, 9, 0, &[])));
+    assert_eq!(opcodes(&stage.written), [2, 9], "it is now");
+}
