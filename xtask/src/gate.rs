@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, in one run. It changes no file of the project.
 
 use crate::count::Count;
-use crate::{setup, step, tidy};
+use crate::{setup, space, step, tidy};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -35,8 +35,9 @@ const STEPS: [Step; 7] = [
 
 /// Runs all steps, also after one has failed, so that one run shows all there is to mend.
 pub(crate) fn run(root: &Path, consent: setup::Consent) -> ExitCode {
-    if let Err(why) = setup::run(root, consent) {
-        eprintln!("error: setup: {why}");
+    let ready = setup::run(root, consent).map_err(|why| format!("setup: {why}"));
+    if let Err(why) = ready.and_then(|()| space::check(root)) {
+        eprintln!("error: {why}");
         println!("0 passed, 1 failed");
         return ExitCode::FAILURE;
     }

@@ -7,6 +7,7 @@ mod gate;
 mod mutants;
 mod server;
 mod setup;
+mod space;
 mod step;
 mod tidy;
 

@@ -28,6 +28,17 @@ pub(crate) fn run(mut command: Command) -> Result<(), String> {
     status.success().then_some(()).ok_or(format!("{shown}: {status}"))
 }
 
+/// What a command prints.
+pub(crate) fn output(root: &Path, program: &str, args: &[&str]) -> Result<String, String> {
+    let mut command = command(root, program, args);
+    let shown = shown(&command);
+    let output = command.output().map_err(|why| format!("cannot start {shown}: {why}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("{shown}: {}", output.status)),
+    }
+}
+
 /// Runs a test runner to its end, showing and counting what it reports.
 pub(crate) fn run_counted(command: Command, count: &mut Count) -> Result<(), String> {
     run_observed(command, count, |line| println!("{line}"))
