@@ -12,6 +12,10 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// A cluster in memory is made of small pieces that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How many seeds must reach every named state.
 const ENOUGH: u64 = 300;
 /// How many failing seeds are told in full.
