@@ -6,7 +6,7 @@
 //! same to a client), and all servers but those that lag behind have heard of a transaction at once.
 
 use super::packet::{Write, password};
-use super::server::{Conn, Server};
+use super::server::{Conn, Server, Word};
 use super::tree::{Done, Draft, Node, Step, Touched, Tree, Who};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -215,7 +215,7 @@ impl Ensemble {
         let txn = Txn { zxid: self.truth.zxid, time, what: Arc::new(what), asker };
         for at in 0..self.servers.len() {
             match &mut self.servers[at].lag {
-                Some(behind) => behind.backlog.push_back(txn.clone()),
+                Some(behind) => behind.backlog.push_back(Word::Heard(txn.clone())),
                 None => self.heard_of(at, &txn),
             }
         }
@@ -236,11 +236,9 @@ impl Ensemble {
             self.expire();
         }
         for at in 0..self.servers.len() {
-            if self.servers[at].lag.is_some() {
-                continue;
-            }
-            for session in std::mem::take(&mut self.servers[at].heard) {
-                self.touch(session);
+            match &mut self.servers[at].lag {
+                Some(behind) => behind.backlog.push_back(Word::Asks),
+                None => self.report(at),
             }
         }
         self.expire();

@@ -11,7 +11,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(super) struct Behind {
     how: Lag,
     tree: Tree,
-    pub(super) backlog: VecDeque<Txn>,
+    pub(super) backlog: VecDeque<Word>,
+    /// It was asked whom it has heard, and its answer has not come through.
+    owes_report: bool,
+}
+
+/// What a leader says to a follower; in order.
+#[derive(Debug)]
+pub(super) enum Word {
+    Heard(Txn),
+    /// Whom has it heard?
+    Asks,
 }
 
 #[derive(Debug)]
@@ -33,7 +43,7 @@ impl Default for Server {
 impl Server {
     pub(super) fn fall_behind(&mut self, how: Lag, truth: &Tree) {
         let (tree, backlog) = (truth.clone(), VecDeque::new());
-        self.lag = Some(Box::new(Behind { how, tree, backlog }));
+        self.lag = Some(Box::new(Behind { how, tree, backlog, owes_report: false }));
     }
 }
 
@@ -412,8 +422,19 @@ impl Ensemble {
         self.now = now;
         for _ in 0..most {
             let Some(behind) = &mut self.servers[at].lag else { return };
-            let Some(txn) = behind.backlog.pop_front() else { return };
-            self.heard_of(at, &txn);
+            match behind.backlog.pop_front() {
+                None => return,
+                Some(Word::Heard(txn)) => self.heard_of(at, &txn),
+                Some(Word::Asks) if behind.how == Lag::Apart => behind.owes_report = true,
+                Some(Word::Asks) => self.report(at),
+            }
+        }
+    }
+
+    /// A follower tells its leader whom it has heard since it last did.
+    pub(super) fn report(&mut self, at: ServerAt) {
+        for session in std::mem::take(&mut self.servers[at].heard) {
+            self.touch(session);
         }
     }
 
@@ -425,7 +446,10 @@ impl Ensemble {
     /// A server knows what the leader knows again, and goes on with what it was asked.
     pub(crate) fn catch_up(&mut self, now: u64, at: ServerAt) {
         self.advance(now, at, usize::MAX);
-        self.servers[at].lag = None;
+        let lag = self.servers[at].lag.take();
+        if lag.is_some_and(|behind| behind.owes_report) {
+            self.report(at);
+        }
         let of_server = self.conns.iter().filter(|(_, conn)| conn.server == at).map(|(id, _)| *id);
         for conn in of_server.collect::<Vec<_>>() {
             self.work(conn);
