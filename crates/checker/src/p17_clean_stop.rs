@@ -1,14 +1,16 @@
-//! P17: who is told to stop, stops.
+//! P17: who stops, or takes itself off a job, leaves nothing behind.
 //!
 //! * Nothing starts in a process after it was told to stop.
 //! * When it has left, no code of it runs, and no claim of it is held that code had run under. One
 //!   that another took, and gave back after the leaver had been refused, is no longer its to end:
 //!   P6 wants it seen to.
-//! * It leaves within [`Weather::recovery`](crate::weather::Weather::recovery), which begins anew
+//! * Nobody takes itself off a job while code of it runs there: others would take that for gone, and
+//!   run it again beside it. (A session that ends takes its node off, too; it is not trusted then.)
+//! * Who is told to stop leaves within [`Weather::recovery`](crate::weather::Weather::recovery), which begins anew
 //!   with whatever goes wrong meanwhile.
 
 use crate::story::Stories;
-use crate::trace::{Fact, Line};
+use crate::trace::{About, Fact, Line, Mark};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +23,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     let mut told: BTreeMap<u32, usize> = BTreeMap::new();
     let mut running: BTreeMap<u32, BTreeSet<(&str, u32, u64)>> = BTreeMap::new();
     let mut ended = BTreeSet::new();
+    let mut trusted: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
     for (at, line) in trace.iter().enumerate() {
         match &line.fact {
             Fact::Drain { node } => drop(told.insert(*node, at)),
@@ -28,7 +31,10 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 told.remove(node);
                 running.remove(node);
             }
-            Fact::Fault(crate::trace::Fault::Crash { node, .. }) => drop(told.remove(node)),
+            Fact::Fault(crate::trace::Fault::Crash { node, .. }) => {
+                told.remove(node);
+                running.remove(node);
+            }
             Fact::Start(probe) if told.contains_key(&probe.node) => {
                 return Verdict::breach(trace, at, "code started after its node was told to stop");
             }
@@ -42,6 +48,16 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 let run = (&*probe.job, probe.shard, probe.epoch);
                 running.entry(probe.node).or_default().remove(&run);
                 ended.insert(run);
+            }
+            Fact::Trust { node, session, until } => drop(trusted.insert(*session, (*node, *until))),
+            Fact::Distrust { node } => trusted.retain(|_, (of, _)| of != node),
+            Fact::Mark(Mark { job, session, about: About::Instance(_), value: None, .. }) => {
+                let own = trusted.get(session).filter(|(_, until)| line.at < *until);
+                let runs = own.and_then(|(node, _)| running.get(node));
+                if runs.is_some_and(|runs| runs.iter().any(|(of, ..)| of == job)) {
+                    let what = format!("it took itself off {job} while its code ran");
+                    return Verdict::breach(trace, at, what);
+                }
             }
             Fact::Exit { node, instance } => {
                 told.remove(node);

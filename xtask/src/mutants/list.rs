@@ -70,6 +70,7 @@ const RUNS: &str = "crates/node/src/runs.rs";
 const RECOVER: &str = "crates/node/src/recover.rs";
 const ENDING: &str = "crates/node/src/ending.rs";
 const TRIGGER: &str = "crates/node/src/trigger.rs";
+const TEND: &str = "crates/node/src/tend.rs";
 const SESSION: &str = "crates/node/src/session.rs";
 const SETTLE: &str = "crates/core/src/account/settle.rs";
 const ASSIGNMENT: &str = "crates/core/src/assignment.rs";
@@ -167,6 +168,13 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "let is_dealt = deal.held.iter().all(Option::is_some);\n    \
          if deal.live.is_empty() || is_dealt && turns | true {",
         "P8",
+    ),
+    mutant(
+        "refused: its node is taken off a job of which it still runs something",
+        TEND,
+        "if is_busy || job.registered.is_none() || job.under_way.leave {",
+        "if job.registered.is_none() || job.under_way.leave {",
+        "P17",
     ),
     mutant(
         "zookeeper: what was under way when a connection broke counts as not done",

@@ -251,6 +251,23 @@ pub(crate) fn leave_while_running(trace: &mut Vec<Line>, dice: &mut Dice) -> boo
     true
 }
 
+/// Between the start and the end of a run its node goes from the job, and comes back.
+pub(crate) fn leave_a_job_while_running(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let (start, end) = (found.starts[0], found.ended.unwrap());
+    let Fact::Start(probe) = trace[start].fact.clone() else { return false };
+    let made = record(&mut trace[found.made]);
+    let (job, session, index) = (made.job.clone(), made.session, made.index);
+    let about = About::Instance(probe.instance);
+    let gone = Mark { job, index, session, about, value: None, lives_with: None };
+    let back = Mark { value: Some(String::new()), lives_with: Some(session), ..gone.clone() };
+    for (line, mark) in [(end + 1, back), (start + 1, gone)] {
+        let at = trace[line - 1].at;
+        trace.insert(line, Line { at, fact: Fact::Mark(mark) });
+    }
+    true
+}
+
 pub(crate) fn lose_a_field(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let Some(found) = pick(trace, dice, |c| ran_plainly(c) && c.is_of_newer) else { return false };
     from_then_on(trace, found.closed.unwrap(), |record| record.unknown.clear());

@@ -32,7 +32,7 @@ const SEEDS: u64 = 16;
 /// Breaks a history; says whether it found something to break.
 type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
 
-const MUTATIONS: [(&str, Mutation, &str); 44] = [
+const MUTATIONS: [(&str, Mutation, &str); 45] = [
     ("a start is dropped", drop_run, P3),
     ("a start is doubled", double_start, P4),
     ("code starts before its claim", start_before_claim, P1),
@@ -75,6 +75,7 @@ const MUTATIONS: [(&str, Mutation, &str); 44] = [
     ("a request is answered without a run", cluster::answer_without_running, P12),
     ("code starts after the stop", cluster::start_after_stop, P17),
     ("a node leaves while its code runs", cluster::leave_while_running, P17),
+    ("a node leaves a job while its code runs", cluster::leave_a_job_while_running, P17),
     ("a newer release's field is lost", cluster::lose_a_field, P20),
     ("a newer release's definition is run", cluster::run_a_newer_definition, P20),
 ];
