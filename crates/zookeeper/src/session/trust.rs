@@ -83,8 +83,8 @@ impl Trust {
             self.reports.drain(..=at);
             until = self.known(touch);
         }
-        // One more, as both instants are cut to whole milliseconds.
-        let told = |touch: &Touch| touch.heard + self.timeout / 4 + 1 <= sent;
+        // More than that, as both instants are cut to whole milliseconds.
+        let told = |touch: &Touch| touch.heard + self.timeout / 4 < sent;
         if let Some(at) = self.touches.iter().rposition(told).filter(|_| self.reports.len() < most)
         {
             self.reports.push_back(Report { touch: self.touches[at].sent, by: last });
