@@ -256,11 +256,16 @@ impl Node {
         self.untended.insert(ix);
     }
 
-    /// A wall clock that was set back shows instants again that the timers have passed.
+    /// A wall clock that was set back shows instants again that the timers have passed; what held fires
+    /// up until an instant that it showed before is over.
     fn note_clock(&mut self, now: Now) {
         if now.wall < self.last_wall {
             for ix in self.job_ixs() {
-                self.job(ix).next = None;
+                let job = self.job(ix);
+                job.next = None;
+                for hold in job.shards.iter_mut().filter_map(|shard| shard.hold.as_mut()) {
+                    hold.until = hold.until.min(now.wall);
+                }
                 self.untended.insert(ix);
             }
         }

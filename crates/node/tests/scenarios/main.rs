@@ -201,3 +201,22 @@ fn a_clock_set_back_does_not_hold_fires_up() {
     world.run_for(12_500);
     assert!(world.starts_of("j", 0).len() >= 3, "{}", world.starts_of("j", 0).len());
 }
+
+/// A shard that came to this node while its clock was ahead is not held up until that instant.
+#[test]
+fn a_clock_put_right_ends_what_held_fires_up() {
+    let schedule = Schedule::Every(Every { period_ms: 5_000, anchor: Timestamp::from_millis(0) });
+    let skips = JobConfig { misfire: false, schedule, ..job("j", 2) };
+    let mut world = World::new(long);
+    world.add(100);
+    world.define(0, &skips);
+    world.run_for(6_000);
+    world.add(100);
+    world.hosts[1].ahead = Duration::from_hours(1);
+    // Its shard still runs on the first.
+    world.define(1, &skips);
+    world.run_for(5);
+    world.hosts[1].ahead = Duration::ZERO;
+    world.run_for(6_000);
+    assert_eq!(world.starts.iter().filter(|(_, n, _)| *n == 1).count(), 1, "at 10 s");
+}
