@@ -8,7 +8,7 @@
 use crate::story::Stories;
 use crate::trace::{Fact, Line};
 use crate::verdict::Verdict;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The invariant's name.
 pub const NAME: &str = "P20 releases get along";
@@ -20,6 +20,7 @@ pub const NOTICED: u64 = 30_000;
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     let mut plans: BTreeMap<&str, &[String]> = BTreeMap::new();
+    let mut gone: BTreeSet<&str> = BTreeSet::new();
     let mut newer: BTreeMap<&str, u64> = BTreeMap::new();
     let patience = stories.weather.timeout + NOTICED;
     for (at, line) in trace.iter().enumerate() {
@@ -28,6 +29,8 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 (Some(old), Some(new)) => lost(&old.unknown, &new.unknown),
                 _ => None,
             },
+            // What is written after its job was removed goes with the rest of it.
+            Fact::Plan(plan) if gone.contains(&*plan.job) => None,
             Fact::Plan(plan) => {
                 let old = plans.insert(&plan.job, &plan.unknown);
                 old.and_then(|old| lost(old, &plan.unknown))
@@ -35,6 +38,9 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             Fact::Config(config) => {
                 if config.document.is_none() {
                     plans.remove(&*config.job);
+                    gone.insert(&*config.job);
+                } else {
+                    gone.remove(&*config.job);
                 }
                 match config.is_newer {
                     true => newer.entry(&config.job).or_insert(line.at),
