@@ -53,6 +53,17 @@ impl Node {
         self.link.gather(Member::new(Aim::Elect(ix), vec![op]));
     }
 
+    /// Who waits for its runs to end before it leaves deals no shards meanwhile: another is to.
+    pub(crate) fn give_up_lead(&mut self, ix: JobIx) {
+        let session = self.trust.session();
+        let (me, job) = (&self.settings.instance, &self.jobs[ix.0 as usize]);
+        let own =
+            job.view.leader.held().filter(|held| held.value == *me && held.session == session);
+        if let Some(stamp) = own.map(|held| held.stamp) {
+            self.abdicate(ix, stamp);
+        }
+    }
+
     /// A switched-off server does not lead.
     fn abdicate(&mut self, ix: JobIx, stamp: Stamp) {
         if std::mem::replace(&mut self.job(ix).under_way.elect, true) {

@@ -69,8 +69,11 @@ impl Node {
         let is_busy = self.runs.values().any(|run| run.ix == ix);
         let me = self.settings.instance.clone();
         let session = self.trust.session();
+        if is_busy {
+            return self.give_up_lead(ix);
+        }
         let job = self.job(ix);
-        if is_busy || job.under_way.leave || job.under_way.register || job.phase == Phase::Left {
+        if job.under_way.leave || job.under_way.register || job.phase == Phase::Left {
             return;
         }
         // Without a session nothing of this instance lasts. With one, a registration whose answer

@@ -16,11 +16,16 @@ use flockwork_layout::keys::Facet;
 use flockwork_layout::plan::{self, Plan};
 use flockwork_layout::{document, record};
 use flockwork_registry::{Answer, Key, Op};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often all that is believed about a job is read again, if it does not say itself.
 const RECONCILE_INTERVAL: Duration = Duration::from_mins(10);
+
+fn reconcile_interval(config: Option<&JobConfig>) -> Duration {
+    config.and_then(|config| config.reconcile_interval).unwrap_or(RECONCILE_INTERVAL)
+}
 
 impl Node {
     pub(crate) fn tend(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
@@ -87,9 +92,10 @@ impl Node {
     /// The keys that a run of a shard writes.
     pub(crate) fn keys(&mut self, ix: JobIx, shard: ShardIndex) -> &ShardKeys {
         let (namespace, job) = (&self.settings.namespace, &mut self.jobs[ix.0 as usize]);
-        let name = &job.name;
+        let (name, me) = (&job.name, &self.settings.instance);
         job.shards[shard as usize].keys.get_or_insert_with(|| {
             Box::new(ShardKeys {
+                instance: namespace.key(name, &Facet::Instance(me.clone())),
                 plan: namespace.key(name, &Facet::Plan),
                 owner: namespace.key(name, &Facet::Owner(shard)),
                 record: namespace.key(name, &Facet::Record(shard)),
@@ -274,8 +280,11 @@ impl Node {
     /// not take it for gone, or they would run again what runs here.
     pub(crate) fn deregister(&mut self, ix: JobIx) {
         let is_busy = self.runs.values().any(|run| run.ix == ix);
+        if is_busy {
+            return self.give_up_lead(ix);
+        }
         let job = self.job(ix);
-        if is_busy || job.registered.is_none() || job.under_way.leave {
+        if job.registered.is_none() || job.under_way.leave {
             return;
         }
         job.under_way.leave = true;
@@ -367,7 +376,8 @@ impl Node {
         }
         job.phase = Phase::Serving;
         if !std::mem::replace(&mut job.is_reconciled, true) {
-            self.alarms.add(turn.now.mono.plus(RECONCILE_INTERVAL), Alarm::Reconcile(ix));
+            let first = self.first_reconcile(ix);
+            self.alarms.add(turn.now.mono.plus(first), Alarm::Reconcile(ix));
         }
         let me = self.settings.instance.clone();
         for facet in [Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())] {
@@ -402,11 +412,20 @@ impl Node {
         self.job(ix).view.instances.value().is_some_and(|live| !live.contains(&me))
     }
 
+    /// When a job is first read again: jobs that were joined together are not read together, or claims
+    /// would queue behind the reads of thousands.
+    fn first_reconcile(&mut self, ix: JobIx) -> Duration {
+        let job = &self.jobs[ix.0 as usize];
+        let mut hasher = DefaultHasher::new();
+        (job.name.as_str(), &self.me).hash(&mut hasher);
+        let interval = reconcile_interval(job.config.as_deref());
+        let half = interval / 2;
+        half + half.mul_f64((hasher.finish() % 1_000) as f64 / 1_000.0)
+    }
+
     /// Reads everything again: with all watches lost, a node still comes to know.
     pub(crate) fn reconcile(&mut self, turn: &Turn<'_>, ix: JobIx) {
-        let job = self.job(ix);
-        let interval = job.config.as_ref().and_then(|config| config.reconcile_interval);
-        let interval = interval.unwrap_or(RECONCILE_INTERVAL);
+        let interval = reconcile_interval(self.job(ix).config.as_deref());
         self.alarms.add(turn.now.mono.plus(interval), Alarm::Reconcile(ix));
         if self.trust.session().is_some() {
             self.reread(ix);

@@ -172,8 +172,8 @@ pub(crate) const LIST: &[SourceMutant] = &[
     mutant(
         "refused: its node is taken off a job of which it still runs something",
         TEND,
-        "if is_busy || job.registered.is_none() || job.under_way.leave {",
-        "if job.registered.is_none() || job.under_way.leave {",
+        "        if is_busy {\n            return self.give_up_lead(ix);",
+        "        if is_busy && ix.0 > 1_000 {\n            return self.give_up_lead(ix);",
         "P17",
     ),
     mutant(

@@ -231,3 +231,24 @@ fn a_claim_made_after_an_operator_took_its_instance_off_is_given_back() {
     assert_eq!(world.starts_of("j", 0).len(), 1);
     assert_eq!(world.record("j", 0).unwrap().record.claim, None);
 }
+
+/// Its runs may last for hours: others deal the shards meanwhile.
+#[test]
+fn who_waits_for_its_runs_before_it_leaves_does_not_lead() {
+    let mut world = World::new(a_minute);
+    for n in 0..3 {
+        world.add(100);
+        world.define(n, &job("j", 3));
+    }
+    world.run_for(1_500);
+    world.step(0, Event::Withdraw(JobName::new("j").unwrap()));
+    world.run_for(500);
+    world.kill(1);
+    world.run_for(6_000);
+    assert_eq!(world.hosts[0].running.len(), 1, "it still waits");
+    for shard in 0..3 {
+        let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Owner(shard));
+        let owner = world.store.get(&key).unwrap().value.clone();
+        assert_ne!(owner, "10.0.0.1@-@1-x", "shard {shard} belongs to who is gone");
+    }
+}
