@@ -39,6 +39,7 @@ pub(crate) struct View {
 /// The keys that each run of a shard writes, spelled once.
 #[derive(Clone, Debug)]
 pub(crate) struct ShardKeys {
+    pub(crate) instance: Key,
     pub(crate) plan: Key,
     pub(crate) owner: Key,
     pub(crate) record: Key,

@@ -289,7 +289,8 @@ impl Node {
         claimed.record.counts.crashed += u64::from(has_crashed);
         claimed.record.claim =
             Some(self.new_claim(turn, old.fire, old.attempt + 1, crashes, mark_lasts));
-        let mut ops = self.still_gone(ix, old);
+        let mut ops = vec![self.is_on(ix, shard)];
+        ops.extend(self.still_gone(ix, old));
         ops.push(self.write_record(ix, shard, &claimed));
         if has_crashed && old.mark_lasts {
             let key = self.keys(ix, shard).running.clone();

@@ -122,6 +122,7 @@ impl Node {
         // What is due follows from the plan, and a claim that was made on one out of date would be
         // taken over by others if its answer is lost.
         let ops = vec![
+            self.is_on(ix, shard),
             Op::Check(self.keys(ix, shard).plan.clone(), Some(plan)),
             Op::Check(self.keys(ix, shard).owner.clone(), Some(owner)),
             self.write_record(ix, shard, &claimed),
@@ -130,6 +131,12 @@ impl Node {
         self.send_claim(ix, shard, before, claimed, ops);
         let run = self.runs.get_mut(&RunId(self.last_run)).expect("it was just put there");
         (run.owner, run.from, run.notes) = (Some(owner), from, notes);
+    }
+
+    /// The condition that this instance still serves the job: others take over what one that was taken
+    /// off has claimed.
+    pub(crate) fn is_on(&mut self, ix: JobIx, shard: ShardIndex) -> Op {
+        Op::Check(self.keys(ix, shard).instance.clone(), None)
     }
 
     pub(crate) fn new_claim(
