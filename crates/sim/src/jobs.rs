@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    fn define_later(&mut self, host: usize, job: JobAt, apply: bool, when: u64) {
+    pub(crate) fn define_later(&mut self, host: usize, job: JobAt, apply: bool, when: u64) {
         if self.hosts[host].is_up() && !self.hosts[host].is_draining {
             let config = self.jobs[job].config.clone();
             self.push_within(host, when, Within::Told(Event::Define(Define { config, apply })));

@@ -24,7 +24,7 @@ const TOLD: usize = 5;
 /// The fewest runs and faults a seed must have.
 const LEAST: (u64, u64) = (2_000, 20);
 /// How many seeds a mistake may hide in.
-const MUTANT_SEEDS: u64 = 40;
+const MUTANT_SEEDS: u64 = 100;
 
 const USAGE: &str = "usage: flockwork-sim [--seeds N] [--from S] | --seed S [--job NAME] | \
                      --shrink S [--job NAME] | --mutants | --hunt P01 [--seeds N] | --hash S";

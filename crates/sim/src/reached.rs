@@ -5,7 +5,7 @@ use flockwork_checker::story::{Claimed, How, Stories, Story};
 use flockwork_checker::trace::{About, Fact, Line};
 
 /// States that 300 seeds must reach.
-pub const STATES: [&str; 65] = [
+pub const STATES: [&str; 67] = [
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",
@@ -55,6 +55,8 @@ pub const STATES: [&str; 65] = [
     "a run was stopped as its job was removed",
     "a run was stopped by a shutdown",
     "a server was switched off",
+    "an operator took an instance off a job",
+    "an instance was taken off while it ran",
     "a session ended in a one-way partition",
     "a session outlived a restart of the registry",
     "all nodes were restarted in turn",

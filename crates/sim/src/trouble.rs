@@ -310,7 +310,29 @@ impl World {
             0..=2 => self.trigger(&name, &mut dice),
             3 => self.switch_shard(&name, shard, false),
             4 => self.switch_shard(&name, shard, true),
+            _ if dice.chance(250) => self.take_off(at, &mut dice),
             _ => self.switch_server(&name, &mut dice),
+        }
+    }
+
+    /// Takes an instance off a job, as ElasticJob's `shutdown` does; its program gives it the job again,
+    /// soon or some time later.
+    fn take_off(&mut self, job: usize, dice: &mut Dice) {
+        let name = self.jobs[job].config.name.clone();
+        let host = usize::try_from(dice.below(self.hosts.len() as u64)).unwrap_or(0);
+        let instance = self.hosts[host].instance.clone();
+        let key = self.namespace.key(&name, &Facet::Instance(instance));
+        let answer = self.ask(Request::Commit(vec![Op::Delete(key, None)]));
+        if !matches!(answer, Answer::Committed(_)) {
+            return;
+        }
+        let mut runs = self.hosts[host].runs.values();
+        let is_running = runs.any(|run| run.probe.job == name.as_str());
+        self.counts.reach("an operator took an instance off a job");
+        self.counts.reach_if("an instance was taken off while it ran", is_running);
+        if self.jobs[job].is_offered {
+            let later = self.now + dice.between(10, 30_000);
+            self.define_later(host, job, false, later);
         }
     }
 
