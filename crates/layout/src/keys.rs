@@ -167,6 +167,24 @@ pub enum Facet {
 }
 
 impl Facet {
+    /// Whether it is a folder that comes with a job, empty by itself.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        matches!(
+            self,
+            Self::Instances
+                | Self::Servers
+                | Self::LeaderRoot
+                | Self::Election
+                | Self::ShardingFlags
+                | Self::Sharding
+                | Self::Triggers
+                | Self::OwnJob
+                | Self::Records
+                | Self::Retries
+        )
+    }
+
     fn is_own(&self) -> bool {
         matches!(
             self,

@@ -231,6 +231,14 @@ impl Node {
                 ),
                 Op::Delete(..),
             ) if is_gone => None,
+            // A folder of the job's that is there already, as a removal was interrupted.
+            (Some(facet), Op::Create { .. })
+                if refusal.why == Why::Exists
+                    && matches!(member.aim, Aim::Tree(_))
+                    && facet.is_folder() =>
+            {
+                None
+            }
             // A mark of take-over that was left stands for this one.
             (Some(Facet::Failover(_)), Op::Create { .. }) if refusal.why == Why::Exists => None,
             (Some(Facet::Running(_)), Op::Set(key, value, _)) if is_gone => Some(Op::Create {

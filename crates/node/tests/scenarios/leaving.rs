@@ -252,3 +252,23 @@ fn who_waits_for_its_runs_before_it_leaves_does_not_lead() {
         assert_ne!(owner, "10.0.0.1@-@1-x", "shard {shard} belongs to who is gone");
     }
 }
+
+/// A removal takes the definition first, and may be interrupted then.
+#[test]
+fn a_job_of_which_only_the_folders_are_left_is_made_anew() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 1));
+    world.run_for(1_500);
+    let key = |facet| namespace().key(&JobName::new("j").unwrap(), &facet);
+    assert!(matches!(
+        world.commit(vec![Op::Delete(key(Facet::Config), None)]),
+        Answer::Committed(_)
+    ));
+    world.run_for(500);
+    world.commit(vec![Op::Delete(key(Facet::Records).parent().unwrap(), None)]);
+    world.define(0, &job("j", 1));
+    let before = world.starts.len();
+    world.run_for(3_000);
+    assert!(world.starts.len() >= before + 2);
+}
