@@ -406,7 +406,10 @@ impl Node {
         let is_gone = runner.is_some_and(|runner| self.is_live(ix, &runner) == Some(false));
         if is_own || (is_orphan && is_gone && self.is_keeper(ix, shard)) {
             let op = Op::Delete(self.keys(ix, shard).running.clone(), Some(stamp));
-            let Some(stored) = self.record_of(ix, shard) else { return };
+            let Some(stored) = self.record_of(ix, shard) else {
+                let again = self.settings.reconcile_interval;
+                return self.look_later(turn, ix, shard, again);
+            };
             if let Some(state) = self.job(ix).shard(shard) {
                 state.accounting = Some((stored, Vec::new()));
                 state.is_mark_in_the_way = false;

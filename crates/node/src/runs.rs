@@ -223,7 +223,7 @@ impl Node {
         // The claim's own answer may have told that the clocks differ; the definition may be one that
         // cannot be served by now.
         let may_start = self.may_start(turn.now)
-            && self.job(ix).phase == Phase::Serving
+            && self.serves(ix)
             && self.is_registered(ix)
             && !self.was_taken_off(ix)
             && self.clock_agrees(turn, ix);
