@@ -5,12 +5,12 @@
 //!   that another took, and gave back after the leaver had been refused, is no longer its to end:
 //!   P6 wants it seen to.
 //! * Nobody takes itself off a job while code of it runs there: others would take that for gone, and
-//!   run it again beside it. (A session that ends takes its node off, too; it is not trusted then.)
+//!   run it again beside it. (A session that ends takes its node off, too; it commits nothing after.)
 //! * Who is told to stop leaves within [`Weather::recovery`](crate::weather::Weather::recovery), which begins anew
 //!   with whatever goes wrong meanwhile.
 
 use crate::story::Stories;
-use crate::trace::{About, Fact, Line, Mark};
+use crate::trace::{About, Fact, Fault, Line, Mark};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,6 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     let mut told: BTreeMap<u32, usize> = BTreeMap::new();
     let mut running: BTreeMap<u32, BTreeSet<(&str, u32, u64)>> = BTreeMap::new();
     let mut ended = BTreeSet::new();
-    let mut trusted: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
     for (at, line) in trace.iter().enumerate() {
         match &line.fact {
             Fact::Drain { node } => drop(told.insert(*node, at)),
@@ -31,7 +30,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 told.remove(node);
                 running.remove(node);
             }
-            Fact::Fault(crate::trace::Fault::Crash { node, .. }) => {
+            Fact::Fault(Fault::Crash { node, .. }) => {
                 told.remove(node);
                 running.remove(node);
             }
@@ -49,16 +48,6 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 running.entry(probe.node).or_default().remove(&run);
                 ended.insert(run);
             }
-            Fact::Trust { node, session, until } => drop(trusted.insert(*session, (*node, *until))),
-            Fact::Distrust { node } => trusted.retain(|_, (of, _)| of != node),
-            Fact::Mark(Mark { job, session, about: About::Instance(_), value: None, .. }) => {
-                let own = trusted.get(session).filter(|(_, until)| line.at < *until);
-                let runs = own.and_then(|(node, _)| running.get(node));
-                if runs.is_some_and(|runs| runs.iter().any(|(of, ..)| of == job)) {
-                    let what = format!("it took itself off {job} while its code ran");
-                    return Verdict::breach(trace, at, what);
-                }
-            }
             Fact::Exit { node, instance } => {
                 told.remove(node);
                 if running.get(node).is_some_and(|runs| !runs.is_empty()) {
@@ -71,6 +60,9 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             _ => {}
         }
     }
+    if let Some((line, what)) = left_a_job_early(trace) {
+        return Verdict::breach(trace, line, what);
+    }
     let weather = &stories.weather;
     let late = told
         .values()
@@ -79,6 +71,58 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
         Some(line) => Verdict::breach(trace, *line, "told to stop, and it never left"),
         None => Verdict::Valid,
     }
+}
+
+/// Where an instance took itself off a job while its code ran.
+fn left_a_job_early(trace: &[Line]) -> Option<(usize, String)> {
+    let last_commit = last_commits(trace);
+    let mut registered: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut running: BTreeMap<&str, BTreeSet<(&str, u32, u64)>> = BTreeMap::new();
+    let mut ended = BTreeSet::new();
+    for (at, line) in trace.iter().enumerate() {
+        match &line.fact {
+            Fact::Start(probe) => {
+                let run = (&*probe.job, probe.shard, probe.epoch);
+                if !ended.contains(&run) {
+                    running.entry(&probe.instance).or_default().insert(run);
+                }
+            }
+            Fact::End { probe, .. } => {
+                let run = (&*probe.job, probe.shard, probe.epoch);
+                running.entry(&probe.instance).or_default().remove(&run);
+                ended.insert(run);
+            }
+            Fact::Fault(Fault::Crash { instance, .. }) => drop(running.remove(&**instance)),
+            Fact::Mark(Mark {
+                job, session, index, about: About::Instance(who), value, ..
+            }) => {
+                let known = registered.remove(&(&**job, &**who));
+                if value.is_some() {
+                    registered.insert((job, who), *session);
+                    continue;
+                }
+                // A session that ends takes its marks along, and commits nothing after.
+                let goes_on = last_commit.get(session).is_some_and(|last| last > index);
+                let runs = running.get(&**who);
+                let is_running = runs.is_some_and(|runs| runs.iter().any(|(of, ..)| of == job));
+                if known == Some(*session) && *session != 0 && goes_on && is_running {
+                    return Some((at, format!("it took itself off {job} while its code ran")));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The last commit of each session.
+fn last_commits(trace: &[Line]) -> BTreeMap<u64, u64> {
+    let commit = |line: &Line| match &line.fact {
+        Fact::Record(change) => Some((change.session, change.index)),
+        Fact::Mark(mark) => Some((mark.session, mark.index)),
+        _ => None,
+    };
+    trace.iter().filter_map(commit).collect()
 }
 
 /// The line of a claim that an instance held at a line.
