@@ -5,9 +5,10 @@
 //! * A claim that was committed is never forgotten: by the end its code has started, or it was
 //!   closed, if its job still has the shard; whatever became of the answer that should have told
 //!   its maker.
-//! * A claim that is taken back was not run.
+//! * A claim that is taken back was not run, and none is claimed anew by who holds it and has not
+//!   run it.
 
-use crate::story::{How, Stories};
+use crate::story::{Claimed, How, Stories, Story, held_claim};
 use crate::trace::{Fact, Line, Unseen};
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
@@ -38,6 +39,10 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 let what = "the claim was committed, and its maker forgot it";
                 return Verdict::breach(trace, claimed.made, what);
             }
+            if claimed.starts.is_empty() && is_claimed_again_by_its_maker(story, claimed) {
+                let what = "its maker claimed anew what it held, and had not run";
+                return Verdict::breach(trace, claimed.made, what);
+            }
             let undone = claimed.closed.is_some_and(|closing| closing.how == How::Undone);
             if let Some(line) = claimed.starts.first().filter(|_| undone) {
                 return Verdict::breach(trace, *line, "code ran under a claim that was taken back");
@@ -45,6 +50,16 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
         }
     }
     Verdict::Valid
+}
+
+/// Whether the holder itself put another claim of its own in the place of one that it held: it had
+/// taken it for not made.
+fn is_claimed_again_by_its_maker(story: &Story<'_>, claimed: &Claimed<'_>) -> bool {
+    let Some(closing) = claimed.closed.filter(|closing| closing.how == How::Ended) else {
+        return false;
+    };
+    let next = story.changes[closing.change].change.new.as_ref().and_then(held_claim);
+    next.is_some_and(|next| next.instance == claimed.claim.instance)
 }
 
 fn untrusted_start(trace: &[Line]) -> Option<(usize, String)> {
