@@ -3,12 +3,13 @@
 //! Pure: commands and events go in, questions come out, and the node's inbox is filled.
 
 use crate::commit::{Commit, Outcome, Place, refusal};
+use crate::watches::Watches;
 use flockwork_registry::inbox::Sender;
 use flockwork_registry::{Answer, Entry, Event, Failure, Index, Key, Receipt, Request, Scope};
 use flockwork_registry::{SessionId, SessionState, Stamp, Ticket, Why};
 use flockwork_zookeeper as zk;
 use flockwork_zookeeper::{Ask, Change, Code, Create, CreateMode, Lost, Reply, Stat};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
@@ -63,7 +64,7 @@ pub(crate) struct Interpreter {
     closed: watch::Sender<bool>,
     pending: BTreeMap<u64, Pending>,
     last: u64,
-    watches: BTreeSet<(Key, Scope)>,
+    watches: Watches,
     /// The commit that may have to be sent again.
     alone: Option<u64>,
     /// What was submitted after it. Bounded by what may be under way.
@@ -84,7 +85,7 @@ impl Interpreter {
             closed,
             pending: BTreeMap::new(),
             last: 0,
-            watches: BTreeSet::new(),
+            watches: Watches::default(),
             alone: None,
             behind: VecDeque::new(),
         }
@@ -119,27 +120,21 @@ impl Interpreter {
 
     /// One watch of the server's tells of both scopes.
     fn watch(&mut self, key: Key, scope: Scope) -> Question {
-        let watched = self.is_watched(&key);
+        let watched = self.watches.is_watched(&key);
         let request = (!watched).then(|| zk::Request::AddWatch(self.place.path(&key)));
-        match self.watches.insert((key.clone(), scope)) {
+        match self.watches.insert(&key, scope) {
             true => (request, None, Purpose::Watch(key, scope)),
             false => (None, None, Purpose::Turn),
         }
     }
 
     fn unwatch(&mut self, key: Key, scope: Scope) -> Question {
-        if !self.watches.remove(&(key.clone(), scope)) {
+        if !self.watches.remove(&key, scope) {
             return (None, None, Purpose::Turn);
         }
-        let last = !self.is_watched(&key);
+        let last = !self.watches.is_watched(&key);
         let request = last.then(|| zk::Request::RemoveWatches(self.place.path(&key)));
         (request, None, Purpose::Unwatch(key, scope))
-    }
-
-    fn is_watched(&self, key: &Key) -> bool {
-        [Scope::Value, Scope::Children]
-            .iter()
-            .any(|scope| self.watches.contains(&(key.clone(), *scope)))
     }
 
     /// Answers, and sends what waited for it.
@@ -217,10 +212,10 @@ impl Interpreter {
     fn undo(&mut self, purpose: &Purpose) {
         match purpose {
             Purpose::Watch(key, scope) => {
-                self.watches.remove(&(key.clone(), *scope));
+                self.watches.remove(key, *scope);
             }
             Purpose::Unwatch(key, scope) => {
-                self.watches.insert((key.clone(), *scope));
+                self.watches.insert(key, *scope);
             }
             Purpose::Get | Purpose::Children | Purpose::Commit(_) | Purpose::Turn => {}
         }
@@ -257,8 +252,8 @@ impl Interpreter {
             Change::Created | Change::Deleted | Change::Data => Scope::Value,
             Change::Children => Scope::Children,
         };
-        let watched = self.place.key(path).map(|key| (key, scope));
-        if let Some((key, scope)) = watched.filter(|watched| self.watches.contains(watched)) {
+        let key = self.place.key(path).filter(|key| self.watches.contains(key, scope));
+        if let Some(key) = key {
             self.sender.push(Event::Changed(key, scope));
         }
     }

@@ -21,6 +21,7 @@ mod desk;
 mod interpreter;
 mod registry;
 mod stepped;
+mod watches;
 
 pub use flockwork_registry::{Address, Login};
 pub use flockwork_zookeeper::Tls;

@@ -82,7 +82,8 @@ pub struct Session {
     timeout: u64,
     /// The last transaction told.
     seen: i64,
-    watches: BTreeSet<String>,
+    /// Without room to grow: they are many.
+    watches: BTreeSet<Box<str>>,
     trust: Trust,
     /// Since when there has been no connection.
     lost: u64,
@@ -372,7 +373,7 @@ impl Session {
                 Heard::Zxid(zxid) => self.told_zxid(now, zxid),
                 Heard::Proof { sent, number, leader } => self.answered(now, sent, number, leader),
                 Heard::NoWatch(path) => {
-                    self.watches.remove(&path);
+                    self.watches.remove(path.as_str());
                 }
                 Heard::Closed => return self.finish(),
                 Heard::Broken(why) => return self.lose(now, why),
@@ -468,8 +469,8 @@ impl Session {
             None => {
                 self.out.extend(line.ask(now, &ask).map(Output::Write));
                 match ask.request {
-                    Some(Request::AddWatch(path)) => self.watches.insert(path),
-                    Some(Request::RemoveWatches(path)) => self.watches.remove(&path),
+                    Some(Request::AddWatch(path)) => self.watches.insert(path.into()),
+                    Some(Request::RemoveWatches(path)) => self.watches.remove(path.as_str()),
                     _ => false,
                 };
             }

@@ -259,9 +259,13 @@ impl Line {
     }
 
     /// The packets a connection starts with.
-    pub(super) fn open(digest: Option<&str>, seen: i64, watches: &BTreeSet<String>) -> Vec<Bytes> {
+    pub(super) fn open(
+        digest: Option<&str>,
+        seen: i64,
+        watches: &BTreeSet<Box<str>>,
+    ) -> Vec<Bytes> {
         let auth = digest.map(|digest| request::auth("digest", digest.as_bytes()));
-        let again = request::set_watches(seen, watches.iter().map(String::as_str));
+        let again = request::set_watches(seen, watches.iter().map(|path| &**path));
         auth.into_iter().chain(again).collect()
     }
 }
