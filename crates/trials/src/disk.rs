@@ -6,6 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// How long beyond the time that a round takes a server that is kept from running may begin a sync.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process whose syncs are held up until this is mended or dropped.
 #[derive(Debug)]
@@ -36,9 +40,22 @@ impl SlowDisk {
         Self { tracer, seen, delay }
     }
 
+    /// Lets it be so for so long, and until some sync has really taken as long as it should.
+    pub async fn last(&self, long: Duration) {
+        let until = Instant::now() + long + PATIENCE;
+        sleep(long).await;
+        while self.held_up() == 0 && Instant::now() < until {
+            sleep(self.delay / 10).await;
+        }
+    }
+
     /// Makes it as fast as it was. Says how many syncs really took as long as they should.
     pub fn mend(mut self) -> usize {
         self.detach();
+        self.held_up()
+    }
+
+    fn held_up(&self) -> usize {
         let seen = std::fs::read_to_string(self.seen.path().join("syncs")).expect("it was made");
         seen.lines().filter(|line| took(line).is_some_and(|took| took >= self.delay)).count()
     }

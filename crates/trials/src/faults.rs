@@ -100,9 +100,10 @@ pub async fn leader_killed<S: Server>(kind: Kind, servers: &mut [S]) -> String {
     format!("{}; the slowest was back after {slowest:?}", told("leader killed", judged))
 }
 
-/// The leader stands still, and leads still, as far as it knows, when it goes on.
+/// The leader stands still, and leads still, as far as it knows, when it goes on: for no longer than a
+/// small part of what sessions last, also where the others are kept from running meanwhile.
 pub async fn leader_still<S: Server>(kind: Kind, servers: &[S]) -> String {
-    let address = kind.address(&addresses(servers), "/stale", kind.session * 3);
+    let address = kind.address(&addresses(servers), "/stale", LONG * 2);
     let writers = kind.writers(&address).await;
     for _ in 0..rounds() {
         writers.more(20).await;

@@ -8,7 +8,7 @@ use crate::{Kind, WRITERS, key, rounds, told};
 use flockwork_registry::client::Client;
 use flockwork_registry::{Key, Op};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// How long a sync takes: as on a spinning disk, one that is busy, and one that is overloaded.
 const DELAYS: [Duration; 3] =
@@ -54,7 +54,7 @@ pub async fn beyond_the_session(kind: Kind, server: &impl Server) -> String {
     for round in 0..rounds() {
         writers.more(20).await;
         let disk = server.slow_disk(kind.session * 3 / 2);
-        sleep(kind.session * 2).await;
+        disk.last(kind.session * 2).await;
         let syncs = disk.mend();
         assert!(syncs > 0, "round {round}: no sync hung");
         held += syncs;
@@ -76,7 +76,7 @@ pub async fn leader<S: Server>(kind: Kind, servers: &[S]) -> String {
         let disk = servers[leader].slow_disk(delay);
         writers.more(4).await;
         // They may do without it.
-        sleep(delay * 2).await;
+        disk.last(delay * 2).await;
         let syncs = disk.mend();
         assert!(syncs > 0, "round {round}: no sync was slow");
         held += syncs;
