@@ -122,7 +122,7 @@ impl Operator {
             // Defined anew meanwhile: what is left is that job's.
             return Err(AdminError::Contended(format!("remove {job}")));
         }
-        for facet in [Facet::Retries, Facet::Clocks] {
+        for facet in [Facet::Retries, Facet::Clocks, Facet::Leavers] {
             self.empty(&job, &facet).await?;
         }
         let records = self.records(&job).await?.len();

@@ -93,6 +93,7 @@ impl Reader {
             Facet::Server(ip) => About::Server(ip),
             Facet::Trigger(id) => About::Trigger(id.to_string()),
             Facet::Leader => About::Leader,
+            Facet::Leaver(id) => About::Leaver(id.to_string()),
             _ => return None,
         };
         Some(Fact::Mark(Mark {

@@ -3,7 +3,8 @@
 //! * Code for a fire, on its first attempt, starts no sooner than the clock of its node shows the
 //!   fire's instant. A clock that was set less than [`SET`] before may have shown it and not any more.
 //! * Where nothing went wrong and nothing was changed for [`CALM`], a fire starts within
-//!   [`TOLERANCE`], unless an earlier run of its shard was under way or its node had no place.
+//!   [`TOLERANCE`], unless an earlier run of its shard was under way, on its node also one whose claim is
+//!   lost, or its node had no place.
 
 use crate::story::{Claimed, Stories, Story};
 use crate::trace::{Fact, Line};
@@ -97,8 +98,16 @@ fn was_calm(weather: &Weather, due: u64, started: u64) -> bool {
     due >= CALM && weather.is_calm(due - CALM, started)
 }
 
-/// Whether no earlier run of the shard was under way.
+/// Whether no earlier run of the shard was under way, there or, its claim lost, on the same node.
 fn was_free(trace: &[Line], story: &Story<'_>, at: usize, due: u64) -> bool {
+    let own = &story.claims[at].claim.instance;
+    let runs_on = |earlier: &Claimed<'_>| {
+        let ended = earlier.ended.map_or(u64::MAX, |(line, _)| trace[line].at);
+        earlier.claim.instance == *own && !earlier.starts.is_empty() && ended >= due
+    };
+    if story.claims[..at].iter().any(runs_on) {
+        return false;
+    }
     let before = story.claims[..at].last();
     before.is_none_or(|before| {
         let closed = before.closed.map(|closing| trace[closing.line].at);

@@ -1,9 +1,9 @@
 //! P8: every shard has one that may run it.
 //!
 //! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`], each
-//! shard of each plan belongs to an instance that is registered and whose server is switched on, if
-//! the job has any such; and no request to deal anew is left. Shards that stay with their server
-//! belong to some instance, be it there or not.
+//! shard of each plan belongs to an instance that is registered, whose server is switched on and that
+//! does not wait to leave, if the job has any such; and no request to deal anew is that old. Shards
+//! that stay with their server belong to some instance, be it there or not.
 
 use crate::story::Stories;
 use crate::trace::{About, Fact, Line, Mark};
@@ -21,14 +21,16 @@ struct Job<'a> {
     shards: u32,
     is_static: bool,
     is_served: bool,
-    is_dealt_anew: bool,
+    /// Since when the shards are to be dealt anew.
+    asked: Option<u64>,
     instances: BTreeSet<&'a str>,
     disabled: BTreeSet<&'a str>,
+    leavers: BTreeSet<&'a str>,
     owners: BTreeMap<u32, &'a str>,
 }
 
 impl<'a> Job<'a> {
-    fn take(&mut self, mark: &'a Mark) {
+    fn take(&mut self, at: u64, mark: &'a Mark) {
         let value = mark.value.as_deref();
         match &mark.about {
             About::Instance(id) if value.is_some() => drop(self.instances.insert(id)),
@@ -41,7 +43,9 @@ impl<'a> Job<'a> {
                     None => self.owners.remove(shard),
                 };
             }
-            About::Necessary => self.is_dealt_anew = value.is_some(),
+            About::Necessary => self.asked = value.map(|_| self.asked.unwrap_or(at)),
+            About::Leaver(id) if value.is_some() => drop(self.leavers.insert(id)),
+            About::Leaver(id) => drop(self.leavers.remove(&**id)),
             _ => {}
         }
     }
@@ -50,12 +54,14 @@ impl<'a> Job<'a> {
         !self.disabled.contains(server(instance))
     }
 
-    fn fault(&self) -> Option<String> {
-        let mut eligible = self.instances.iter().filter(|id| self.is_enabled(id));
-        if !self.is_served || eligible.next().is_none() {
+    /// What is wrong with it, if all was as it should be since `calm`.
+    fn fault(&self, calm: u64) -> Option<String> {
+        let mut eligible = self.instances.iter().filter(|id| self.is_enabled(id)).peekable();
+        if !self.is_served || eligible.peek().is_none() {
             return None;
         }
-        if self.is_dealt_anew {
+        let stays = eligible.any(|id| !self.leavers.contains(id));
+        if self.asked.is_some_and(|at| at <= calm) {
             return Some("shards are still to be dealt anew".to_owned());
         }
         (0..self.shards).find_map(|shard| match self.owners.get(&shard) {
@@ -66,6 +72,9 @@ impl<'a> Job<'a> {
             }
             Some(owner) if !self.is_enabled(owner) => {
                 Some(format!("shard {shard} belongs to {owner}, which is switched off"))
+            }
+            Some(owner) if stays && self.leavers.contains(owner) => {
+                Some(format!("shard {shard} belongs to {owner}, which waits to leave"))
             }
             Some(_) => None,
         })
@@ -86,8 +95,10 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
         if disturbs(&line.fact) {
             // What stands at the end of a calm span has had all of it to come about.
             let calm = line.at.checked_sub(settled).filter(|from| *from >= last);
-            if calm.is_some_and(|from| stories.weather.is_calm(from, line.at.saturating_sub(1))) {
-                let fault = jobs.iter().find_map(|(name, job)| Some((name, job.fault()?)));
+            let calm =
+                calm.filter(|from| stories.weather.is_calm(*from, line.at.saturating_sub(1)));
+            if let Some(calm) = calm {
+                let fault = jobs.iter().find_map(|(name, job)| Some((name, job.fault(calm)?)));
                 if let Some((name, what)) = fault {
                     return Verdict::breach(trace, at, format!("{name}: {what}"));
                 }
@@ -101,7 +112,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 jobs.entry(&config.job).or_default().is_served =
                     config.document.is_some() && !config.is_newer;
             }
-            Fact::Mark(mark) => jobs.entry(&mark.job).or_default().take(mark),
+            Fact::Mark(mark) => jobs.entry(&mark.job).or_default().take(line.at, mark),
             _ => {}
         }
     }
@@ -110,7 +121,9 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 
 fn disturbs(fact: &Fact) -> bool {
     match fact {
-        Fact::Mark(mark) => matches!(mark.about, About::Instance(_) | About::Server(_)),
+        Fact::Mark(mark) => {
+            matches!(mark.about, About::Instance(_) | About::Server(_) | About::Leaver(_))
+        }
         Fact::Fault(_)
         | Fact::Config(_)
         | Fact::Node { .. }

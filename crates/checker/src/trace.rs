@@ -411,6 +411,8 @@ pub enum About {
     Trigger(String),
     /// Who assigns the shards.
     Leader,
+    /// An instance waits for its runs before it leaves: it is to be dealt no shards.
+    Leaver(String),
 }
 
 /// What user code knows of itself.

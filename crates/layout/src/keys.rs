@@ -18,6 +18,7 @@
 //!   records/{i}                        what became of the shard's fires
 //!   retries/{i}                        a released attempt, and for whom
 //!   clocks/{instance}                  session   how far its clock is from the registry's
+//!   leaving/{instance}                 session   it is to be dealt no shards
 //! ```
 
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
@@ -164,6 +165,11 @@ pub enum Facet {
     Clock(InstanceId),
     /// Parent of what instances say of their clocks.
     Clocks,
+    /// An instance that runs nothing new and leaves when its runs have ended; its parent comes with the
+    /// first.
+    Leaver(InstanceId),
+    /// Parent of those.
+    Leavers,
 }
 
 impl Facet {
@@ -196,6 +202,8 @@ impl Facet {
                 | Self::Retry(_)
                 | Self::Clock(_)
                 | Self::Clocks
+                | Self::Leaver(_)
+                | Self::Leavers
         )
     }
 
@@ -236,6 +244,8 @@ impl Facet {
             Some(("retries", i)) => Self::Retry(shard(i)?),
             None if path == "clocks" => Self::Clocks,
             Some(("clocks", id)) => Self::Clock(InstanceId::new(id).ok()?),
+            None if path == "leaving" => Self::Leavers,
+            Some(("leaving", id)) => Self::Leaver(InstanceId::new(id).ok()?),
             _ => return None,
         })
     }
@@ -278,6 +288,8 @@ impl fmt::Display for Facet {
             Self::Retry(i) => write!(f, "retries/{i}"),
             Self::Clocks => f.write_str("clocks"),
             Self::Clock(id) => write!(f, "clocks/{id}"),
+            Self::Leavers => f.write_str("leaving"),
+            Self::Leaver(id) => write!(f, "leaving/{id}"),
         }
     }
 }
@@ -313,7 +325,9 @@ mod tests {
             Facet::Triggers,
             Facet::Trigger(me.clone()),
             Facet::Clocks,
-            Facet::Clock(me),
+            Facet::Clock(me.clone()),
+            Facet::Leavers,
+            Facet::Leaver(me),
             Facet::OwnJob,
             Facet::Plan,
             Facet::Records,

@@ -10,7 +10,7 @@ use crate::{Phase, Report};
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
 use flockwork_layout::keys::Facet;
-use flockwork_registry::{Failure, Index, Lifetime, Op, Refusal, Stamp, Why};
+use flockwork_registry::{Failure, Index, Op, Refusal, Stamp, Why};
 use std::time::Duration;
 
 /// How long a change waits that the registry could not take.
@@ -39,6 +39,7 @@ impl Node {
             Aim::Assign(ix) => self.assigned(turn, ix, &member.ops, index),
             Aim::Trigger(ix) => self.trigger_answered(ix),
             Aim::Clock(ix) => self.clock_note_written(ix, &member.ops),
+            Aim::Handover(ix) => self.handed_over(ix, &member.ops),
             Aim::Leave(ix) => self.left(turn, ix),
             Aim::Claim(id) => {
                 let Some(run) = self.runs.get(&id) else { return };
@@ -108,6 +109,8 @@ impl Node {
             // Nothing was left to delete: it had happened, and its answer was lost.
             Aim::Leave(ix) if refusal.why == Why::Absent => self.left(turn, ix),
             Aim::Clock(ix) => self.clock_note_refused(turn, ix, refusal.why),
+            // Taken off, or removed.
+            Aim::Handover(_) => {}
             Aim::Claim(id) => self.claim_refused(turn, id, facet.as_ref()),
             Aim::End(id) => self.superseded(turn, id),
             Aim::Undo(id) => {
@@ -204,88 +207,6 @@ impl Node {
         }
     }
 
-    /// Changes a member and sends it once more, if that may help; says whether it does.
-    fn repair(&mut self, member: &mut Member, refusal: &Refusal) -> bool {
-        if refusal.why == Why::NoParent {
-            return self.make_parent(member, refusal);
-        }
-        if member.aim == Aim::Parent || refusal.at >= member.ops.len() {
-            return false;
-        }
-        let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
-        let op = &member.ops[refusal.at];
-        let is_gone = refusal.why == Why::Absent;
-        let replacement = match (&facet, op) {
-            // What was to be deleted is not there.
-            (
-                Some(
-                    Facet::Running(_)
-                    | Facet::Failover(_)
-                    | Facet::Retry(_)
-                    | Facet::Instance(_)
-                    | Facet::Clock(_)
-                    | Facet::Leader
-                    | Facet::Owner(_)
-                    | Facet::Disabled(_)
-                    | Facet::Necessary,
-                ),
-                Op::Delete(..),
-            ) if is_gone => None,
-            // A folder of the job's that is there already, as a removal was interrupted.
-            (Some(facet), Op::Create { .. })
-                if refusal.why == Why::Exists
-                    && matches!(member.aim, Aim::Tree(_))
-                    && facet.is_folder() =>
-            {
-                None
-            }
-            // A mark of take-over that was left stands for this one.
-            (Some(Facet::Failover(_)), Op::Create { .. }) if refusal.why == Why::Exists => None,
-            (Some(Facet::Running(_)), Op::Set(key, value, _)) if is_gone => Some(Op::Create {
-                key: key.clone(),
-                value: value.clone(),
-                lifetime: Lifetime::Lasting,
-                sequence: false,
-            }),
-            (Some(Facet::Retry(_)), Op::Create { key, value, .. })
-                if refusal.why == Why::Exists =>
-            {
-                Some(Op::Set(key.clone(), value.clone(), None))
-            }
-            _ => return false,
-        };
-        match replacement {
-            Some(op) => member.ops[refusal.at] = op,
-            None => {
-                member.ops.remove(refusal.at);
-            }
-        }
-        if member.ops.is_empty() {
-            return false;
-        }
-        self.link.gather_first(member.clone());
-        true
-    }
-
-    /// Makes the missing parent first. ElasticJob's election folders come and go by themselves.
-    fn make_parent(&mut self, member: &Member, refusal: &Refusal) -> bool {
-        let Some(parent) = refusal.key.parent() else { return false };
-        // A job that was removed must not come back by way of its shards' marks.
-        let is_mark = matches!(
-            self.settings.namespace.parse(&refusal.key),
-            Some((_, Facet::Running(_) | Facet::Failover(_) | Facet::Owner(_) | Facet::Clocks))
-        );
-        if is_mark {
-            return false;
-        }
-        self.link.gather_first(member.clone());
-        self.link.gather_first(Member {
-            repairs: member.repairs,
-            ..Member::new(Aim::Parent, vec![Op::create(parent, "")])
-        });
-        true
-    }
-
     /// A commit as a whole has failed, or may have.
     pub(crate) fn failed(&mut self, turn: &mut Turn<'_>, members: Vec<Member>, failure: &Failure) {
         if matches!(failure, Failure::TooLarge { .. }) {
@@ -315,6 +236,7 @@ impl Node {
                 Aim::End(id) => self.end_failed(turn, id, member, failure),
                 Aim::Undo(id) => self.undo_failed(id, member, failure),
                 Aim::Clock(ix) => self.clock_note_failed(turn, ix, member, failure),
+                Aim::Handover(_) => self.handover_failed(member, failure),
                 Aim::Account(ix, shard) => {
                     if let Some(state) = self.job(ix).shard(shard) {
                         state.accounting = None;
@@ -351,7 +273,8 @@ impl Node {
                 }
                 Aim::Parent => None,
                 Aim::Tree(ix) | Aim::Config(ix) | Aim::Register(ix) | Aim::Elect(ix) => Some(ix),
-                Aim::Assign(ix) | Aim::Trigger(ix) | Aim::Leave(ix) | Aim::Clock(ix) => Some(ix),
+                Aim::Assign(ix) | Aim::Trigger(ix) | Aim::Leave(ix) => Some(ix),
+                Aim::Clock(ix) | Aim::Handover(ix) => Some(ix),
                 Aim::Account(ix, _) => Some(ix),
             };
             let Some(ix) = ix else { continue };

@@ -2,6 +2,7 @@
 
 use crate::Phase;
 use crate::clock::JobClock;
+use crate::handover::Handover;
 use crate::slot::Slot;
 use flockwork_core::account::{Hold, Note};
 use flockwork_core::config::JobConfig;
@@ -34,6 +35,8 @@ pub(crate) struct View {
     pub(crate) plan: Slot<Plan>,
     pub(crate) trigger: Slot<()>,
     pub(crate) retries: Slot<BTreeSet<ShardIndex>>,
+    /// Who is to be dealt nothing: read by leaders, not watched.
+    pub(crate) leavers: Slot<BTreeSet<InstanceId>>,
 }
 
 /// The keys that each run of a shard writes, spelled once.
@@ -130,6 +133,7 @@ pub(crate) struct Job {
     pub(crate) registered: Option<SessionId>,
     pub(crate) under_way: UnderWay,
     pub(crate) clock: JobClock,
+    pub(crate) handover: Handover,
     /// Where it was told to go: no new run, then leave.
     pub(crate) leaving: Option<&'static str>,
     /// Whether it was given anew meanwhile: once it has been left, it is joined again.
@@ -174,6 +178,7 @@ impl Job {
             registered: None,
             under_way: UnderWay::default(),
             clock: JobClock::default(),
+            handover: Handover::default(),
             leaving: None,
             comes_back: false,
             trigger: None,

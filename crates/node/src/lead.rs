@@ -81,6 +81,8 @@ impl Node {
         }
         let config = job.config.clone()?;
         let live = job.eligible()?;
+        let live = self.without_leavers(ix, live)?;
+        let job = self.job(ix);
         let held_plan = job.view.plan.known()?;
         let necessary = job.view.necessary.known()?.map(|held| held.stamp);
         let existing = job.view.sharding.value()?;
@@ -230,6 +232,7 @@ impl Node {
         if matches!(ops.first(), Some(Op::Create { .. })) {
             let stamp = Stamp { created: index, modified: index, version: 0 };
             job.view.leader.wrote(Some(Held { value: me, stamp, session }));
+            job.view.leavers.forget();
             let name = job.name.clone();
             turn.report(Report::Leading(name));
         } else {

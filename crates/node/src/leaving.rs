@@ -1,6 +1,7 @@
 //! Leaving: one job, or all of them when the node stops. Runs end first; then the instance's nodes
 //! go, so that others take over at once.
 
+use crate::handover::Handover;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
@@ -40,7 +41,10 @@ impl Node {
         let job = self.job(ix);
         let is_seen = job.view.instances.value().is_some_and(|live| live.contains(&me));
         match is_seen && job.phase != Phase::Leaving {
-            true => job.leaving = None,
+            true => {
+                job.leaving = None;
+                self.take_up(ix);
+            }
             false => job.comes_back = true,
         }
     }
@@ -70,6 +74,7 @@ impl Node {
         let me = self.settings.instance.clone();
         let session = self.trust.session();
         if is_busy {
+            self.hand_over(ix);
             return self.give_up_lead(ix);
         }
         let job = self.job(ix);
@@ -90,6 +95,7 @@ impl Node {
         if leads {
             ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
         }
+        ops.extend(self.without_mark(ix));
         ops.extend(self.without_clock_note(ix));
         self.link.gather(Member::new(Aim::Leave(ix), ops));
     }
@@ -99,6 +105,7 @@ impl Node {
         let job = self.job(ix);
         job.under_way.leave = false;
         job.registered = None;
+        job.handover = Handover::default();
         match job.phase {
             Phase::Refused | Phase::Removed => return,
             // Its definition could not be served when this was sent, and can be by now.

@@ -21,6 +21,7 @@ mod slot;
 mod differences;
 mod ending;
 mod fire;
+mod handover;
 mod lead;
 mod leaving;
 mod recover;
@@ -31,6 +32,7 @@ mod trigger;
 mod alarms;
 mod answers;
 mod link;
+mod repair;
 
 pub use effect::{Account, Effect, Report};
 pub use event::{Define, Event};

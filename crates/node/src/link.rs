@@ -40,6 +40,8 @@ pub(crate) enum Aim {
     Trigger(JobIx),
     /// This instance no longer serves the job.
     Leave(JobIx),
+    /// Whether this instance is to be dealt shards.
+    Handover(JobIx),
     /// The right to run.
     Claim(RunId),
     /// The end of a run.

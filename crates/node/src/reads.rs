@@ -54,6 +54,10 @@ macro_rules! with_slot {
                 let $slot = &mut $job.view.retries;
                 $act
             }
+            Facet::Leavers => {
+                let $slot = &mut $job.view.leavers;
+                $act
+            }
             Facet::Server(ip) => {
                 let $slot = $job.view.servers.entry(ip.clone()).or_default();
                 $act
@@ -138,6 +142,7 @@ impl Node {
 
     /// Reads everything again that is believed about a job.
     pub(crate) fn reread(&mut self, ix: JobIx) {
+        self.doubt_leavers(ix);
         for facet in self.believed(ix) {
             self.look(ix, facet);
         }
@@ -145,6 +150,7 @@ impl Node {
 
     /// The same under a new session, whose registry may be another one behind the same address.
     pub(crate) fn read_anew(&mut self, ix: JobIx) {
+        self.doubt_leavers(ix);
         for facet in self.believed(ix) {
             self.look(ix, facet.clone());
             let job = &mut self.jobs[ix.0 as usize];
@@ -238,7 +244,7 @@ pub(crate) enum Unreadable {
 }
 
 fn is_list(facet: &Facet) -> bool {
-    matches!(facet, Facet::Instances | Facet::Sharding | Facet::Retries)
+    matches!(facet, Facet::Instances | Facet::Sharding | Facet::Retries | Facet::Leavers)
 }
 
 fn scope(facet: &Facet) -> Scope {
@@ -336,11 +342,11 @@ fn instance(value: &Bytes) -> Result<InstanceId, String> {
 /// Names that are none of ours (`sharding/abc`) are passed over.
 fn take_list(job: &mut Job, facet: &Facet, names: Vec<String>) -> bool {
     let shards = |names: Vec<String>| names.iter().filter_map(|name| shard(name)).collect();
+    let ids =
+        |names: Vec<String>| names.iter().filter_map(|name| InstanceId::new(name).ok()).collect();
     match facet {
-        Facet::Instances => {
-            let ids = names.iter().filter_map(|name| InstanceId::new(name).ok()).collect();
-            job.view.instances.read(Some(plain(ids)))
-        }
+        Facet::Instances => job.view.instances.read(Some(plain(ids(names)))),
+        Facet::Leavers => job.view.leavers.read(Some(plain(ids(names)))),
         Facet::Sharding => job.view.sharding.read(Some(plain(shards(names)))),
         Facet::Retries => job.view.retries.read(Some(plain(shards(names)))),
         _ => false,

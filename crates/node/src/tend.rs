@@ -281,6 +281,7 @@ impl Node {
     pub(crate) fn deregister(&mut self, ix: JobIx) {
         let is_busy = self.runs.values().any(|run| run.ix == ix);
         if is_busy {
+            self.hand_over(ix);
             return self.give_up_lead(ix);
         }
         let job = self.job(ix);
@@ -294,6 +295,7 @@ impl Node {
         if leads {
             ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
         }
+        ops.extend(self.without_mark(ix));
         ops.extend(self.without_clock_note(ix));
         self.link.gather(Member::new(Aim::Leave(ix), ops));
     }
@@ -375,6 +377,8 @@ impl Node {
             return self.deregister(ix);
         }
         job.phase = Phase::Serving;
+        self.take_up(ix);
+        let job = self.job(ix);
         if !std::mem::replace(&mut job.is_reconciled, true) {
             let first = self.first_reconcile(ix);
             self.alarms.add(turn.now.mono.plus(first), Alarm::Reconcile(ix));

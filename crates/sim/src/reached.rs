@@ -2,10 +2,11 @@
 
 use crate::outcome::Counts;
 use flockwork_checker::story::{Claimed, How, Stories, Story};
-use flockwork_checker::trace::{About, Fact, Line};
+use flockwork_checker::trace::{About, Fact, Line, Mark};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// States that 300 seeds must reach.
-pub const STATES: [&str; 67] = [
+pub const STATES: [&str; 69] = [
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",
@@ -21,6 +22,8 @@ pub const STATES: [&str; 67] = [
     "a missed fire was caught up on",
     "a run was asked for",
     "a shard moved to another node",
+    "a node that waited to leave handed a shard over",
+    "a node that waited to leave stayed",
     "the schedule changed",
     "the number of shards changed",
     "a commit arrived after its connection broke",
@@ -90,6 +93,7 @@ pub(crate) fn count(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) 
         }
     }
     plans(trace, counts);
+    leavers(trace, counts);
     lost_claims(trace, stories, counts);
 }
 
@@ -137,8 +141,8 @@ fn sessions(_: &[Line], story: &Story<'_>, claimed: &Claimed<'_>, counts: &mut C
 }
 
 fn plans(trace: &[Line], counts: &mut Counts) {
-    let mut last = std::collections::BTreeMap::new();
-    let mut owners = std::collections::BTreeMap::new();
+    let mut last = BTreeMap::new();
+    let mut owners = BTreeMap::new();
     for line in trace {
         match &line.fact {
             Fact::Plan(plan) => {
@@ -162,8 +166,41 @@ fn plans(trace: &[Line], counts: &mut Counts) {
     }
 }
 
+/// Those who wait for their runs before they leave a job.
+fn leavers(trace: &[Line], counts: &mut Counts) {
+    let marks = || {
+        trace.iter().filter_map(|line| match &line.fact {
+            Fact::Mark(mark) => Some(mark),
+            _ => None,
+        })
+    };
+    let is_gone = |mark: &&Mark| mark.value.is_none();
+    let left: BTreeSet<(&str, u64)> = marks()
+        .filter(|mark| is_gone(mark) && matches!(mark.about, About::Instance(_)))
+        .map(|mark| (&*mark.job, mark.index))
+        .collect();
+    let (mut leaving, mut owners) = (BTreeSet::new(), BTreeMap::new());
+    for mark in marks() {
+        match (&mark.about, &mark.value) {
+            (About::Leaver(id), Some(_)) => drop(leaving.insert((&*mark.job, id.as_str()))),
+            (About::Leaver(id), None) => {
+                leaving.remove(&(&*mark.job, id.as_str()));
+                let stayed = !left.contains(&(&*mark.job, mark.index));
+                counts.reach_if("a node that waited to leave stayed", stayed);
+            }
+            (About::Owner(shard), Some(owner)) => {
+                let before = owners.insert((&*mark.job, *shard), owner.as_str());
+                let handed =
+                    before.is_some_and(|old| old != owner && leaving.contains(&(&*mark.job, old)));
+                counts.reach_if("a node that waited to leave handed a shard over", handed);
+            }
+            _ => {}
+        }
+    }
+}
+
 fn lost_claims(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) {
-    let lost: std::collections::BTreeSet<u64> = trace
+    let lost: BTreeSet<u64> = trace
         .iter()
         .filter_map(|line| match &line.fact {
             Fact::Fault(flockwork_checker::trace::Fault::LostAnswer { index, .. }) => *index,

@@ -145,7 +145,18 @@ fn mark(trace: &mut Vec<Line>, second: u64, about: About) {
 }
 
 pub(crate) fn deal_for_ever(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
-    mark(trace, 100 + dice.roll(50), About::Necessary);
+    mark(trace, 90 + dice.roll(20), About::Necessary);
+    true
+}
+
+/// An owner says that it waits to leave, and nobody takes its shard.
+pub(crate) fn keep_the_leaving(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let owned = trace.iter().rev().find_map(|line| match &line.fact {
+        Fact::Mark(mark) if mark.job == "asked" && owner(&line.fact) => mark.value.clone(),
+        _ => None,
+    });
+    let Some(owner) = owned else { return false };
+    mark(trace, 90 + dice.roll(20), About::Leaver(owner));
     true
 }
 

@@ -3,6 +3,7 @@
 mod attempts;
 mod clocks;
 mod definitions;
+mod handover;
 mod leaving;
 mod world;
 

@@ -1,0 +1,110 @@
+//! Changes that were refused for what does not matter to them: what is missing is made, what is gone
+//! is left out, and the rest is sent once more.
+
+use crate::link::{Aim, Member};
+use crate::machine::Node;
+use flockwork_layout::keys::Facet;
+use flockwork_registry::{Lifetime, Op, Refusal, Why};
+
+impl Node {
+    /// Changes a member and sends it once more, if that may help; says whether it does.
+    pub(crate) fn repair(&mut self, member: &mut Member, refusal: &Refusal) -> bool {
+        if refusal.why == Why::NoParent {
+            return self.make_parent(member, refusal);
+        }
+        if member.aim == Aim::Parent || refusal.at >= member.ops.len() {
+            return false;
+        }
+        let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
+        let Some(facet) = facet else { return false };
+        match mend(member.aim, &facet, &member.ops[refusal.at], refusal.why) {
+            Mend::None => return false,
+            Mend::With(op) => member.ops[refusal.at] = op,
+            Mend::Without => {
+                member.ops.remove(refusal.at);
+            }
+        }
+        if member.ops.is_empty() {
+            return false;
+        }
+        self.link.gather_first(member.clone());
+        true
+    }
+
+    /// Makes the missing parent first. ElasticJob's election folders come and go by themselves.
+    fn make_parent(&mut self, member: &Member, refusal: &Refusal) -> bool {
+        let Some(parent) = refusal.key.parent() else { return false };
+        // A job that was removed must not come back by way of its shards' marks.
+        let is_mark = |facet: &Facet| {
+            matches!(
+                facet,
+                Facet::Running(_)
+                    | Facet::Failover(_)
+                    | Facet::Owner(_)
+                    | Facet::Clocks
+                    | Facet::Leavers
+            )
+        };
+        let parsed = self.settings.namespace.parse(&refusal.key);
+        if parsed.is_some_and(|(_, facet)| is_mark(&facet)) {
+            return false;
+        }
+        self.link.gather_first(member.clone());
+        self.link.gather_first(Member {
+            repairs: member.repairs,
+            ..Member::new(Aim::Parent, vec![Op::create(parent, "")])
+        });
+        true
+    }
+}
+
+/// What makes an operation go through that was refused.
+enum Mend {
+    /// Nothing does.
+    None,
+    /// It is not needed.
+    Without,
+    /// This one instead.
+    With(Op),
+}
+
+fn mend(aim: Aim, facet: &Facet, op: &Op, why: Why) -> Mend {
+    let (is_gone, exists) = (why == Why::Absent, why == Why::Exists);
+    match (facet, op) {
+        // What was to be deleted is not there.
+        (
+            Facet::Running(_)
+            | Facet::Failover(_)
+            | Facet::Retry(_)
+            | Facet::Instance(_)
+            | Facet::Clock(_)
+            | Facet::Leaver(_)
+            | Facet::Leader
+            | Facet::Owner(_)
+            | Facet::Disabled(_)
+            | Facet::Necessary,
+            Op::Delete(..),
+        ) if is_gone => Mend::Without,
+        // A folder of the job's that is there already, as a removal was interrupted.
+        (facet, Op::Create { .. })
+            if exists && matches!(aim, Aim::Tree(_)) && facet.is_folder() =>
+        {
+            Mend::Without
+        }
+        // A mark that was left, or whose answer was lost, stands for this one.
+        (Facet::Failover(_) | Facet::Leaver(_), Op::Create { .. }) if exists => Mend::Without,
+        (Facet::Running(_), Op::Set(key, value, _)) if is_gone => Mend::With(Op::Create {
+            key: key.clone(),
+            value: value.clone(),
+            lifetime: Lifetime::Lasting,
+            sequence: false,
+        }),
+        (Facet::Necessary, Op::Set(key, value, None)) if is_gone => {
+            Mend::With(Op::create(key.clone(), value.clone()))
+        }
+        (Facet::Retry(_) | Facet::Necessary, Op::Create { key, value, .. }) if exists => {
+            Mend::With(Op::Set(key.clone(), value.clone(), None))
+        }
+        _ => Mend::None,
+    }
+}

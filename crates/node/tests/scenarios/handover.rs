@@ -1,0 +1,106 @@
+//! Nodes that wait for their runs before they leave a job: others run the rest meanwhile.
+
+use crate::job;
+use crate::world::{START, World, namespace};
+use flockwork_core::execution::{Ending, Run};
+use flockwork_core::id::{InstanceId, JobName};
+use flockwork_layout::keys::Facet;
+use flockwork_node::Event;
+
+const LONG: [u32; 6] = [0, 1, 4, 5, 8, 9];
+const SHORT: [u32; 6] = [2, 3, 6, 7, 10, 11];
+
+/// Runs of some shards last for a minute.
+fn some_are_long(run: &Run) -> (u64, Ending) {
+    (if LONG.contains(&run.shard) { 60_000 } else { 100 }, Ending::Succeeded)
+}
+
+fn owners(world: &World, shards: u32) -> Vec<String> {
+    let key =
+        |shard| namespace().key(&JobName::new("j").expect("it is there"), &Facet::Owner(shard));
+    let owner = |shard| world.store.get(&key(shard)).expect("it is there").value.clone();
+    (0..shards)
+        .map(|shard| String::from_utf8(owner(shard).to_vec()).expect("it is there"))
+        .collect()
+}
+
+fn fires_of(world: &World, shard: u32) -> Vec<i64> {
+    let starts = world.starts_of("j", shard);
+    starts.iter().map(|run| (run.fire.due.as_millis() - START) / 1_000).collect()
+}
+
+/// Three nodes and twelve shards; each node has one that runs for long, and one that does not.
+fn three_with_long_runs() -> World {
+    let mut world = World::new(some_are_long);
+    for n in 0..3 {
+        world.add(100);
+        world.define(n, &job("j", 12));
+    }
+    world.run_for(3_500);
+    for n in 0..3 {
+        let id = format!("10.0.0.{n}@-@{n}-x");
+        let own: Vec<u32> = (0..)
+            .zip(owners(&world, 12))
+            .filter(|(_, owner)| *owner == id)
+            .map(|(i, _)| i)
+            .collect();
+        for kind in [LONG, SHORT] {
+            assert!(own.iter().any(|shard| kind.contains(shard)), "{id} has {own:?}");
+        }
+    }
+    world
+}
+
+/// Whoever leads: what the leaving node does not run any more is run by others from the next fire on.
+#[test]
+fn shards_of_a_node_that_waits_for_its_runs_are_run_by_others() {
+    for leaving in 0..3 {
+        let mut world = three_with_long_runs();
+        world.step(leaving, Event::Withdraw(JobName::new("j").expect("it is there")));
+        world.run_for(10_000);
+        assert!(!world.hosts[leaving].running.is_empty(), "it still waits");
+        let id = format!("10.0.0.{leaving}@-@{leaving}-x");
+        assert!(!owners(&world, 12).contains(&id), "it is dealt nothing");
+        for shard in SHORT {
+            assert_eq!(fires_of(&world, shard), (1..=13).collect::<Vec<_>>(), "shard {shard}");
+        }
+        // What it runs is run by nobody else.
+        for shard in LONG {
+            assert_eq!(world.starts_of("j", shard).len(), 1, "shard {shard}");
+        }
+        world.run_for(60_000);
+        assert!(world.hosts[leaving].running.is_empty());
+        let marks = |facet: Facet| {
+            world.store.get(&namespace().key(&JobName::new("j").expect("it is there"), &facet))
+        };
+        assert!(
+            marks(Facet::Leaver(InstanceId::new(&id).expect("it is there"))).is_none(),
+            "its mark is gone"
+        );
+        assert!(marks(Facet::Necessary).is_none(), "what was asked for was done");
+    }
+}
+
+/// It is dealt shards again, whatever it said before.
+#[test]
+fn a_node_that_stays_after_all_is_dealt_shards_again() {
+    let mut world = three_with_long_runs();
+    world.step(1, Event::Withdraw(JobName::new("j").expect("it is there")));
+    world.run_for(2_000);
+    let id = "10.0.0.1@-@1-x".to_owned();
+    assert!(!owners(&world, 12).contains(&id));
+    world.define(1, &job("j", 12));
+    world.run_for(2_000);
+    assert_eq!(owners(&world, 12).iter().filter(|owner| **owner == id).count(), 4);
+}
+
+/// Its mark is made after all once it is to be gone, as its folder was missing at first.
+#[test]
+fn a_mark_that_comes_late_is_taken_away_again() {
+    let mut world = three_with_long_runs();
+    let marks = world.step_held(1, Event::Withdraw(JobName::new("j").expect("it is there")));
+    world.define(1, &job("j", 12));
+    world.release(1, marks);
+    world.run_for(2_000);
+    assert_eq!(owners(&world, 12).iter().filter(|owner| *owner == "10.0.0.1@-@1-x").count(), 4);
+}
