@@ -1,12 +1,16 @@
 //! P8: every shard has one that may run it.
 //!
-//! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`], each
-//! shard of each plan belongs to an instance that is registered, whose server is switched on and that
-//! does not wait to leave, if the job has any such; and no request to deal anew is that old. Shards
-//! that stay with their server belong to some instance, be it there or not.
+//! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`]:
+//!
+//! * each shard of each plan belongs to an instance that is registered, whose server is switched on
+//!   and that has not waited so long to leave, if the job has any such; each such has its share;
+//! * no request to deal anew is that old;
+//! * who waits to leave has run something meanwhile.
+//!
+//! Shards that stay with their server belong to some instance, be it there or not.
 
 use crate::story::Stories;
-use crate::trace::{About, Fact, Line, Mark};
+use crate::trace::{About, Fact, Fault, Line, Mark};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +29,13 @@ struct Job<'a> {
     asked: Option<u64>,
     instances: BTreeSet<&'a str>,
     disabled: BTreeSet<&'a str>,
-    leavers: BTreeSet<&'a str>,
+    /// Since when they wait to leave.
+    leavers: BTreeMap<&'a str, u64>,
+    /// When that last changed of anybody.
+    marked: Option<u64>,
+    /// Code that runs, by instance; and since when there is none.
+    running: BTreeMap<&'a str, u32>,
+    idle: BTreeMap<&'a str, u64>,
     owners: BTreeMap<u32, &'a str>,
 }
 
@@ -44,8 +54,13 @@ impl<'a> Job<'a> {
                 };
             }
             About::Necessary => self.asked = value.map(|_| self.asked.unwrap_or(at)),
-            About::Leaver(id) if value.is_some() => drop(self.leavers.insert(id)),
-            About::Leaver(id) => drop(self.leavers.remove(&**id)),
+            About::Leaver(id) => {
+                self.marked = Some(at);
+                match value {
+                    Some(_) => self.leavers.insert(id, at),
+                    None => self.leavers.remove(&**id),
+                };
+            }
             _ => {}
         }
     }
@@ -54,16 +69,40 @@ impl<'a> Job<'a> {
         !self.disabled.contains(server(instance))
     }
 
+    fn started(&mut self, instance: &'a str) {
+        *self.running.entry(instance).or_default() += 1;
+    }
+
+    fn ended(&mut self, at: u64, instance: &'a str) {
+        let left = self.running.get(instance).copied().unwrap_or_default().saturating_sub(1);
+        self.running.insert(instance, left);
+        if left == 0 {
+            self.idle.insert(instance, at);
+        }
+    }
+
+    fn died(&mut self, instance: &str) {
+        self.running.remove(instance);
+    }
+
     /// What is wrong with it, if all was as it should be since `calm`.
     fn fault(&self, calm: u64) -> Option<String> {
-        let mut eligible = self.instances.iter().filter(|id| self.is_enabled(id)).peekable();
-        if !self.is_served || eligible.peek().is_none() {
+        let eligible: Vec<&str> =
+            self.instances.iter().copied().filter(|id| self.is_enabled(id)).collect();
+        if !self.is_served || eligible.is_empty() {
             return None;
         }
-        let stays = eligible.any(|id| !self.leavers.contains(id));
-        if self.asked.is_some_and(|at| at <= calm) {
+        let stay = eligible.iter().filter(|id| !self.leavers.contains_key(*id)).count();
+        if stay > 0 && self.asked.is_some_and(|at| at <= calm) {
             return Some("shards are still to be dealt anew".to_owned());
         }
+        self.without_owner(calm, stay > 0)
+            .or_else(|| self.without_reason(calm))
+            .or_else(|| self.without_share(&eligible, calm))
+    }
+
+    fn without_owner(&self, calm: u64, may_move: bool) -> Option<String> {
+        let leaves = |owner: &str| self.leavers.get(owner).is_some_and(|since| *since <= calm);
         (0..self.shards).find_map(|shard| match self.owners.get(&shard) {
             None => Some(format!("shard {shard} belongs to nobody")),
             Some(_) if self.is_static => None,
@@ -73,10 +112,33 @@ impl<'a> Job<'a> {
             Some(owner) if !self.is_enabled(owner) => {
                 Some(format!("shard {shard} belongs to {owner}, which is switched off"))
             }
-            Some(owner) if stays && self.leavers.contains(owner) => {
+            Some(owner) if may_move && leaves(owner) => {
                 Some(format!("shard {shard} belongs to {owner}, which waits to leave"))
             }
             Some(_) => None,
+        })
+    }
+
+    /// A mark that nobody takes away keeps an instance without shards for ever.
+    fn without_reason(&self, calm: u64) -> Option<String> {
+        self.leavers.iter().filter(|(_, since)| **since <= calm).find_map(|(id, _)| {
+            let runs = self.running.get(id).is_some_and(|runs| *runs > 0);
+            let idle = self.idle.get(id).copied().unwrap_or_default();
+            (!runs && idle <= calm).then(|| format!("{id} waits to leave, and runs nothing"))
+        })
+    }
+
+    /// All strategies deal each instance as much as each, and what is left over to some.
+    fn without_share(&self, eligible: &[&str], calm: u64) -> Option<String> {
+        let leaves = |id: &&&str| self.leavers.contains_key(**id);
+        if self.is_static || self.marked.is_some_and(|at| at > calm) {
+            return None;
+        }
+        let stay: Vec<&str> = eligible.iter().filter(|id| !leaves(id)).copied().collect();
+        let share = self.shards as usize / stay.len().max(1);
+        stay.into_iter().find_map(|id| {
+            let own = (0..self.shards).filter(|i| self.owners.get(i) == Some(&id)).count();
+            (own < share).then(|| format!("{id} has {own} shards of {}", self.shards))
         })
     }
 }
@@ -113,6 +175,13 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                     config.document.is_some() && !config.is_newer;
             }
             Fact::Mark(mark) => jobs.entry(&mark.job).or_default().take(line.at, mark),
+            Fact::Start(probe) => jobs.entry(&probe.job).or_default().started(&probe.instance),
+            Fact::End { probe, .. } => {
+                jobs.entry(&probe.job).or_default().ended(line.at, &probe.instance);
+            }
+            Fact::Fault(Fault::Crash { instance, .. }) => {
+                jobs.values_mut().for_each(|job| job.died(instance));
+            }
             _ => {}
         }
     }
@@ -121,9 +190,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 
 fn disturbs(fact: &Fact) -> bool {
     match fact {
-        Fact::Mark(mark) => {
-            matches!(mark.about, About::Instance(_) | About::Server(_) | About::Leaver(_))
-        }
+        Fact::Mark(mark) => matches!(mark.about, About::Instance(_) | About::Server(_)),
         Fact::Fault(_)
         | Fact::Config(_)
         | Fact::Node { .. }
@@ -134,5 +201,27 @@ fn disturbs(fact: &Fact) -> bool {
         | Fact::Healed
         | Fact::Over { .. } => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_that_stays_has_its_share() {
+        let owners = [(0, "a"), (1, "a"), (2, "a"), (3, "b")].into();
+        let job = Job {
+            shards: 4,
+            is_served: true,
+            instances: ["a", "b"].into(),
+            owners,
+            ..Job::default()
+        };
+        assert_eq!(job.fault(9).as_deref(), Some("b has 1 shards of 4"));
+        let one_leaves = Job { leavers: [("b", 10)].into(), marked: Some(10), ..job };
+        assert_eq!(one_leaves.fault(9), None, "not yet");
+        let kept = Some("shard 3 belongs to b, which waits to leave");
+        assert_eq!(one_leaves.fault(10).as_deref(), kept);
     }
 }

@@ -47,7 +47,7 @@ impl Weather {
                     let is_off = match &mark.about {
                         About::Disabled(_) => mark.value.is_some(),
                         About::Server(_) => mark.value.as_deref() == Some("DISABLED"),
-                        About::Instance(_) | About::Leaver(_) => false,
+                        About::Instance(_) => false,
                         _ => continue,
                     };
                     let what = (&*mark.job, format!("{:?}", mark.about));

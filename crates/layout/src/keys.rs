@@ -191,7 +191,9 @@ impl Facet {
         )
     }
 
-    fn is_own(&self) -> bool {
+    /// Whether it lies in our own tree.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
         matches!(
             self,
             Self::OwnJob

@@ -39,7 +39,7 @@ impl Node {
             Aim::Assign(ix) => self.assigned(turn, ix, &member.ops, index),
             Aim::Trigger(ix) => self.trigger_answered(ix),
             Aim::Clock(ix) => self.clock_note_written(ix, &member.ops),
-            Aim::Handover(ix) => self.handed_over(ix, &member.ops),
+            Aim::Mark(ix) => self.mark_changed(ix, &member.ops),
             Aim::Leave(ix) => self.left(turn, ix),
             Aim::Claim(id) => {
                 let Some(run) = self.runs.get(&id) else { return };
@@ -109,8 +109,7 @@ impl Node {
             // Nothing was left to delete: it had happened, and its answer was lost.
             Aim::Leave(ix) if refusal.why == Why::Absent => self.left(turn, ix),
             Aim::Clock(ix) => self.clock_note_refused(turn, ix, refusal.why),
-            // Taken off, or removed.
-            Aim::Handover(_) => {}
+            Aim::Mark(ix) => self.mark_refused(ix, &member.ops),
             Aim::Claim(id) => self.claim_refused(turn, id, facet.as_ref()),
             Aim::End(id) => self.superseded(turn, id),
             Aim::Undo(id) => {
@@ -236,7 +235,7 @@ impl Node {
                 Aim::End(id) => self.end_failed(turn, id, member, failure),
                 Aim::Undo(id) => self.undo_failed(id, member, failure),
                 Aim::Clock(ix) => self.clock_note_failed(turn, ix, member, failure),
-                Aim::Handover(_) => self.handover_failed(member, failure),
+                Aim::Mark(ix) => self.mark_failed(turn, ix, member, failure),
                 Aim::Account(ix, shard) => {
                     if let Some(state) = self.job(ix).shard(shard) {
                         state.accounting = None;
@@ -274,7 +273,7 @@ impl Node {
                 Aim::Parent => None,
                 Aim::Tree(ix) | Aim::Config(ix) | Aim::Register(ix) | Aim::Elect(ix) => Some(ix),
                 Aim::Assign(ix) | Aim::Trigger(ix) | Aim::Leave(ix) => Some(ix),
-                Aim::Clock(ix) | Aim::Handover(ix) => Some(ix),
+                Aim::Clock(ix) | Aim::Mark(ix) => Some(ix),
                 Aim::Account(ix, _) => Some(ix),
             };
             let Some(ix) = ix else { continue };
@@ -285,7 +284,7 @@ impl Node {
             let (job, text) = (job.name.clone(), format!("{failure}; make the definition smaller"));
             turn.report(Report::Refused { job, code: "TOO_LARGE", text });
             if !matches!(member.aim, Aim::Leave(_)) {
-                self.deregister(ix);
+                self.deregister(turn, ix);
             }
         }
     }
@@ -303,6 +302,7 @@ impl Node {
                 }
             }
             Aim::Clock(_) => self.job(ix).clock.is_writing = false,
+            Aim::Mark(_) => self.mark_refused(ix, &[]),
             aim => self.no_longer_under_way(ix, aim),
         }
     }

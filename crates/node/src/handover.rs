@@ -2,99 +2,142 @@
 //! stays registered, or others would take its runs for crashed; but it runs nothing new, so its shards
 //! are to be dealt to others meanwhile.
 //!
-//! It says so by a mark that lives as long as its session, and asks for a new assignment, as ElasticJob
-//! does. Leaders read the marks when one is asked for, when they are elected, and when they read all
-//! again. Nothing else depends on a mark: where it is lost, or ElasticJob leads, shards wait until the
-//! instance has left.
+//! It says so by a mark that lives as long as its session. Leaders watch the marks. ElasticJob's do not
+//! know them; they are not asked to deal anew either, as they would hold all shards up until each run
+//! has ended. So nothing else depends on a mark: without it, shards wait until the instance has left.
 
+use crate::Phase;
+use crate::alarms::Alarm;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
-use crate::machine::Node;
+use crate::machine::{Node, Turn};
 use flockwork_core::id::InstanceId;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Failure, Op, SessionId};
+use std::time::Duration;
 
-/// One job's mark of this instance.
+/// How long a change of the mark waits of which nobody knows whether it was made.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One job's mark of this instance, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Handover {
-    /// The session under which it was made, or may have been.
-    marked: Option<SessionId>,
+    mark: Mark,
+    /// Whether a change of it is under way. There is one at a time.
+    is_sending: bool,
+}
+
+/// A mark goes with its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mark {
+    #[default]
+    None,
+    Made(SessionId),
+    /// An answer is missing.
+    Maybe(SessionId),
+    /// The instance was taken off, or the job removed.
+    Refused(SessionId),
+}
+
+impl Mark {
+    fn under(self, session: SessionId) -> Self {
+        match self {
+            Self::Made(of) | Self::Maybe(of) | Self::Refused(of) if of != session => Self::None,
+            same => same,
+        }
+    }
 }
 
 impl Node {
-    /// Marks this instance as one that is to be dealt nothing of a job.
-    pub(crate) fn hand_over(&mut self, ix: JobIx) {
-        let session = self.trust.session();
-        let is_registered = self.is_registered(ix);
-        let job = self.job(ix);
-        if session.is_none() || !is_registered || job.handover.marked == session {
+    /// Whether it runs something of a job.
+    pub(crate) fn is_busy_with(&self, ix: JobIx) -> bool {
+        self.runs.values().any(|run| run.ix == ix)
+    }
+
+    /// Makes the mark, or takes it away.
+    pub(crate) fn tend_mark(&mut self, ix: JobIx) {
+        let Some(session) = self.trust.session() else { return };
+        let job = &self.jobs[ix.0 as usize];
+        if job.handover.is_sending {
             return;
         }
-        job.handover.marked = session;
+        let goes = job.leaving.is_some() || job.phase == Phase::Refused;
+        let is_wanted = goes && self.is_busy_with(ix) && self.is_registered(ix);
+        match self.job(ix).handover.mark.under(session) {
+            Mark::None | Mark::Maybe(_) if is_wanted => self.make_mark(ix, session),
+            Mark::Made(_) | Mark::Maybe(_) | Mark::Refused(_) if !goes => self.drop_mark(ix),
+            _ => {}
+        }
+    }
+
+    fn make_mark(&mut self, ix: JobIx, session: SessionId) {
         let me = self.settings.instance.clone();
         let mark = Op::create_for_session(self.key(ix, &Facet::Leaver(me.clone())), "");
-        // What was taken off, or removed, hands nothing over.
         let is_on = Op::Check(self.key(ix, &Facet::Instance(me)), None);
-        let ops = vec![is_on, mark, self.ask_for_assignment(ix)];
-        self.link.gather(Member::new(Aim::Handover(ix), ops));
+        self.job(ix).handover = Handover { mark: Mark::Maybe(session), is_sending: true };
+        self.link.gather(Member::new(Aim::Mark(ix), vec![is_on, mark]));
     }
 
-    /// This instance serves a job after all that it was about to leave.
-    pub(crate) fn take_up(&mut self, ix: JobIx) {
-        let session = self.trust.session();
-        let is_marked = session.is_some() && self.job(ix).handover.marked == session;
-        self.job(ix).handover.marked = None;
-        if is_marked {
-            self.unmark(ix);
-        }
-    }
-
-    fn unmark(&mut self, ix: JobIx) {
-        let me = self.settings.instance.clone();
-        let is_on = Op::Check(self.key(ix, &Facet::Instance(me.clone())), None);
-        let gone = Op::Delete(self.key(ix, &Facet::Leaver(me)), None);
-        let ops = vec![is_on, gone, self.ask_for_assignment(ix)];
-        self.link.gather(Member::new(Aim::Handover(ix), ops));
-    }
-
-    /// Asks the leader to deal anew. One who is about to answer an earlier request is to look again.
-    fn ask_for_assignment(&mut self, ix: JobIx) -> Op {
-        let key = self.key(ix, &Facet::Necessary);
-        match self.job(ix).view.necessary.held() {
-            Some(_) => Op::Set(key, "".into(), None),
-            None => Op::create(key, ""),
-        }
+    fn drop_mark(&mut self, ix: JobIx) {
+        let key = self.key(ix, &Facet::Leaver(self.settings.instance.clone()));
+        self.job(ix).handover.is_sending = true;
+        self.link.gather(Member::new(Aim::Mark(ix), vec![Op::Delete(key, None)]));
     }
 
     /// What takes the mark away with all else of this instance, if it may be there.
     pub(crate) fn without_mark(&mut self, ix: JobIx) -> Option<Op> {
-        let session = self.trust.session();
+        let session = self.trust.session()?;
+        let is_there = self.job(ix).handover.mark.under(session) != Mark::None;
         let key = self.key(ix, &Facet::Leaver(self.settings.instance.clone()));
-        let is_there = session.is_some() && self.job(ix).handover.marked == session;
         is_there.then(|| Op::Delete(key, None))
     }
 
-    pub(crate) fn handed_over(&mut self, ix: JobIx, ops: &[Op]) {
+    /// All else of this instance is gone, and the mark with it, unless one is still on its way.
+    pub(crate) fn mark_left(&mut self, ix: JobIx) {
+        let handover = &mut self.job(ix).handover;
+        if !handover.is_sending {
+            handover.mark = Mark::None;
+        }
+    }
+
+    pub(crate) fn mark_changed(&mut self, ix: JobIx, ops: &[Op]) {
         let session = self.trust.session();
-        let is_made = ops.iter().any(|op| {
-            matches!(op, Op::Create { key, .. }
-            if matches!(self.settings.namespace.parse(key), Some((_, Facet::Leaver(_)))))
-        });
-        // It came to be only after it was to go.
-        if is_made && self.job(ix).handover.marked != session && self.is_registered(ix) {
-            self.unmark(ix);
-        }
+        let handover = &mut self.job(ix).handover;
+        handover.is_sending = false;
+        let was_deleted = matches!(ops.last(), Some(Op::Delete(..)));
+        handover.mark = session.filter(|_| !was_deleted).map_or(Mark::None, Mark::Made);
+        self.untended.insert(ix);
     }
 
-    pub(crate) fn handover_failed(&mut self, member: Member, failure: &Failure) {
-        if !matches!(failure, Failure::SessionEnded(_)) {
-            self.link.gather(member);
-        }
+    /// There was nothing to take away; or whoever was to be marked serves the job no more.
+    pub(crate) fn mark_refused(&mut self, ix: JobIx, ops: &[Op]) {
+        let session = self.trust.session();
+        let handover = &mut self.job(ix).handover;
+        handover.is_sending = false;
+        let was_deleted = matches!(ops.last(), None | Some(Op::Delete(..)));
+        handover.mark = session.filter(|_| !was_deleted).map_or(Mark::None, Mark::Refused);
+        self.untended.insert(ix);
     }
 
-    /// Who leaves may have changed: read before anything is dealt again.
-    pub(crate) fn doubt_leavers(&mut self, ix: JobIx) {
-        self.job(ix).view.leavers.forget();
+    pub(crate) fn mark_failed(
+        &mut self,
+        turn: &Turn<'_>,
+        ix: JobIx,
+        member: Member,
+        failure: &Failure,
+    ) {
+        match failure {
+            Failure::Unknown(_) | Failure::SessionEnded(_) => {
+                let handover = &mut self.job(ix).handover;
+                handover.is_sending = false;
+                // A deletion may not have been made, either.
+                if let Mark::Made(session) | Mark::Refused(session) = handover.mark {
+                    handover.mark = Mark::Maybe(session);
+                }
+                self.alarms.add(turn.now.mono.plus(PAUSE), Alarm::Tend(ix));
+            }
+            _ => self.link.gather(member),
+        }
     }
 
     /// Those who are to be dealt shards, of those who may be; `None` while that is not known.
@@ -107,8 +150,8 @@ impl Node {
         if live.len() < 2 {
             return Some(live);
         }
-        if self.job(ix).view.leavers.is_unread() {
-            self.look(ix, Facet::Leavers);
+        if !std::mem::replace(&mut self.job(ix).follows_leavers, true) {
+            self.follow(ix, Facet::Leavers);
         }
         let leavers = self.job(ix).view.leavers.value()?;
         live.retain(|instance| !leavers.contains(instance));

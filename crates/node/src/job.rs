@@ -35,7 +35,7 @@ pub(crate) struct View {
     pub(crate) plan: Slot<Plan>,
     pub(crate) trigger: Slot<()>,
     pub(crate) retries: Slot<BTreeSet<ShardIndex>>,
-    /// Who is to be dealt nothing: read by leaders, not watched.
+    /// Who is to be dealt nothing: followed by leaders.
     pub(crate) leavers: Slot<BTreeSet<InstanceId>>,
 }
 
@@ -134,6 +134,8 @@ pub(crate) struct Job {
     pub(crate) under_way: UnderWay,
     pub(crate) clock: JobClock,
     pub(crate) handover: Handover,
+    /// Whether those who wait to leave are watched.
+    pub(crate) follows_leavers: bool,
     /// Where it was told to go: no new run, then leave.
     pub(crate) leaving: Option<&'static str>,
     /// Whether it was given anew meanwhile: once it has been left, it is joined again.
@@ -179,6 +181,7 @@ impl Job {
             under_way: UnderWay::default(),
             clock: JobClock::default(),
             handover: Handover::default(),
+            follows_leavers: false,
             leaving: None,
             comes_back: false,
             trigger: None,

@@ -232,7 +232,6 @@ impl Node {
         if matches!(ops.first(), Some(Op::Create { .. })) {
             let stamp = Stamp { created: index, modified: index, version: 0 };
             job.view.leader.wrote(Some(Held { value: me, stamp, session }));
-            job.view.leavers.forget();
             let name = job.name.clone();
             turn.report(Report::Leading(name));
         } else {

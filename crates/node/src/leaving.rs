@@ -1,7 +1,6 @@
 //! Leaving: one job, or all of them when the node stops. Runs end first; then the instance's nodes
 //! go, so that others take over at once.
 
-use crate::handover::Handover;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
@@ -41,10 +40,7 @@ impl Node {
         let job = self.job(ix);
         let is_seen = job.view.instances.value().is_some_and(|live| live.contains(&me));
         match is_seen && job.phase != Phase::Leaving {
-            true => {
-                job.leaving = None;
-                self.take_up(ix);
-            }
+            true => job.leaving = None,
             false => job.comes_back = true,
         }
     }
@@ -69,13 +65,19 @@ impl Node {
         }
     }
 
+    /// Its runs are to end first. Others deal the shards meanwhile, or have taken it for gone already.
+    pub(crate) fn wait_to_leave(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        if self.is_registered(ix) && self.was_taken_off(ix) {
+            self.cancel_for_others(turn, ix);
+        }
+        self.give_up_lead(ix);
+    }
+
     pub(crate) fn tend_leaving(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        let is_busy = self.runs.values().any(|run| run.ix == ix);
         let me = self.settings.instance.clone();
         let session = self.trust.session();
-        if is_busy {
-            self.hand_over(ix);
-            return self.give_up_lead(ix);
+        if self.is_busy_with(ix) {
+            return self.wait_to_leave(turn, ix);
         }
         let job = self.job(ix);
         if job.under_way.leave || job.under_way.register || job.phase == Phase::Left {
@@ -105,7 +107,8 @@ impl Node {
         let job = self.job(ix);
         job.under_way.leave = false;
         job.registered = None;
-        job.handover = Handover::default();
+        self.mark_left(ix);
+        let job = self.job(ix);
         match job.phase {
             Phase::Refused | Phase::Removed => return,
             // Its definition could not be served when this was sent, and can be by now.

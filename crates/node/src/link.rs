@@ -40,8 +40,8 @@ pub(crate) enum Aim {
     Trigger(JobIx),
     /// This instance no longer serves the job.
     Leave(JobIx),
-    /// Whether this instance is to be dealt shards.
-    Handover(JobIx),
+    /// This instance, as one that waits to leave, or no longer.
+    Mark(JobIx),
     /// The right to run.
     Claim(RunId),
     /// The end of a run.

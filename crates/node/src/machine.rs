@@ -251,9 +251,6 @@ impl Node {
             Facet::Owner(shard) => self.owner_read(turn, ix, *shard),
             Facet::Instances => self.instances_read(turn, ix),
             Facet::Retries => self.retries_read(ix),
-            Facet::Necessary if self.job(ix).view.necessary.held().is_some() => {
-                self.doubt_leavers(ix);
-            }
             _ => {}
         }
         self.untended.insert(ix);

@@ -142,7 +142,6 @@ impl Node {
 
     /// Reads everything again that is believed about a job.
     pub(crate) fn reread(&mut self, ix: JobIx) {
-        self.doubt_leavers(ix);
         for facet in self.believed(ix) {
             self.look(ix, facet);
         }
@@ -150,7 +149,6 @@ impl Node {
 
     /// The same under a new session, whose registry may be another one behind the same address.
     pub(crate) fn read_anew(&mut self, ix: JobIx) {
-        self.doubt_leavers(ix);
         for facet in self.believed(ix) {
             self.look(ix, facet.clone());
             let job = &mut self.jobs[ix.0 as usize];
@@ -185,6 +183,7 @@ impl Node {
             Facet::Trigger(self.settings.instance.clone()),
             Facet::Retries,
         ];
+        facets.extend(job.follows_leavers.then_some(Facet::Leavers));
         facets.extend(job.view.servers.keys().cloned().map(Facet::Server));
         for (i, shard) in (0..).zip(&job.shards) {
             facets.extend([Facet::Owner(i), Facet::Disabled(i)]);

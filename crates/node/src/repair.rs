@@ -46,14 +46,19 @@ impl Node {
             )
         };
         let parsed = self.settings.namespace.parse(&refusal.key);
-        if parsed.is_some_and(|(_, facet)| is_mark(&facet)) {
+        if parsed.as_ref().is_some_and(|(_, facet)| is_mark(facet)) {
             return false;
         }
+        let mut ops = vec![Op::create(parent, "")];
+        // Nor by way of its folders: its definition goes first.
+        if let Some((job, facet)) = parsed
+            && !(facet.is_own() || matches!(member.aim, Aim::Tree(_)))
+        {
+            let config = self.settings.namespace.key(&job, &Facet::Config);
+            ops.insert(0, Op::Check(config, None));
+        }
         self.link.gather_first(member.clone());
-        self.link.gather_first(Member {
-            repairs: member.repairs,
-            ..Member::new(Aim::Parent, vec![Op::create(parent, "")])
-        });
+        self.link.gather_first(Member { repairs: member.repairs, ..Member::new(Aim::Parent, ops) });
         true
     }
 }
@@ -99,10 +104,7 @@ fn mend(aim: Aim, facet: &Facet, op: &Op, why: Why) -> Mend {
             lifetime: Lifetime::Lasting,
             sequence: false,
         }),
-        (Facet::Necessary, Op::Set(key, value, None)) if is_gone => {
-            Mend::With(Op::create(key.clone(), value.clone()))
-        }
-        (Facet::Retry(_) | Facet::Necessary, Op::Create { key, value, .. }) if exists => {
+        (Facet::Retry(_), Op::Create { key, value, .. }) if exists => {
             Mend::With(Op::Set(key.clone(), value.clone(), None))
         }
         _ => Mend::None,

@@ -72,14 +72,9 @@ impl<T> Slot<T> {
 
     /// Notes that the belief no longer stands; says whether a read must be sent.
     pub(crate) fn doubt(&mut self) -> bool {
-        self.forget();
-        !std::mem::replace(&mut self.is_reading, true)
-    }
-
-    /// Notes that the belief no longer stands. It is read when it is next needed.
-    pub(crate) fn forget(&mut self) {
         self.is_fresh = false;
         self.is_changed_since = self.is_reading;
+        !std::mem::replace(&mut self.is_reading, true)
     }
 
     /// Takes a read's answer in; says whether it must be read again, as it changed meanwhile.

@@ -32,6 +32,7 @@ impl Node {
         if self.trust.session().is_none() {
             return;
         }
+        self.tend_mark(ix);
         if self.job(ix).leaving.is_some() {
             return self.tend_leaving(turn, ix);
         }
@@ -58,7 +59,7 @@ impl Node {
         }
         match self.adopt(turn, ix) {
             true => self.register(turn, ix),
-            false if self.job(ix).phase == Phase::Refused => self.deregister(ix),
+            false if self.job(ix).phase == Phase::Refused => self.deregister(turn, ix),
             false => {}
         }
     }
@@ -264,7 +265,7 @@ impl Node {
         job.phase = Phase::Refused;
         job.config_read = read;
         job.next = None;
-        self.deregister(ix);
+        self.deregister(turn, ix);
         false
     }
 
@@ -278,11 +279,9 @@ impl Node {
 
     /// Others must not count on an instance that runs nothing of a job. While it still does they must
     /// not take it for gone, or they would run again what runs here.
-    pub(crate) fn deregister(&mut self, ix: JobIx) {
-        let is_busy = self.runs.values().any(|run| run.ix == ix);
-        if is_busy {
-            self.hand_over(ix);
-            return self.give_up_lead(ix);
+    pub(crate) fn deregister(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        if self.is_busy_with(ix) {
+            return self.wait_to_leave(turn, ix);
         }
         let job = self.job(ix);
         if job.registered.is_none() || job.under_way.leave {
@@ -374,11 +373,9 @@ impl Node {
         }
         if job.phase == Phase::Refused {
             // That it deregistered was lost, and did not happen.
-            return self.deregister(ix);
+            return self.deregister(turn, ix);
         }
         job.phase = Phase::Serving;
-        self.take_up(ix);
-        let job = self.job(ix);
         if !std::mem::replace(&mut job.is_reconciled, true) {
             let first = self.first_reconcile(ix);
             self.alarms.add(turn.now.mono.plus(first), Alarm::Reconcile(ix));

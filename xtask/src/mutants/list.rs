@@ -9,6 +9,7 @@
 //! * B3, a take-over of a run whose instance lives: the commit itself demands that the instance is
 //!   gone (`UncheckedTakeover` leaves that out, too, and is found).
 //! * B4, B13, marks of runs taken away or left: nodes go by the record; the mark is for ElasticJob.
+//! * B6, a lost request to deal anew: the leader deals by who is there, whether it is asked or not.
 //! * B8, a job left for good as its node's entries went with the session: while others serve it nothing
 //!   is seen from outside. `a_node_whose_session_ended_joins_again` holds it.
 //! * B9, an owner not looked at again: the claim demands the owner's state, too. The second look is
@@ -70,7 +71,6 @@ const RECOVER: &str = "crates/node/src/recover.rs";
 const ENDING: &str = "crates/node/src/ending.rs";
 const TRIGGER: &str = "crates/node/src/trigger.rs";
 const HANDOVER: &str = "crates/node/src/handover.rs";
-const MACHINE: &str = "crates/node/src/machine.rs";
 const TEND: &str = "crates/node/src/tend.rs";
 const SESSION: &str = "crates/node/src/session.rs";
 const SETTLE: &str = "crates/core/src/account/settle.rs";
@@ -173,8 +173,8 @@ pub(crate) const LIST: &[SourceMutant] = &[
     mutant(
         "refused: its node is taken off a job of which it still runs something",
         TEND,
-        "        if is_busy {\n            self.hand_over(ix);",
-        "        if is_busy && ix.0 > 1_000 {\n            self.hand_over(ix);",
+        "        if self.is_busy_with(ix) {\n            return self.wait_to_leave(turn, ix);",
+        "        if self.is_busy_with(ix) && ix.0 > 1_000 {\n            return self.wait_to_leave(turn, ix);",
         "P17",
     ),
     mutant(
@@ -185,10 +185,10 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "P8",
     ),
     mutant(
-        "leader: a request to deal anew is answered as before (B6)",
-        MACHINE,
-        "Facet::Necessary if self.job(ix).view.necessary.held().is_some() => {",
-        "Facet::Necessary if ix.0 > 1_000 => {",
+        "leaving: who stays after all keeps its mark",
+        HANDOVER,
+        "Mark::Made(_) | Mark::Maybe(_) | Mark::Refused(_) if !goes => self.drop_mark(ix),",
+        "Mark::Maybe(_) | Mark::Refused(_) if !goes => self.drop_mark(ix),",
         "P8",
     ),
     mutant(

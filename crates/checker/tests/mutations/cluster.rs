@@ -160,6 +160,16 @@ pub(crate) fn keep_the_leaving(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     true
 }
 
+/// One that neither runs nor owns anything of a job waits to leave it, for ever.
+pub(crate) fn wait_for_nothing(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let instance = trace.iter().rev().find_map(|line| match &line.fact {
+        Fact::Node { node: 1, instance, .. } => Some(instance.clone()),
+        _ => None,
+    });
+    mark(trace, 90 + dice.roll(20), About::Leaver(instance.expect("there are three")));
+    true
+}
+
 pub(crate) fn forget_a_request(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let living = trace.iter().rev().find_map(|line| match &line.fact {
         Fact::Trust { node: 1, .. } => Some(()),

@@ -32,7 +32,7 @@ const SEEDS: u64 = 16;
 /// Breaks a history; says whether it found something to break.
 type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
 
-const MUTATIONS: [(&str, Mutation, &str); 46] = [
+const MUTATIONS: [(&str, Mutation, &str); 47] = [
     ("a start is dropped", drop_run, P3),
     ("a start is doubled", double_start, P4),
     ("code starts before its claim", start_before_claim, P1),
@@ -69,6 +69,7 @@ const MUTATIONS: [(&str, Mutation, &str); 46] = [
     ("a shard belongs to one that is gone", cluster::give_to_the_gone, P8),
     ("shards are never dealt anew", cluster::deal_for_ever, P8),
     ("a shard belongs to one that waits to leave", cluster::keep_the_leaving, P8),
+    ("who runs nothing waits to leave", cluster::wait_for_nothing, P8),
     ("a request is left for ever", cluster::forget_a_request, P9),
     ("an attempt waits for ever", cluster::release_for_ever, P9),
     ("a definition is overwritten blindly", cluster::overwrite_blindly, P11),

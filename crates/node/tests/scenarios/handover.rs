@@ -2,10 +2,12 @@
 
 use crate::job;
 use crate::world::{START, World, namespace};
+use flockwork_core::config::{JobConfig, OnSessionLoss, Retry, RetryOn};
 use flockwork_core::execution::{Ending, Run};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_layout::keys::Facet;
 use flockwork_node::Event;
+use flockwork_registry::{Answer, Op};
 
 const LONG: [u32; 6] = [0, 1, 4, 5, 8, 9];
 const SHORT: [u32; 6] = [2, 3, 6, 7, 10, 11];
@@ -103,4 +105,86 @@ fn a_mark_that_comes_late_is_taken_away_again() {
     world.release(1, marks);
     world.run_for(2_000);
     assert_eq!(owners(&world, 12).iter().filter(|owner| *owner == "10.0.0.1@-@1-x").count(), 4);
+}
+
+fn share(world: &World, node: usize) -> usize {
+    let id = format!("10.0.0.{node}@-@{node}-x");
+    owners(world, 12).iter().filter(|owner| **owner == id).count()
+}
+
+/// Under the same id, as far as others can tell.
+#[test]
+fn a_node_that_left_and_comes_back_is_dealt_shards_again() {
+    let mut world = three_with_long_runs();
+    world.code = all_are_short;
+    world.step(1, Event::Withdraw(JobName::new("j").expect("a name")));
+    world.run_for(2_000);
+    assert!(!world.hosts[1].running.is_empty(), "it waits for what it runs");
+    world.run_for(62_000);
+    assert!(world.hosts[1].running.is_empty());
+    world.define(1, &job("j", 12));
+    world.run_for(2_000);
+    assert_eq!(share(&world, 1), 4);
+}
+
+fn all_are_short(_: &Run) -> (u64, Ending) {
+    (100, Ending::Succeeded)
+}
+
+/// An operator's `shutdown`, or a console's: others take over what it runs.
+#[test]
+fn a_node_that_waits_to_leave_and_is_taken_off_cancels_what_must_not_run_twice() {
+    let stop = JobConfig { failover: true, on_session_loss: OnSessionLoss::Stop, ..job("j", 2) };
+    let mut world = World::new(|_| (60_000, Ending::Succeeded));
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &stop);
+    }
+    world.run_for(1_500);
+    world.step(0, Event::Withdraw(JobName::new("j").expect("a name")));
+    world.run_for(500);
+    assert_eq!(world.hosts[0].running.len(), 1);
+    let me = Facet::Instance(InstanceId::new("10.0.0.0@-@0-x").expect("an id"));
+    let key = namespace().key(&JobName::new("j").expect("a name"), &me);
+    assert!(matches!(world.commit(vec![Op::Delete(key, None)]), Answer::Committed(_)));
+    world.run_for(100);
+    assert_eq!(world.hosts[0].running.len(), 0);
+}
+
+/// The first run of one shard fails late, those of others go on, the rest is short.
+fn one_fails_late(run: &Run) -> (u64, Ending) {
+    match (run.shard, run.attempt) {
+        (2, 1) => (3_000, Ending::Error("no luck".to_owned())),
+        (0..2, 1) => (60_000, Ending::Succeeded),
+        _ => (100, Ending::Succeeded),
+    }
+}
+
+fn all_but_one_are_long(run: &Run) -> (u64, Ending) {
+    (if run.shard == 2 { 100 } else { 60_000 }, Ending::Succeeded)
+}
+
+/// Whatever the job says of where: who leaves tries nothing again, and of the others one may leave, too.
+#[test]
+fn a_run_that_fails_on_a_node_that_waits_to_leave_is_tried_again_by_the_shards_new_owner() {
+    for on in [RetryOn::Same, RetryOn::PreferOther, RetryOn::Other] {
+        let retry = Retry { times: 1, on, ..Retry::default() };
+        let config = JobConfig { retry, ..job("j", 9) };
+        let mut world = World::new(one_fails_late);
+        for n in 0..3 {
+            world.add(100);
+            world.define(n, &config);
+            world.run_for(if n == 0 { 1_500 } else { 100 });
+        }
+        world.code = all_but_one_are_long;
+        world.run_for(700);
+        for n in 0..2 {
+            world.step(n, Event::Withdraw(JobName::new("j").expect("a name")));
+        }
+        world.run_for(6_000);
+        assert!(!world.hosts[0].running.is_empty() && !world.hosts[1].running.is_empty());
+        let again = world.starts.iter().filter(|(_, _, run)| run.shard == 2 && run.attempt == 2);
+        let again: Vec<usize> = again.map(|(_, node, _)| *node).collect();
+        assert_eq!(again, [2], "{on:?}");
+    }
 }
