@@ -92,11 +92,13 @@ impl<'a> Job<'a> {
         if !self.is_served || eligible.is_empty() {
             return None;
         }
-        let stay = eligible.iter().filter(|id| !self.leavers.contains_key(*id)).count();
-        if stay > 0 && self.asked.is_some_and(|at| at <= calm) {
+        // Who takes its mark away may deal from then on.
+        let stays = self.marked.is_none_or(|at| at <= calm)
+            && eligible.iter().any(|id| !self.leavers.contains_key(id));
+        if stays && self.asked.is_some_and(|at| at <= calm) {
             return Some("shards are still to be dealt anew".to_owned());
         }
-        self.without_owner(calm, stay > 0)
+        self.without_owner(calm, stays)
             .or_else(|| self.without_reason(calm))
             .or_else(|| self.without_share(&eligible, calm))
     }

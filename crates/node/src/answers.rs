@@ -40,7 +40,10 @@ impl Node {
             Aim::Trigger(ix) => self.trigger_answered(ix),
             Aim::Clock(ix) => self.clock_note_written(ix, &member.ops),
             Aim::Mark(ix) => self.mark_changed(ix, &member.ops),
-            Aim::Leave(ix) => self.left(turn, ix),
+            Aim::Leave(ix) => {
+                self.mark_left(ix, &member.ops);
+                self.left(turn, ix);
+            }
             Aim::Claim(id) => {
                 let Some(run) = self.runs.get(&id) else { return };
                 self.claimed(turn, id, LocalRun::stamp(run.before_stamp, index));
@@ -136,7 +139,12 @@ impl Node {
             | Aim::Elect(ix)
             | Aim::Assign(ix)
             | Aim::Trigger(ix)
-            | Aim::Leave(ix) => self.refused_for_job(turn, ix, member.aim, facet),
+            | Aim::Leave(ix) => {
+                if refusal.why == Why::NoParent {
+                    self.look(ix, Facet::Config);
+                }
+                self.refused_for_job(turn, ix, member.aim, facet);
+            }
         }
     }
 

@@ -80,7 +80,8 @@ impl Node {
         let Some(config) = self.job(ix).config.clone() else { return Next::Over(None) };
         let other = self.other_instance(ix, shard, claim.attempt);
         // Whoever goes tries nothing again itself; the shard may have another owner by now.
-        let other = if self.serves(ix) { other } else { self.heir(ix, shard).or(other) };
+        let goes = self.goes(ix);
+        let other = if goes { self.heir(ix, shard).or(other) } else { other };
         // The node, not the run, is to blame: as with a crash, it is taken elsewhere at once.
         let was_cut = matches!(
             ending,
@@ -99,7 +100,7 @@ impl Node {
         }
         let me = self.settings.instance.clone();
         let to = match (config.retry.on, other) {
-            (RetryOn::Same, Some(other)) if !self.serves(ix) => other,
+            (RetryOn::Same, Some(other)) if goes => other,
             (RetryOn::Same, _) | (RetryOn::PreferOther, None) => me,
             (RetryOn::Other | RetryOn::PreferOther, Some(other)) => other,
             (RetryOn::Other, None) => return Next::Over(Some("NO_OTHER_INSTANCE")),
@@ -108,13 +109,12 @@ impl Node {
         Next::Again { to, not_before, counts_as_crash: false }
     }
 
-    /// Another that owns the shard, if one does and lives.
-    fn heir(&mut self, ix: JobIx, shard: ShardIndex) -> Option<InstanceId> {
+    /// Another that owns the shard, if one does and may.
+    fn heir(&self, ix: JobIx, shard: ShardIndex) -> Option<InstanceId> {
         let me = &self.settings.instance;
         let job = &self.jobs[ix.0 as usize];
         let owner = job.shards.get(shard as usize)?.owner.value()?;
-        let lives = job.view.instances.value()?.contains(owner);
-        (owner != me && lives).then(|| owner.clone())
+        (owner != me && job.last_eligible().contains(owner)).then(|| owner.clone())
     }
 
     /// Another instance that may take shards, chosen by the shard and the attempt.

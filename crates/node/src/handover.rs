@@ -54,14 +54,19 @@ impl Node {
         self.runs.values().any(|run| run.ix == ix)
     }
 
+    /// Whether it leaves a job, or cannot serve it.
+    pub(crate) fn goes(&self, ix: JobIx) -> bool {
+        let job = &self.jobs[ix.0 as usize];
+        job.leaving.is_some() || job.phase == Phase::Refused
+    }
+
     /// Makes the mark, or takes it away.
     pub(crate) fn tend_mark(&mut self, ix: JobIx) {
         let Some(session) = self.trust.session() else { return };
-        let job = &self.jobs[ix.0 as usize];
-        if job.handover.is_sending {
+        if self.job(ix).handover.is_sending {
             return;
         }
-        let goes = job.leaving.is_some() || job.phase == Phase::Refused;
+        let goes = self.goes(ix);
         let is_wanted = goes && self.is_busy_with(ix) && self.is_registered(ix);
         match self.job(ix).handover.mark.under(session) {
             Mark::None | Mark::Maybe(_) if is_wanted => self.make_mark(ix, session),
@@ -92,10 +97,13 @@ impl Node {
         is_there.then(|| Op::Delete(key, None))
     }
 
-    /// All else of this instance is gone, and the mark with it, unless one is still on its way.
-    pub(crate) fn mark_left(&mut self, ix: JobIx) {
+    /// All else of this instance is gone; the mark with it, if it was there then. One that was on its
+    /// way is taken away when it has come.
+    pub(crate) fn mark_left(&mut self, ix: JobIx, ops: &[Op]) {
+        let key = self.key(ix, &Facet::Leaver(self.settings.instance.clone()));
         let handover = &mut self.job(ix).handover;
-        if !handover.is_sending {
+        let was_deleted = ops.iter().any(|op| matches!(op, Op::Delete(gone, _) if *gone == key));
+        if was_deleted && !handover.is_sending {
             handover.mark = Mark::None;
         }
     }
@@ -146,15 +154,16 @@ impl Node {
         ix: JobIx,
         mut live: Vec<InstanceId>,
     ) -> Option<Vec<InstanceId>> {
-        // Whoever deals does not leave.
         if live.len() < 2 {
             return Some(live);
         }
         if !std::mem::replace(&mut self.job(ix).follows_leavers, true) {
             self.follow(ix, Facet::Leavers);
         }
-        let leavers = self.job(ix).view.leavers.value()?;
-        live.retain(|instance| !leavers.contains(instance));
+        let (me, job) = (&self.settings.instance, &self.jobs[ix.0 as usize]);
+        let leavers = job.view.leavers.value()?;
+        // Whoever deals does not leave, whatever mark it has yet to take away.
+        live.retain(|instance| instance == me || !leavers.contains(instance));
         Some(live)
     }
 }

@@ -67,9 +67,13 @@ impl Node {
 
     /// Its runs are to end first. Others deal the shards meanwhile, or have taken it for gone already.
     pub(crate) fn wait_to_leave(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        if self.is_registered(ix) && self.was_taken_off(ix) {
+        let job = self.job(ix);
+        if job.was_found && job.view.config.is_absent() {
+            self.cancel_removed(turn, ix);
+        } else if self.is_registered(ix) && self.was_taken_off(ix) {
             self.cancel_for_others(turn, ix);
         }
+        self.tend_mark(ix);
         self.give_up_lead(ix);
     }
 
@@ -107,8 +111,6 @@ impl Node {
         let job = self.job(ix);
         job.under_way.leave = false;
         job.registered = None;
-        self.mark_left(ix);
-        let job = self.job(ix);
         match job.phase {
             Phase::Refused | Phase::Removed => return,
             // Its definition could not be served when this was sent, and can be by now.
@@ -130,8 +132,8 @@ impl Node {
         turn.report(Report::Left { job: name, why });
     }
 
-    /// The job is gone from the registry. Its runs are told to stop, as nothing guards their shards
-    /// any more; if it is defined there again, it is served again.
+    /// The job is gone from the registry. Its runs are told to stop; if it is defined there again, it is
+    /// served again.
     pub(crate) fn job_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let job = self.job(ix);
         job.phase = Phase::Removed;
@@ -147,12 +149,17 @@ impl Node {
             (shard.is_triggered, shard.is_ask_open) = (false, false);
         }
         self.waiting.retain(|(_, waits, _)| *waits != ix);
+        self.cancel_removed(turn, ix);
+        turn.report(Report::Left { job: name, why: "it was removed from the registry" });
+    }
+
+    /// Nothing guards its shards any more.
+    fn cancel_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let runs: Vec<_> =
             self.runs.iter().filter(|(_, run)| run.ix == ix).map(|(id, _)| *id).collect();
         for id in runs {
             self.cancel(turn, id, CancelReason::Removed);
         }
-        turn.report(Report::Left { job: name, why: "it was removed from the registry" });
     }
 
     /// Whether nothing of this node is left in the registry but its session.

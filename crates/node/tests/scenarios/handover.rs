@@ -188,3 +188,37 @@ fn a_run_that_fails_on_a_node_that_waits_to_leave_is_tried_again_by_the_shards_n
         assert_eq!(again, [2], "{on:?}");
     }
 }
+
+/// One that does not lead learns of nothing else that would make it look again.
+#[test]
+fn a_node_that_cannot_serve_a_new_definition_is_dealt_nothing_while_its_runs_last() {
+    for refusing in 0..3 {
+        let mut world = three_with_long_runs();
+        let implementation = "another".to_owned();
+        world.define(refusing, &JobConfig { implementation, ..job("j", 12) });
+        world.run_for(2_000);
+        assert!(!world.hosts[refusing].running.is_empty(), "its runs last");
+        assert_eq!(share(&world, refusing), 0);
+        world.define(refusing, &job("j", 12));
+        world.run_for(2_000);
+        assert_eq!(share(&world, refusing), 4, "it can serve it again");
+    }
+}
+
+#[test]
+fn a_run_of_a_job_that_is_removed_while_its_node_waits_to_leave_is_told_so() {
+    let mut world = World::new(|_| (60_000, Ending::Succeeded));
+    world.add(100);
+    let stop = JobConfig { failover: true, on_session_loss: OnSessionLoss::Stop, ..job("j", 1) };
+    world.define(0, &stop);
+    world.run_for(1_500);
+    world.step(0, Event::Withdraw(JobName::new("j").expect("a name")));
+    world.run_for(500);
+    let key = namespace().key(&JobName::new("j").expect("a name"), &Facet::Config);
+    assert!(matches!(world.commit(vec![Op::Delete(key, None)]), Answer::Committed(_)));
+    world.run_for(500);
+    assert_eq!(world.hosts[0].running.len(), 0);
+    let record = world.record("j", 0).expect("it is kept").record;
+    assert_eq!(record.claim, None, "nobody is to try it again");
+    assert_eq!(record.last.expect("it ended").code, "REMOVED");
+}
