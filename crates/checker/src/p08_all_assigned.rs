@@ -7,18 +7,32 @@
 //! * no request to deal anew is that old;
 //! * who waits to leave has run something meanwhile.
 //!
+//! And where all was calm since, the time-out and [`HANDED_OVER`] after an instance began to wait to
+//! leave it has no shard left that another could have; as long after its last run it waits no more.
+//!
 //! Shards that stay with their server belong to some instance, be it there or not.
 
 use crate::story::Stories;
 use crate::trace::{About, Fact, Fault, Line, Mark};
 use crate::verdict::Verdict;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The invariant's name.
 pub const NAME: &str = "P8 all assigned";
 
 /// How long beyond the time-out it may take: milliseconds.
 pub const SETTLED: u64 = 20_000;
+
+/// How long, beyond the time-out after which another leads, a shard may take from an instance that
+/// waits to leave to another, and that instance to leave when it may: milliseconds.
+pub const HANDED_OVER: u64 = 5_000;
+
+/// What is looked at when its time has come.
+struct Due<'a> {
+    since: u64,
+    job: &'a str,
+    instance: &'a str,
+}
 
 #[derive(Default)]
 struct Job<'a> {
@@ -103,6 +117,25 @@ impl<'a> Job<'a> {
             .or_else(|| self.without_share(&eligible, calm))
     }
 
+    /// What is wrong with an instance that has waited to leave, or run nothing more, since then.
+    fn handover(&self, due: &Due<'_>) -> Option<String> {
+        let Due { since, instance, .. } = due;
+        let marked = *self.leavers.get(instance)?;
+        let has_others =
+            self.instances.iter().any(|id| self.is_enabled(id) && !self.leavers.contains_key(id));
+        let is_idle = self.idle.get(instance) == Some(since)
+            && self.running.get(instance).is_none_or(|runs| *runs == 0);
+        if !self.is_served || self.is_static || !self.instances.contains(instance) {
+            return None;
+        }
+        if is_idle && marked <= *since {
+            return Some(format!("{instance} waits to leave, and runs nothing"));
+        }
+        let owned = (0..self.shards).find(|i| self.owners.get(i) == Some(instance));
+        let shard = owned.filter(|_| marked == *since && has_others)?;
+        Some(format!("shard {shard} still belongs to {instance}, which waits to leave"))
+    }
+
     fn without_owner(&self, calm: u64, may_move: bool) -> Option<String> {
         let leaves = |owner: &str| self.leavers.get(owner).is_some_and(|since| *since <= calm);
         (0..self.shards).find_map(|shard| match self.owners.get(&shard) {
@@ -155,7 +188,17 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     let mut jobs: BTreeMap<&str, Job<'_>> = BTreeMap::new();
     let settled = stories.weather.timeout + SETTLED;
     let mut last = 0;
+    let handed_over = stories.weather.timeout + HANDED_OVER;
+    let mut dues: VecDeque<Due<'_>> = VecDeque::new();
     for (at, line) in trace.iter().enumerate() {
+        while let Some(due) = dues.pop_front_if(|due| due.since + handed_over < line.at) {
+            let what = jobs.get(due.job).and_then(|job| job.handover(&due));
+            if let Some(what) =
+                what.filter(|_| stories.weather.is_calm(due.since + 1, due.since + handed_over))
+            {
+                return Verdict::breach(trace, at, format!("{}: {what}", due.job));
+            }
+        }
         if disturbs(&line.fact) {
             // What stands at the end of a calm span has had all of it to come about.
             let calm = line.at.checked_sub(settled).filter(|from| *from >= last);
@@ -176,10 +219,20 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 jobs.entry(&config.job).or_default().is_served =
                     config.document.is_some() && !config.is_newer;
             }
-            Fact::Mark(mark) => jobs.entry(&mark.job).or_default().take(line.at, mark),
+            Fact::Mark(mark) => {
+                jobs.entry(&mark.job).or_default().take(line.at, mark);
+                if let (About::Leaver(instance), Some(_)) = (&mark.about, &mark.value) {
+                    dues.push_back(Due { since: line.at, job: &mark.job, instance });
+                }
+            }
             Fact::Start(probe) => jobs.entry(&probe.job).or_default().started(&probe.instance),
             Fact::End { probe, .. } => {
-                jobs.entry(&probe.job).or_default().ended(line.at, &probe.instance);
+                let job = jobs.entry(&probe.job).or_default();
+                job.ended(line.at, &probe.instance);
+                if job.leavers.contains_key(&*probe.instance) {
+                    let (job, instance) = (&*probe.job, &*probe.instance);
+                    dues.push_back(Due { since: line.at, job, instance });
+                }
             }
             Fact::Fault(Fault::Crash { instance, .. }) => {
                 jobs.values_mut().for_each(|job| job.died(instance));

@@ -185,13 +185,6 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "P8",
     ),
     mutant(
-        "leaving: who stays after all keeps its mark",
-        HANDOVER,
-        "Mark::Made(_) | Mark::Maybe(_) | Mark::Refused(_) if !goes => self.drop_mark(ix),",
-        "Mark::Maybe(_) | Mark::Refused(_) if !goes => self.drop_mark(ix),",
-        "P8",
-    ),
-    mutant(
         "zookeeper: what was under way when a connection broke counts as not done",
         LINE,
         "Event::Failed { ticket, why: Lost::Unknown(why.to_owned()) }",
