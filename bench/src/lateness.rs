@@ -283,9 +283,6 @@ fn tell(
     let first = sorted_lateness(log, due - WARMING * period_ms());
     let millis = |us: i64| us as f64 / 1000.0;
     writeln!(out, "figure {name}_p50 {:.1} ms", millis(quantile(&late, 500)))?;
-    for q in [0, 10, 50, 100, 200, 300, 400, 600, 700, 800, 900] {
-        eprintln!("{name} q{q} {:.1}", millis(quantile(&late, q)));
-    }
     let goal = goal_ms.map(|goal| format!(" goal <= {goal}")).unwrap_or_default();
     writeln!(out, "figure {name}_p99 {:.1} ms{goal}", millis(quantile(&late, 990)))?;
     writeln!(out, "figure {name}_max {:.1} ms", millis(late.last().copied().unwrap_or(i64::MAX)))?;
