@@ -14,8 +14,8 @@ pub mod parameters;
 mod problem;
 
 pub use check::{
-    Checked, DEFAULT_TIMEOUT, Level, MAX_BACKOFF, MAX_EVERY, MAX_RETRIES, MAX_TIMEOUT, MIN_EVERY,
-    PARAMETER_BYTES, check, name_problem,
+    Checked, DEFAULT_TIMEOUT, Level, MAX_BACKOFF, MAX_CLAIM_AHEAD, MAX_EVERY, MAX_RETRIES,
+    MAX_TIMEOUT, MIN_EVERY, PARAMETER_BYTES, check, name_problem,
 };
 pub use draft::{Amount, Draft, Parameters, RetryDraft};
 pub use problem::{Code, Position, Problem, SHOWN_CHARACTERS, Severity, nearest, shown};
@@ -59,6 +59,8 @@ pub struct JobConfig {
     pub retry: Retry,
     /// After how long a run is cancelled; none for never.
     pub timeout: Option<Duration>,
+    /// How long before it is due a fire is claimed; zero for when it is due.
+    pub claim_ahead: Duration,
     /// What happens to a run whose node lost its session.
     pub on_session_loss: OnSessionLoss,
     /// How shards are dealt to instances.

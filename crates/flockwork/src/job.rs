@@ -151,6 +151,15 @@ impl Job {
         self
     }
 
+    /// How long before it is due a fire is claimed, at most ten seconds; zero, the default, for when it is
+    /// due. Its code then starts on time whatever the registry costs; a node that dies meanwhile has
+    /// crashed in that run, as if its code had begun.
+    #[must_use]
+    pub fn claim_ahead(mut self, ahead: Duration) -> Self {
+        self.0.claim_ahead = Some(format(ahead));
+        self
+    }
+
     /// What happens to a run whose node lost its session: it is stopped where crashed or failed
     /// runs are taken elsewhere, and may finish otherwise, unless this says something else.
     #[must_use]

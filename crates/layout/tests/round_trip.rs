@@ -76,14 +76,22 @@ fn handling() -> impl Strategy<Value = Draft> {
     let retry = (of(0_i64..100), duration(), word(field::RETRY_ON_WORDS));
     let retry = retry.prop_map(|(times, backoff, on)| RetryDraft { times, backoff, on });
     let timeout = prop_oneof![duration(), Just(Some("none".to_owned()))];
+    let ahead = of((0_u64..=10_000).prop_map(|millis| format!("{millis}ms")));
     let words =
         (word(field::OVERLAP_WORDS), word(&["none", "latest"]), word(field::SESSION_LOSS_WORDS));
-    (of(any::<bool>()), of(any::<bool>()), retry, timeout, words).prop_map(
-        |(misfire, failover, retry, timeout, (overlap, catch_up, on_session_loss))| Draft {
+    (of(any::<bool>()), of(any::<bool>()), retry, (timeout, ahead), words).prop_map(
+        |(
+            misfire,
+            failover,
+            retry,
+            (timeout, claim_ahead),
+            (overlap, catch_up, on_session_loss),
+        )| Draft {
             misfire,
             failover,
             retry,
             timeout,
+            claim_ahead,
             overlap,
             catch_up,
             on_session_loss,
@@ -131,6 +139,7 @@ fn job() -> impl Strategy<Value = JobConfig> {
                 failover: how.failover,
                 retry: how.retry,
                 timeout: how.timeout,
+                claim_ahead: how.claim_ahead,
                 overlap: how.overlap,
                 catch_up: how.catch_up,
                 on_session_loss: how.on_session_loss,

@@ -346,6 +346,7 @@ fn config(
         failover,
         retry: Retry { times, backoff, on },
         timeout,
+        claim_ahead: Duration::from_millis([0, 0, 300, 0, 2_000][number as usize % 5]),
         on_session_loss,
         strategy: *dice.pick(&[
             Strategy::Sticky,
@@ -428,6 +429,7 @@ mod tests {
         assert!(some(|job| job.retry.times > 0 && job.retry.on == RetryOn::Other));
         assert!(some(|job| job.overlap == Overlap::Queue && job.catch_up == CatchUp::All));
         assert!(some(|job| matches!(job.schedule, Schedule::Cron(_)) && !job.misfire));
+        assert!(some(|job| job.claim_ahead.is_zero()) && some(|job| !job.claim_ahead.is_zero()));
         assert!(some(|job| job.on_session_loss == OnSessionLoss::Stop));
         assert!(jobs.iter().any(|job| job.hangs > 0 && job.stubborn > 0));
     }

@@ -7,7 +7,7 @@ mod sharding;
 mod timing;
 
 pub use naming::name_problem;
-pub use running::{DEFAULT_TIMEOUT, MAX_BACKOFF, MAX_RETRIES, MAX_TIMEOUT};
+pub use running::{DEFAULT_TIMEOUT, MAX_BACKOFF, MAX_CLAIM_AHEAD, MAX_RETRIES, MAX_TIMEOUT};
 pub use sharding::PARAMETER_BYTES;
 pub use timing::{MAX_EVERY, MIN_EVERY};
 
@@ -71,6 +71,7 @@ fn build(report: &mut Report<'_>, now: Timestamp) -> Option<JobConfig> {
         failover: handling.failover,
         retry: handling.retry,
         timeout: handling.timeout,
+        claim_ahead: handling.claim_ahead,
         on_session_loss: handling.on_session_loss,
         strategy: sharding.strategy,
         static_sharding: draft.static_sharding.unwrap_or(false),

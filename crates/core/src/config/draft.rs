@@ -91,6 +91,8 @@ pub struct Draft {
     pub retry: RetryDraft,
     /// [`Field::Timeout`].
     pub timeout: Option<String>,
+    /// [`Field::ClaimAhead`].
+    pub claim_ahead: Option<String>,
     /// [`Field::OnSessionLoss`].
     pub on_session_loss: Option<String>,
     /// [`Field::Strategy`].

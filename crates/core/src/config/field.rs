@@ -127,6 +127,7 @@ fields! {
     RetryBackoff "retry.backoff" "props.flockwork.retry.backoff" Kind::Duration, "1s", "How long after a failure, doubled for each further attempt; at most 1h.";
     RetryOn "retry.on" "props.flockwork.retry.on" Kind::Word(RETRY_ON_WORDS), "prefer-other", "Where: on another instance if there is one, only there, or on the same.";
     Timeout "timeout" "props.flockwork.timeout" Kind::Duration, "1h", "After how long a run is cancelled, up to 7d; none for never, which must be written. Too short cuts good runs off; none lets a hanging run hold its shard for ever.";
+    ClaimAhead "claim_ahead" "props.flockwork.claim_ahead" Kind::Duration, "0s", "How long before it is due a fire is claimed, up to 10s: its code then starts on time whatever the registry costs. A node that dies meanwhile has crashed in that run, as if its code had begun. Fires closer to each other than this are claimed when they are due.";
     OnSessionLoss "on_session_loss" "props.flockwork.on_session_loss" Kind::Word(SESSION_LOSS_WORDS), "stop with failover or retries, else finish", "What happens to a run whose node lost its session.";
     Strategy "strategy" "jobShardingStrategyType" Kind::Word(STRATEGY_WORDS), "sticky", "How shards are dealt to instances. sticky moves as few as it can; the others are ElasticJob's.";
     NativeStrategy "" "props.flockwork.strategy" Kind::Text, "", "A strategy that ElasticJob does not have.";

@@ -198,6 +198,7 @@ impl Reader<'_> {
             "retry.backoff" => draft.retry.backoff = Some(text),
             "retry.on" => draft.retry.on = Some(text),
             "timeout" => draft.timeout = Some(text),
+            "claim_ahead" => draft.claim_ahead = Some(text),
             "on_session_loss" => draft.on_session_loss = Some(text),
             "strategy" => draft.native_strategy = Some(text),
             _ => {

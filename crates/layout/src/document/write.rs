@@ -204,6 +204,9 @@ fn handling(config: &JobConfig, own: &mut Own) {
     if let Some(timeout) = config.timeout {
         own.put("timeout", duration::format(timeout));
     }
+    if !config.claim_ahead.is_zero() {
+        own.put("claim_ahead", duration::format(config.claim_ahead));
+    }
     if config.on_session_loss != OnSessionLoss::default_for(config.failover, retry) {
         own.put("on_session_loss", config.on_session_loss.native_name());
     }

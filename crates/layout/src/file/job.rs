@@ -49,6 +49,7 @@ fn entry(draft: &mut Draft, reader: &mut Reader, name: &str, (key, value): (&Nod
         "failover" => draft.failover = reader.truth(name, value),
         "retry" => retry(draft, reader, value),
         "timeout" => draft.timeout = reader.text(name, value),
+        "claim_ahead" => draft.claim_ahead = reader.text(name, value),
         "on_session_loss" => draft.on_session_loss = reader.text(name, value),
         "strategy" => draft.strategy = reader.text(name, value),
         "props" => props(draft, reader, value),

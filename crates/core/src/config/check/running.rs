@@ -15,6 +15,9 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest wait before a first further attempt; also the longest of all.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(3600);
+/// The longest time from a claim to the instant it is for: a dead node's fires cannot wait for others
+/// any longer than this without having begun.
+pub const MAX_CLAIM_AHEAD: Duration = Duration::from_secs(10);
 /// The most further attempts. More would hold the shard's later fires up for days.
 pub const MAX_RETRIES: u32 = 100;
 /// ElasticJob's builder, and so a native job that says nothing, reconciles this often.
@@ -28,6 +31,7 @@ pub(super) struct Handling {
     pub(super) failover_without_monitor: bool,
     pub(super) retry: Retry,
     pub(super) timeout: Option<Duration>,
+    pub(super) claim_ahead: Duration,
     pub(super) on_session_loss: OnSessionLoss,
 }
 
@@ -39,6 +43,7 @@ pub(super) fn handling(report: &mut Report<'_>) -> Option<Handling> {
     let failover = failover(report);
     let retry = retry(report);
     let timeout = timeout(report);
+    let claim_ahead = claim_ahead(report);
     let (failover, failover_without_monitor) = failover?;
     let retry = retry?;
     let elsewhere = OnSessionLoss::default_for(failover, retry);
@@ -63,6 +68,7 @@ pub(super) fn handling(report: &mut Report<'_>) -> Option<Handling> {
         failover_without_monitor,
         retry,
         timeout: timeout?,
+        claim_ahead: claim_ahead?,
         on_session_loss: on_session_loss?,
     })
 }
@@ -191,6 +197,13 @@ fn timeout(report: &mut Report<'_>) -> Option<Option<Duration>> {
             let least = Duration::from_millis(1);
             report.duration(Field::Timeout, text, least, MAX_TIMEOUT).map(Some)
         }
+    }
+}
+
+fn claim_ahead(report: &mut Report<'_>) -> Option<Duration> {
+    match &report.draft.claim_ahead {
+        None => Some(Duration::ZERO),
+        Some(text) => report.duration(Field::ClaimAhead, text, Duration::ZERO, MAX_CLAIM_AHEAD),
     }
 }
 
