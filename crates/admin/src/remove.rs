@@ -371,11 +371,11 @@ fn cancelled(mut record: Record, now: Timestamp) -> Record {
     let Some(claim) = record.claim.take() else { return record };
     record.counts.failed += u64::from(claim.state == ClaimState::Held);
     record.last = Some(Last {
+        started: claim.begins().min(now),
         fire: claim.fire,
         attempt: claim.attempt,
         instance: claim.instance,
         nonce: claim.nonce,
-        started: claim.at,
         ended: now,
         code: "REMOVED".to_owned(),
         text: "the job was removed before its end was told".to_owned(),

@@ -142,7 +142,7 @@ impl JobDetail {
         let timeout = self.definition.config.as_ref().and_then(|config| config.timeout);
         let held = shard.claim.as_ref().filter(|claim| claim.state == ClaimState::Held);
         let (Some(timeout), Some(claim)) = (timeout, held) else { return false };
-        claim.at.plus(timeout).plus(OVERDUE_AFTER) < now
+        claim.begins().plus(timeout).plus(OVERDUE_AFTER) < now
     }
 }
 

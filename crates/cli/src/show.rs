@@ -106,7 +106,7 @@ fn json_shard(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Value {
             "fire": claim.fire.due.to_string(),
             "attempt": claim.attempt,
             "instance": claim.instance.as_str(),
-            "since": claim.at.to_string(),
+            "since": claim.begins().to_string(),
             "released": matches!(claim.state, ClaimState::Released { .. }),
             "overdue": job.is_overdue(shard, now),
         })
@@ -212,7 +212,7 @@ fn shard_cells(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Vec<String>
     let last = shard.last.as_ref();
     let status = match &shard.claim {
         Some(claim) if job.is_overdue(shard, now) => {
-            format!("OVERDUE, running for {}", duration(now.since(claim.at)))
+            format!("OVERDUE, running for {}", duration(now.since(claim.begins())))
         }
         Some(claim) => running(shard, claim, now),
         None => shard.health.code().to_owned(),
@@ -230,8 +230,9 @@ fn shard_cells(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Vec<String>
 
 fn running(shard: &ShardRow, claim: &Claim, now: Timestamp) -> String {
     match claim.state {
+        ClaimState::Held if now < claim.begins() => format!("CLAIMED for {}", claim.begins()),
         ClaimState::Held => {
-            format!("{} for {}", shard.health.code(), duration(now.since(claim.at)))
+            format!("{} for {}", shard.health.code(), duration(now.since(claim.begins())))
         }
         ClaimState::Released { not_before, .. } => format!("AGAIN at {not_before}"),
     }

@@ -37,6 +37,7 @@ pub(crate) enum Alarm {
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     due: Timetable<JobIx>,
+    starts: Timetable<RunId>,
     deadlines: BTreeSet<(Mono, Alarm)>,
 }
 
@@ -45,6 +46,12 @@ impl Alarms {
     /// that no longer holds is passed over.
     pub(crate) fn add_due(&mut self, at: Timestamp, job: JobIx) {
         self.due.enter(at, job);
+    }
+
+    /// A run that is claimed already starts at an instant. Whoever is told passes it over if it no longer
+    /// waits for that.
+    pub(crate) fn add_start(&mut self, at: Timestamp, run: RunId) {
+        self.starts.enter(at, run);
     }
 
     pub(crate) fn add(&mut self, at: Mono, alarm: Alarm) {
@@ -60,6 +67,10 @@ impl Alarms {
         self.due.pop_due(now)
     }
 
+    pub(crate) fn pop_start(&mut self, now: Timestamp) -> Option<RunId> {
+        self.starts.pop_due(now).map(|(_, run)| run)
+    }
+
     pub(crate) fn pop(&mut self, now: Mono) -> Option<Alarm> {
         self.deadlines.first().filter(|(at, _)| *at <= now)?;
         self.deadlines.pop_first().map(|(_, alarm)| alarm)
@@ -67,6 +78,7 @@ impl Alarms {
 
     /// The earliest of each.
     pub(crate) fn next(&self) -> (Option<Timestamp>, Option<Mono>) {
-        (self.due.next(), self.deadlines.first().map(|(at, _)| *at))
+        let instants = [self.due.next(), self.starts.next()];
+        (instants.into_iter().flatten().min(), self.deadlines.first().map(|(at, _)| *at))
     }
 }

@@ -54,11 +54,11 @@ impl Node {
         }
         let text = if is_success { String::new() } else { outcome.ending.to_string() };
         record.last = Some(Last {
+            started: claim.begins(),
             fire: claim.fire,
             attempt: claim.attempt,
             instance: claim.instance,
             nonce: claim.nonce,
-            started: claim.at,
             ended: turn.now.wall,
             code: code.to_owned(),
             text: start_of(&text, TEXT_BYTES).to_owned(),
@@ -137,11 +137,11 @@ pub(crate) fn closed(record: &Record, code: &str, text: &str, now: Timestamp) ->
     let mut record = record.clone();
     if let Some(claim) = record.claim.take() {
         record.last = Some(Last {
+            started: claim.begins().min(now),
             fire: claim.fire,
             attempt: claim.attempt,
             instance: claim.instance,
             nonce: claim.nonce,
-            started: claim.at,
             ended: now,
             code: code.to_owned(),
             text: start_of(text, TEXT_BYTES).to_owned(),

@@ -26,7 +26,7 @@ impl Node {
     }
 
     /// Whether this node may run anything of a shard that it owns.
-    fn may_own(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
+    pub(crate) fn may_own(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
         let me = self.settings.instance.clone();
         let session = self.trust.session();
         let job = self.job(ix);

@@ -24,6 +24,7 @@ impl Node {
         for shard in 0..count {
             self.no_longer_waits(ix, shard);
         }
+        self.give_back_ahead(ix);
         self.untended.insert(ix);
     }
 

@@ -29,6 +29,7 @@ mod runs;
 mod tend;
 mod trigger;
 
+mod ahead;
 mod alarms;
 mod answers;
 mod link;

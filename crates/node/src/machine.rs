@@ -260,6 +260,7 @@ impl Node {
     /// up until an instant that it showed before is over.
     fn note_clock(&mut self, now: Now) {
         if now.wall < self.last_wall {
+            self.give_back_far_ahead(now.wall);
             for ix in self.job_ixs() {
                 let job = self.job(ix);
                 job.next = None;
@@ -272,13 +273,25 @@ impl Node {
         self.last_wall = now.wall;
     }
 
-    /// Fires what is due by now, the earliest first. What is above the bound stays due: the first
-    /// claims are on their way while the next ones are made.
+    /// Starts what was claimed ahead and is due by now, then fires what else is due.
     fn fire_due(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..MOST_DUE {
+            let Some(run) = self.alarms.pop_start(turn.now.wall) else {
+                return self.fire_unclaimed(turn);
+            };
+            self.start_on_time(turn, run);
+        }
+    }
+
+    /// Fires what is due by now, the earliest first. What is above the bound stays due: the first claims
+    /// are on their way while the next ones are made.
+    fn fire_unclaimed(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..MOST_DUE {
             let Some((at, ix)) = self.alarms.pop_due(turn.now.wall) else { return };
-            if self.job(ix).next == Some(at) {
-                self.fire(turn, ix);
+            match self.job(ix).next {
+                Some(next) if next == at => self.fire(turn, ix),
+                Some(next) if next > turn.now.wall => self.claim_ahead(turn, ix, (at, next)),
+                _ => {}
             }
         }
     }

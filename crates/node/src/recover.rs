@@ -61,7 +61,7 @@ impl Node {
                 self.give_up(id, known.as_ref().map(|held| &*held.value));
                 self.consider(turn, ix, shard);
             }
-            Stage::Claiming | Stage::Running | Stage::Ended | Stage::Ending => {}
+            Stage::Claiming | Stage::Ahead | Stage::Running | Stage::Ended | Stage::Ending => {}
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Stage {
     Claiming,
     /// Its claim's answer was lost.
     Doubted,
+    /// Its claim stands, and its fire is not due yet.
+    Ahead,
     /// Its claim is being given back, as nothing was started.
     TakingBack,
     /// Its code runs.
@@ -217,9 +219,24 @@ impl Node {
         self.link.gather(Member::new(Aim::Claim(id), ops));
     }
 
-    /// The claim stands. Starts the run, unless what it was based on no longer does.
+    /// The claim stands. Starts the run, unless what it was based on no longer does, or its fire is yet
+    /// to come due.
     pub(crate) fn claimed(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
-        let Some(ix) = self.runs.get(&id).map(|run| run.ix) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.claimed_stamp = Some(stamp);
+        let held = Held { value: run.claimed.clone(), stamp, session: None };
+        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+        state.record.wrote(Some(held));
+        if !self.stands(turn, id) {
+            self.take_back(id);
+        } else if !self.waits_for_its_instant(turn, id) {
+            self.begin_run(turn, id);
+        }
+    }
+
+    /// Whether what a claim was based on still stands.
+    pub(crate) fn stands(&mut self, turn: &mut Turn<'_>, id: RunId) -> bool {
+        let Some(ix) = self.runs.get(&id).map(|run| run.ix) else { return false };
         // The claim's own answer may have told that the clocks differ; the definition may be one that
         // cannot be served by now.
         let may_start = self.may_start(turn.now)
@@ -227,28 +244,26 @@ impl Node {
             && self.is_registered(ix)
             && !self.was_taken_off(ix)
             && self.clock_agrees(turn, ix);
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let shard = run.shard;
-        run.claimed_stamp = Some(stamp);
-        let held = Held { value: run.claimed.clone(), stamp, session: None };
+        let Some(run) = self.runs.get(&id) else { return false };
         let is_same_session = run.session == self.trust.session();
-        let (owner, from) = (run.owner, run.from);
-        let notes = std::mem::take(&mut run.notes);
-        let job = &mut self.jobs[ix.0 as usize];
-        let is_planned = from
-            .is_none_or(|from| job.plan_in_force().is_some_and(|plan| plan.from(shard) == from));
-        let state = &mut job.shards[shard as usize];
-        state.record.wrote(Some(held));
+        let job = &self.jobs[ix.0 as usize];
+        let is_planned = run.from.is_none_or(|from| {
+            job.plan_in_force().is_some_and(|plan| plan.from(run.shard) == from)
+        });
         // The watch barrier: whatever changed the assignment, or the schedule in force, before the
         // claim has been heard.
+        let owner = &job.shards[run.shard as usize].owner;
         let is_based =
-            owner.is_none_or(|stamp| state.owner.held().is_some_and(|held| held.stamp == stamp));
-        if !(may_start && is_same_session && is_based && is_planned) {
-            if let Some(run) = self.runs.get_mut(&id) {
-                run.notes = notes;
-            }
-            return self.take_back(id);
-        }
+            run.owner.is_none_or(|stamp| owner.held().is_some_and(|held| held.stamp == stamp));
+        may_start && is_same_session && is_based && is_planned
+    }
+
+    /// Tells what became of the fires of a claim that stands, and starts its run.
+    pub(crate) fn begin_run(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(stamp) = run.claimed_stamp else { return };
+        let (ix, shard, notes) = (run.ix, run.shard, std::mem::take(&mut run.notes));
+        let state = &mut self.jobs[ix.0 as usize].shards[shard as usize];
         state.hold = None;
         state.ran += 1;
         self.report_notes(turn, ix, shard, &notes);

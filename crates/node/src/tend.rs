@@ -480,6 +480,10 @@ impl Node {
         job.next = next;
         if let Some(next) = next {
             self.alarms.add_due(next, ix);
+            let ahead = next.minus(config.claim_ahead);
+            if now < ahead && ahead < next {
+                self.alarms.add_due(ahead, ix);
+            }
         }
     }
 

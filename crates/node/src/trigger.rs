@@ -61,7 +61,10 @@ impl Node {
         let (runs, job) = (&self.runs, &mut self.jobs[ix.0 as usize]);
         let is_open = |id: &RunId| {
             let stage = runs.get(id).map(|run| run.stage);
-            matches!(stage, Some(Stage::Claiming | Stage::Doubted | Stage::TakingBack))
+            matches!(
+                stage,
+                Some(Stage::Claiming | Stage::Doubted | Stage::Ahead | Stage::TakingBack)
+            )
         };
         let Some(config) = job.config.clone() else { return };
         let is_enabled = job.is_enabled(&me) == Some(true);

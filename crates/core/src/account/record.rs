@@ -1,7 +1,7 @@
 //! A shard's record: all that the registry keeps about its fires.
 
 use super::settle::{Fate, Reason, Span};
-use crate::execution::Fire;
+use crate::execution::{Fire, Source};
 use crate::id::InstanceId;
 use crate::time::Timestamp;
 
@@ -44,6 +44,18 @@ pub struct Claim {
     pub state: ClaimState,
 }
 
+impl Claim {
+    /// Since when its code may run: from its making on, or, if it was made ahead, from the instant that
+    /// it is for. A trigger's instant is its name only.
+    #[must_use]
+    pub fn begins(&self) -> Timestamp {
+        match self.fire.source {
+            Source::Trigger => self.at,
+            _ => self.at.max(self.fire.due),
+        }
+    }
+}
+
 /// Whether a claim is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimState {
@@ -71,7 +83,7 @@ pub struct Last {
     pub instance: InstanceId,
     /// Its claim's nonce.
     pub nonce: u64,
-    /// When it was claimed.
+    /// Since when its code could run.
     pub started: Timestamp,
     /// When it ended, or was found to have.
     pub ended: Timestamp,

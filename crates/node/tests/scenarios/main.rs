@@ -1,5 +1,6 @@
 //! A node's life, step by step: what one run of each rule looks like from outside.
 
+mod ahead;
 mod attempts;
 mod clocks;
 mod definitions;
