@@ -138,6 +138,7 @@ pub fn defined(config: &JobConfig) -> Job {
         shards: config.shards,
         failover: config.failover,
         retries: config.retry.times,
+        ahead: u64::try_from(config.claim_ahead.as_millis()).unwrap_or(u64::MAX),
         overlap: match config.overlap {
             Overlap::RunOnceAfter => "once",
             Overlap::Skip => "skip",
@@ -179,6 +180,7 @@ fn plain_record(entry: &Entry) -> Option<Record> {
             crashes: claim.crashes,
             instance: claim.instance.to_string(),
             nonce: claim.nonce,
+            at: claim.at.as_millis(),
             released: match claim.state {
                 account::ClaimState::Held => None,
                 account::ClaimState::Released { to, .. } => Some(to.to_string()),

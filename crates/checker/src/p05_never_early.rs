@@ -2,6 +2,8 @@
 //!
 //! * Code for a fire, on its first attempt, starts no sooner than the clock of its node shows the
 //!   fire's instant. A clock that was set less than [`SET`] before may have shown it and not any more.
+//! * A fire of the schedule is claimed no sooner than its job's definitions let it be, by the clock of who
+//!   claims it.
 //! * Where nothing went wrong and nothing was changed for [`CALM`], a fire starts within
 //!   [`TOLERANCE`], unless an earlier run of its shard was under way, on its node also one whose claim is
 //!   lost, or its node had no place.
@@ -57,6 +59,9 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             _ => {}
         }
     }
+    if let Some((line, what)) = claimed_too_soon(stories) {
+        return Verdict::breach(trace, line, what);
+    }
     match late(trace, stories, (wall, &shown_at)) {
         Some((line, what)) => Verdict::breach(trace, line, what),
         None => Verdict::Valid,
@@ -65,6 +70,19 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 
 fn signed(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+fn claimed_too_soon(stories: &Stories<'_>) -> Option<(usize, String)> {
+    stories.shards.iter().find_map(|((job, _), story)| {
+        let most = stories.allowed.get(job).map_or(0, |allowed| signed(allowed.ahead));
+        story.claims.iter().find_map(|claimed| {
+            let claim = claimed.claim;
+            let ahead = claim.fire.due - claim.at;
+            let is_first = claim.attempt == 1 && !claim.fire.is_triggered();
+            (is_first && ahead > most)
+                .then(|| (claimed.made, format!("claimed {ahead} ms ahead, {most} are allowed")))
+        })
+    })
 }
 
 /// What started late, by the clocks of the nodes.

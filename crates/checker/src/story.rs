@@ -43,6 +43,8 @@ pub struct Allowed {
     pub always_failover: bool,
     /// How often it may be tried again.
     pub retries: u32,
+    /// How long before it is due a fire may be claimed: milliseconds.
+    pub ahead: u64,
 }
 
 /// One shard's story.
@@ -328,6 +330,7 @@ impl<'a> Stories<'a> {
         allowed.failover |= job.failover;
         allowed.always_failover &= job.failover;
         allowed.retries = allowed.retries.max(job.retries);
+        allowed.ahead = allowed.ahead.max(job.ahead);
     }
 
     fn change(&mut self, line: usize, change: &'a RecordChange, held: &Held<'a>) {

@@ -146,6 +146,9 @@ pub struct Job {
     pub failover: bool,
     /// How often a failed or crashed run may be tried again.
     pub retries: u32,
+    /// How long before it is due a fire may be claimed: milliseconds.
+    #[serde(default)]
+    pub ahead: u64,
     /// Which node was given it; none if someone wrote it to the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<u32>,
@@ -279,6 +282,9 @@ pub struct Claim {
     pub instance: String,
     /// Tells it from others of the same instance.
     pub nonce: u64,
+    /// When it was made, by the clock of who made it.
+    #[serde(default)]
+    pub at: i64,
     /// Whom it was released to, to be tried again; none while it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released: Option<String>,

@@ -6,11 +6,14 @@ use flockwork_checker::trace::{About, Fact, Line, Mark};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// States that 300 seeds must reach.
-pub const STATES: [&str; 69] = [
+pub const STATES: [&str; 72] = [
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",
     "a claim was taken back",
+    "a fire was claimed ahead and run",
+    "a fire was claimed ahead and given back",
+    "a fire was claimed ahead by a node that died",
     "a run was tried again on another node",
     "a run was tried again on the same node",
     "a run ended after its claim was taken",
@@ -106,6 +109,7 @@ fn claim(trace: &[Line], story: &Story<'_>, at: usize, counts: &mut Counts) {
         "trigger" => counts.reach("a run was asked for"),
         _ => {}
     }
+    ahead(claimed, counts);
     let next = story.claims.get(at + 1);
     let goes_on =
         next.filter(|next| next.claim.fire == claimed.claim.fire && next.claim.attempt > 1);
@@ -126,6 +130,22 @@ fn claim(trace: &[Line], story: &Story<'_>, at: usize, counts: &mut Counts) {
         Some(How::Ended) | None => {}
     }
     sessions(trace, story, claimed, counts);
+}
+
+fn ahead(claimed: &Claimed<'_>, counts: &mut Counts) {
+    let claim = claimed.claim;
+    if claim.fire.due <= claim.at || claim.fire.is_triggered() {
+        return;
+    }
+    let has_run = !claimed.starts.is_empty();
+    counts.reach_if("a fire was claimed ahead and run", has_run);
+    match claimed.closed.map(|closing| closing.how) {
+        Some(How::Undone) => counts.reach("a fire was claimed ahead and given back"),
+        Some(How::Taken) if !has_run => {
+            counts.reach("a fire was claimed ahead by a node that died");
+        }
+        _ => {}
+    }
 }
 
 fn sessions(_: &[Line], story: &Story<'_>, claimed: &Claimed<'_>, counts: &mut Counts) {

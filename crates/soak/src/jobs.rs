@@ -34,7 +34,7 @@ const SHAPES: [Shape; 8] = [
     },
     Shape {
         name: "failing",
-        says: "every: 3s\n    shards: 2\n    failover: true\n    retry: {times: 2, backoff: 500ms}",
+        says: "every: 3s\n    shards: 2\n    failover: true\n    claim_ahead: 1s\n    retry: {times: 2, backoff: 500ms}",
         seconds: "0.2",
         fails: 3,
     },
@@ -59,7 +59,7 @@ const SHAPES: [Shape; 8] = [
     Shape { name: "limited", says: "every: 4s\n    timeout: 2s", seconds: "20", fails: 0 },
     Shape {
         name: "wide",
-        says: "cron: \"0/5 * * * * ?\"\n    shards: 8\n    failover: true",
+        says: "cron: \"0/5 * * * * ?\"\n    shards: 8\n    failover: true\n    claim_ahead: 300ms",
         seconds: "0.05",
         fails: 0,
     },

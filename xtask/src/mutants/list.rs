@@ -66,6 +66,7 @@ const fn embedded(
 const SLOT: &str = "crates/node/src/slot.rs";
 const LINK: &str = "crates/node/src/link.rs";
 const TRUST: &str = "crates/node/src/trust.rs";
+const AHEAD: &str = "crates/node/src/ahead.rs";
 const RUNS: &str = "crates/node/src/runs.rs";
 const RECOVER: &str = "crates/node/src/recover.rs";
 const ENDING: &str = "crates/node/src/ending.rs";
@@ -103,6 +104,20 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "let faulty = members.remove(faulty.unwrap_or(0));",
         "let faulty = members.remove(faulty.map_or(0, |_| 0));",
         "P4",
+    ),
+    mutant(
+        "claim ahead: the code does not wait for its instant",
+        AHEAD,
+        "run.stage = Stage::Ahead;",
+        "if run.ix.0 < u32::MAX { return false; }\n        run.stage = Stage::Ahead;",
+        "P5",
+    ),
+    mutant(
+        "claim ahead: what it was based on is not looked at again",
+        AHEAD,
+        "match is_on && self.stands(turn, id)",
+        "match is_on || self.stands(turn, id) || is_own",
+        "P10",
     ),
     mutant(
         "session: trusted beyond what was proven (B18)",

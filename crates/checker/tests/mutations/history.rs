@@ -304,8 +304,8 @@ impl Scribe {
     ) -> Record {
         self.nonce += 1;
         let instance = self.processes[node].instance.clone();
-        let nonce = self.nonce;
-        on.claim = Some(Claim { fire, attempt, crashes, instance, nonce, released: None });
+        let (nonce, at) = (self.nonce, WALL + i64::try_from(self.at).unwrap());
+        on.claim = Some(Claim { fire, attempt, crashes, instance, nonce, at, released: None });
         on
     }
 

@@ -32,7 +32,7 @@ const SEEDS: u64 = 16;
 /// Breaks a history; says whether it found something to break.
 type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
 
-const MUTATIONS: [(&str, Mutation, &str); 47] = [
+const MUTATIONS: [(&str, Mutation, &str); 48] = [
     ("a start is dropped", drop_run, P3),
     ("a start is doubled", double_start, P4),
     ("code starts before its claim", start_before_claim, P1),
@@ -61,6 +61,7 @@ const MUTATIONS: [(&str, Mutation, &str); 47] = [
     ("code starts without trust", distrust, P10),
     ("a claim is forgotten", forget_claim, P10),
     ("code starts before its node's clock shows it", cluster::clock_is_behind, P5),
+    ("a fire is claimed sooner than it may be", claim_too_soon, P5),
     ("code starts late on a good day", cluster::start_late, P5),
     ("nobody sees to a dead node's run", cluster::leave_the_dead, P6),
     ("a run that is to be taken over is given up", cluster::give_up_the_dead, P6),
@@ -414,6 +415,17 @@ fn refire(trace: &mut [Line], found: &Found, edit: impl Fn(&mut i64)) {
     edit(&mut closing.new.as_mut().unwrap().last.as_mut().unwrap().fire.due);
     let claim = closing.old.as_mut().unwrap().claim.as_mut().unwrap();
     edit(&mut claim.fire.due);
+}
+
+/// Its claim is dated back.
+fn claim_too_soon(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let Some(found) = pick(trace, dice, ran_plainly) else { return false };
+    let claim = record(&mut trace[found.made]).new.as_mut().unwrap().claim.as_mut().unwrap();
+    claim.at = claim.fire.due - 1;
+    let made_at = claim.at;
+    let closing = record(&mut trace[found.closed.unwrap()]);
+    closing.old.as_mut().unwrap().claim.as_mut().unwrap().at = made_at;
+    true
 }
 
 fn invent_fire(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
