@@ -1,4 +1,5 @@
-//! How late runs start, claims included: 5,000 jobs of one shard, all due at the same instant.
+//! How late runs start, claims included: 5,000 jobs of one shard, all due at the same instant. Once
+//! with jobs that are claimed ahead ([`AHEAD`]), once with jobs that are claimed when they are due.
 //!
 //! What counts is what the jobs themselves wrote down when their code began: which job, which due
 //! instant, and what the clock showed. The third fire is looked at that is due after every node
@@ -18,6 +19,10 @@ const JOBS: usize = 5_000;
 /// The jobs' period. All are due at its multiples since the epoch.
 const PERIOD: Duration = Duration::from_secs(3);
 
+/// How long before they are due jobs are claimed, where they are claimed ahead: half as long again as
+/// the claims of all of them take on the slower of the two registries.
+const AHEAD: Duration = Duration::from_millis(750);
+
 /// How long after the instant that is measured everything must have run.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -30,6 +35,9 @@ const READY_BOUND: Duration = Duration::from_secs(300);
 /// Makes a process of this program a node of the measurement: the registry's directory.
 const NODE: &str = "FLOCKWORK_BENCH_LATENESS_NODE";
 
+/// How long before they are due such a node claims its jobs, in milliseconds.
+const NODE_AHEAD: &str = "FLOCKWORK_BENCH_LATENESS_AHEAD";
+
 /// One start of one job's code.
 #[derive(Clone, Copy, Debug)]
 struct Began {
@@ -40,18 +48,14 @@ struct Began {
 
 type Log = Arc<Mutex<Vec<Began>>>;
 
-/// Prints the figures of lateness.
-pub(crate) fn run(out: &mut dyn Write) -> io::Result<()> {
-    memory(out)?;
-    embedded(out)?;
-    other(out)
-}
-
 /// Does the work of one node and never returns, in a process started for it. To be called first in
 /// `main`.
 pub(crate) fn serve_if_asked() {
     let Some(directory) = std::env::var_os(NODE) else { return };
     let served = serve(Path::new(&directory));
+    if let Err(why) = &served {
+        eprintln!("error: a node of the measurement: {why}");
+    }
     std::process::exit(i32::from(served.is_err()));
 }
 
@@ -83,11 +87,12 @@ fn wait_until(instant_ms: i64) {
     std::thread::sleep(Duration::from_millis(ahead));
 }
 
-fn start(registry: Registry, log: &Log) -> Result<Node, flockwork::Error> {
-    let builder = Node::builder().registry(registry).namespace("bench").max_running(JOBS);
+fn start(registry: Registry, log: &Log, ahead: Duration) -> Result<Node, flockwork::Error> {
+    // What is claimed ahead takes half of the places at most.
+    let builder = Node::builder().registry(registry).namespace("bench").max_running(3 * JOBS);
     let builder = (0..JOBS).fold(builder, |builder, number| {
         let log = Arc::clone(log);
-        let job = Job::every(&format!("job-{number}"), PERIOD);
+        let job = Job::every(&format!("job-{number}"), PERIOD).claim_ahead(ahead);
         builder.job(job, move |context: Context| {
             let now = now_us();
             let due_ms = context.due().as_millis();
@@ -116,11 +121,21 @@ async fn served(node: &Node) -> io::Result<()> {
     }
 }
 
-fn memory(out: &mut dyn Write) -> io::Result<()> {
+/// Prints the figures of one node on the memory registry.
+pub(crate) fn memory(out: &mut dyn Write) -> io::Result<()> {
+    on_memory(out, ("lateness_memory", Some(20)), AHEAD)?;
+    on_memory(out, ("lateness_memory_claimed_when_due", None), Duration::ZERO)
+}
+
+fn on_memory(
+    out: &mut dyn Write,
+    (name, goal_ms): (&str, Option<u32>),
+    ahead: Duration,
+) -> io::Result<()> {
     let (runtime, log) = (runtime()?, Log::default());
     let due = runtime.block_on(async {
         let registry = Registry::shared(&MemoryRegistry::default());
-        let node = start(registry, &log).map_err(failed)?;
+        let node = start(registry, &log, ahead).map_err(failed)?;
         served(&node).await?;
         let due = measured_due(Duration::from_secs(3));
         let ahead = u64::try_from(due - now_us() / 1000).unwrap_or(0);
@@ -131,14 +146,24 @@ fn memory(out: &mut dyn Write) -> io::Result<()> {
         }
     })?;
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-    tell(out, "lateness_memory", &log, due, Some(20))
+    tell(out, name, &log, due, goal_ms)
 }
 
-fn embedded(out: &mut dyn Write) -> io::Result<()> {
+/// Prints the figures of two processes on the embedded registry.
+pub(crate) fn embedded(out: &mut dyn Write) -> io::Result<()> {
+    on_embedded(out, ("lateness_embedded", Some(100)), AHEAD)?;
+    on_embedded(out, ("lateness_embedded_claimed_when_due", None), Duration::ZERO)
+}
+
+fn on_embedded(
+    out: &mut dyn Write,
+    (name, goal_ms): (&str, Option<u32>),
+    ahead: Duration,
+) -> io::Result<()> {
     let directory = tempfile::tempdir()?;
     let mut nodes = Vec::new();
     for _ in 0..2 {
-        nodes.push(NodeProcess::start(directory.path())?);
+        nodes.push(NodeProcess::start(directory.path(), ahead)?);
     }
     for node in &mut nodes {
         node.expect_line("ready")?;
@@ -156,8 +181,8 @@ fn embedded(out: &mut dyn Write) -> io::Result<()> {
         shares.push(began.iter().filter(|began| began.due_ms == due).count());
         log.extend(began);
     }
-    writeln!(out, "# lateness_embedded: the two processes ran {shares:?} of the {JOBS} jobs")?;
-    tell(out, "lateness_embedded", &log, due, Some(100))
+    writeln!(out, "# {name}: the two processes ran {shares:?} of the {JOBS} jobs")?;
+    tell(out, name, &log, due, goal_ms)
 }
 
 /// A node of the measurement in a process of its own.
@@ -167,9 +192,10 @@ struct NodeProcess {
 }
 
 impl NodeProcess {
-    fn start(directory: &Path) -> io::Result<Self> {
+    fn start(directory: &Path, ahead: Duration) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .env(NODE, directory)
+            .env(NODE_AHEAD, ahead.as_millis().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -218,10 +244,12 @@ fn parsed(line: &str) -> Option<Began> {
 
 /// A node process: says that it is ready, works until its input ends, writes its log.
 fn serve(directory: &Path) -> io::Result<()> {
+    let ahead = std::env::var(NODE_AHEAD).ok().and_then(|millis| millis.parse().ok());
+    let ahead = Duration::from_millis(ahead.ok_or_else(|| failed("not told when to claim"))?);
     let (runtime, log) = (runtime()?, Log::default());
     let mut stdout = io::stdout().lock();
     let node = runtime.block_on(async {
-        let node = start(Registry::embedded(directory), &log).map_err(failed)?;
+        let node = start(Registry::embedded(directory), &log, ahead).map_err(failed)?;
         served(&node).await?;
         Ok::<_, io::Error>(node)
     })?;
@@ -236,7 +264,7 @@ fn serve(directory: &Path) -> io::Result<()> {
 }
 
 /// The same jobs on a scheduler that claims nothing, for comparison.
-fn other(out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn other(out: &mut dyn Write) -> io::Result<()> {
     use tokio_cron_scheduler::{Job, JobScheduler};
     let (runtime, log) = (runtime()?, Log::default());
     let period = PERIOD.as_secs();
