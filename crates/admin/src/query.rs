@@ -12,6 +12,7 @@ use flockwork_layout::keys::{Facet, shard as shard_index};
 use flockwork_layout::{clock, plan, record};
 use flockwork_registry::{Entry, Key};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How many of the next due instants a job's detail has.
 pub const NEXT_FIRES: usize = 5;
@@ -241,7 +242,7 @@ fn row_of(shard: ShardIndex, entries: &[Option<Entry>], there: &BTreeSet<&Instan
         owner,
         is_failover: entries[3].is_some(),
         claim: record.claim,
-        last: record.last,
+        last: record.last.map(Arc::unwrap_or_clone),
         counts: record.counts,
         notes: record.notes,
         trouble,

@@ -15,6 +15,7 @@ use flockwork_layout::keys::{Facet, shard as shard_index};
 use flockwork_layout::record;
 use flockwork_registry::client::CommitError;
 use flockwork_registry::{Entry, Key, Op};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often what nodes make anew while they leave is removed again: their last entries come within
@@ -370,7 +371,7 @@ fn end_of(record: &Record, claim: &Claim) -> Option<String> {
 fn cancelled(mut record: Record, now: Timestamp) -> Record {
     let Some(claim) = record.claim.take() else { return record };
     record.counts.failed += u64::from(claim.state == ClaimState::Held);
-    record.last = Some(Last {
+    record.last = Some(Arc::new(Last {
         started: claim.begins().min(now),
         fire: claim.fire,
         attempt: claim.attempt,
@@ -382,6 +383,6 @@ fn cancelled(mut record: Record, now: Timestamp) -> Record {
         output_tail: String::new(),
         rows: 0,
         bytes: 0,
-    });
+    }));
     record
 }

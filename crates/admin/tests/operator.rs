@@ -103,7 +103,7 @@ fn ended() -> Stored {
         rows: 0,
         bytes: 0,
     };
-    let record = Record { last: Some(last), ..Record::default() };
+    let record = Record { last: Some(last.into()), ..Record::default() };
     Stored { record, ..Stored::default() }
 }
 
@@ -297,8 +297,12 @@ async fn runs_in_flight_are_waited_for_and_told() {
     let ending = async {
         // The node has heard of it, and its run ends.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let last = Last { nonce: 77, code: "REMOVED".into(), ..ended().record.last.unwrap() };
-        let record = Record { last: Some(last), ..Record::default() };
+        let last = Last {
+            nonce: 77,
+            code: "REMOVED".into(),
+            ..Last::clone(&ended().record.last.unwrap())
+        };
+        let record = Record { last: Some(last.into()), ..Record::default() };
         let stored = record::encode(&Stored { record, ..Stored::default() });
         scene.serving.commit(vec![Op::Set(key, stored, None)]).await.unwrap();
     };

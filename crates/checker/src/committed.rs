@@ -155,7 +155,7 @@ fn plain_plan(job: String, index: u64, entry: &Entry) -> Option<Fact> {
     let plan = plan::decode(&entry.value).ok()?;
     let spans = plan.spans.iter().map(|(first, from)| (*first, from.as_millis())).collect();
     let unknown = plan.unknown.keys().cloned().collect();
-    let (schedule, shards) = (plan.schedule, plan.shards);
+    let (schedule, shards) = (plan.schedule.to_string(), plan.shards);
     Some(Fact::Plan(Plan { job, index, schedule, shards, spans, unknown }))
 }
 
@@ -191,7 +191,7 @@ fn plain_record(entry: &Entry) -> Option<Record> {
             attempt: last.attempt,
             instance: last.instance.to_string(),
             nonce: last.nonce,
-            code: last.code,
+            code: last.code.clone(),
         }),
         counts: Counts {
             ran: record.counts.ran,

@@ -12,6 +12,7 @@ use flockwork_core::id::ShardIndex;
 use flockwork_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// The version this release writes.
 pub const VERSION: u32 = 1;
@@ -25,7 +26,7 @@ pub struct Plan {
     /// How many assignments were made.
     pub generation: u64,
     /// The schedule in force, as text.
-    pub schedule: String,
+    pub schedule: Arc<str>,
     /// How many shards there are.
     pub shards: u32,
     /// Since when, from which shard on: ascending in both. A shard added later is due later.
@@ -39,7 +40,7 @@ pub struct Plan {
 impl Plan {
     /// The plan of a job that begins now.
     #[must_use]
-    pub fn new(schedule: String, shards: u32, now: Timestamp) -> Self {
+    pub fn new(schedule: Arc<str>, shards: u32, now: Timestamp) -> Self {
         Self {
             generation: 0,
             schedule,
@@ -59,13 +60,23 @@ impl Plan {
 
     /// Whether a definition's schedule and shard count are the ones in force.
     #[must_use]
-    pub fn agrees(&self, schedule: &str, shards: u32) -> bool {
-        self.schedule == schedule && self.shards == shards
+    pub fn agrees(&self, schedule: &Arc<str>, shards: u32) -> bool {
+        self.schedule == *schedule && self.shards == shards
+    }
+
+    /// The same, holding its schedule where a definition does, if it is the same: they are compared at
+    /// every fire, which is nothing where both are one text.
+    #[must_use]
+    pub fn sharing(mut self, schedule: &Arc<str>) -> Self {
+        if self.schedule == *schedule {
+            self.schedule = Arc::clone(schedule);
+        }
+        self
     }
 
     /// The plan after the definition changed.
     #[must_use]
-    pub fn changed(&self, schedule: String, shards: u32, now: Timestamp) -> Self {
+    pub fn changed(&self, schedule: Arc<str>, shards: u32, now: Timestamp) -> Self {
         let mut plan = Self { shards, generation: self.generation + 1, ..self.clone() };
         if schedule != self.schedule || self.spans.len() >= MOST_SPANS {
             plan.schedule = schedule;
@@ -98,7 +109,7 @@ pub fn encode(plan: &Plan) -> Bytes {
     let form = Form {
         v: VERSION,
         generation: plan.generation,
-        schedule: plan.schedule.clone(),
+        schedule: plan.schedule.to_string(),
         shards: plan.shards,
         spans: plan.spans.iter().map(|(first, from)| (*first, from.as_millis())).collect(),
         alive: plan.alive.as_millis(),
@@ -128,7 +139,7 @@ pub fn decode(value: &[u8]) -> Result<Plan, NotReadable> {
     }
     Ok(Plan {
         generation: form.generation,
-        schedule: form.schedule,
+        schedule: form.schedule.into(),
         shards: form.shards,
         spans: form
             .spans

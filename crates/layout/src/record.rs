@@ -3,23 +3,23 @@
 //! Fields of a newer release are kept when a record is rewritten; a newer *version* is refused
 //! ([`NotReadable::Newer`]), and with it only the job it belongs to.
 
-use bytes::Bytes;
+mod write;
+
+pub use write::encode;
+
 use flockwork_core::account::{
     Claim, ClaimState, Counts, Fate, Last, Note, Reason, Record, Span, record::NOTES,
 };
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::InstanceId;
 use flockwork_core::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The version this release writes.
 pub const VERSION: u32 = 1;
-
-/// Room for a record whose texts are empty and that has a note: enough that nearly none is moved
-/// while it is written.
-const USUAL_BYTES: usize = 512;
 
 /// A stored form that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,51 +44,50 @@ pub struct Stored {
     pub unknown: Map<String, Value>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Form<'a> {
-    v: u32,
+    /// Known by then; named here so that it is none of the unknown fields.
+    #[serde(rename = "v")]
+    _version: u32,
     through: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(borrow)]
     claim: Option<ClaimForm<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(borrow)]
     last: Option<LastForm<'a>>,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     counts: CountsForm,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     #[serde(borrow)]
     notes: Vec<NoteForm<'a>>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct ClaimForm<'a> {
     due: i64,
     source: Cow<'a, str>,
     attempt: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     crashes: u32,
     by: Cow<'a, str>,
     nonce: u64,
     at: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     lasts: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(borrow)]
     released: Option<ReleasedForm<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct ReleasedForm<'a> {
     to: Cow<'a, str>,
     not_before: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     signalled: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct LastForm<'a> {
     due: i64,
     source: Cow<'a, str>,
@@ -98,38 +97,30 @@ struct LastForm<'a> {
     started: i64,
     ended: i64,
     code: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[serde(default)]
     text: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[serde(default)]
     tail: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     rows: u64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     bytes: u64,
 }
 
-#[derive(PartialEq, Serialize, Deserialize, Default)]
+#[derive(Deserialize, Default)]
 #[serde(default)]
 struct CountsForm {
-    #[serde(skip_serializing_if = "is_zero")]
     ran: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     triggered: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     misfired: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     skipped: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     missed: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     ok: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     failed: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     crashed: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct NoteForm<'a> {
     fate: Cow<'a, str>,
     why: Cow<'a, str>,
@@ -137,24 +128,6 @@ struct NoteForm<'a> {
     last: i64,
     fires: u64,
 }
-
-/// Nothing, no, none: what a reader takes a field for that is not there.
-fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// Writes a record. What is zero is left out.
-#[must_use]
-pub fn encode(stored: &Stored) -> Bytes {
-    let form = Form::of(stored);
-    let mut text = Vec::with_capacity(USUAL_BYTES + form.texts());
-    // Text and numbers under text keys: there is nothing in it that cannot be written.
-    match serde_json::to_writer(&mut text, &form) {
-        Ok(()) => text.into_boxed_slice().into(),
-        Err(_) => Bytes::new(),
-    }
-}
-
 /// Reads a record.
 ///
 /// # Errors
@@ -172,32 +145,14 @@ pub fn decode(value: &[u8]) -> Result<Stored, NotReadable> {
     serde_json::from_slice::<Form<'_>>(value).map_err(damaged)?.read()
 }
 
-impl<'a> Form<'a> {
-    fn of(stored: &'a Stored) -> Self {
-        let record = &stored.record;
-        Self {
-            v: VERSION,
-            through: record.through.as_millis(),
-            claim: record.claim.as_ref().map(ClaimForm::of),
-            last: record.last.as_ref().map(LastForm::of),
-            counts: CountsForm::of(record.counts),
-            notes: record.notes.iter().map(NoteForm::of).collect(),
-            unknown: stored.unknown.clone(),
-        }
-    }
-
-    /// Bytes of the texts that may be long.
-    fn texts(&self) -> usize {
-        self.last.as_ref().map_or(0, |last| last.text.len() + last.tail.len())
-    }
-
+impl Form<'_> {
     fn read(self) -> Result<Stored, NotReadable> {
         let notes: Result<Vec<Note>, NotReadable> =
             self.notes.into_iter().take(NOTES).map(NoteForm::read).collect();
         let record = Record {
             through: Timestamp::from_millis(self.through),
             claim: self.claim.map(ClaimForm::read).transpose()?,
-            last: self.last.map(LastForm::read).transpose()?,
+            last: self.last.map(LastForm::read).transpose()?.map(Arc::new),
             counts: self.counts.read(),
             notes: notes?,
         };
@@ -205,29 +160,7 @@ impl<'a> Form<'a> {
     }
 }
 
-impl<'a> ClaimForm<'a> {
-    fn of(claim: &'a Claim) -> Self {
-        let released = match &claim.state {
-            ClaimState::Held => None,
-            ClaimState::Released { to, not_before, is_signalled } => Some(ReleasedForm {
-                to: to.as_str().into(),
-                not_before: not_before.as_millis(),
-                signalled: *is_signalled,
-            }),
-        };
-        Self {
-            due: claim.fire.due.as_millis(),
-            source: claim.fire.source.as_str().into(),
-            attempt: claim.attempt,
-            crashes: claim.crashes,
-            by: claim.instance.as_str().into(),
-            nonce: claim.nonce,
-            at: claim.at.as_millis(),
-            lasts: claim.mark_lasts,
-            released,
-        }
-    }
-
+impl ClaimForm<'_> {
     fn read(self) -> Result<Claim, NotReadable> {
         let state = match self.released {
             None => ClaimState::Held,
@@ -250,24 +183,7 @@ impl<'a> ClaimForm<'a> {
     }
 }
 
-impl<'a> LastForm<'a> {
-    fn of(last: &'a Last) -> Self {
-        Self {
-            due: last.fire.due.as_millis(),
-            source: last.fire.source.as_str().into(),
-            attempt: last.attempt,
-            by: last.instance.as_str().into(),
-            nonce: last.nonce,
-            started: last.started.as_millis(),
-            ended: last.ended.as_millis(),
-            code: last.code.as_str().into(),
-            text: last.text.as_str().into(),
-            tail: last.output_tail.as_str().into(),
-            rows: last.rows,
-            bytes: last.bytes,
-        }
-    }
-
+impl LastForm<'_> {
     fn read(self) -> Result<Last, NotReadable> {
         Ok(Last {
             fire: fire(self.due, &self.source)?,
@@ -286,19 +202,6 @@ impl<'a> LastForm<'a> {
 }
 
 impl CountsForm {
-    fn of(counts: Counts) -> Self {
-        Self {
-            ran: counts.ran,
-            triggered: counts.triggered,
-            misfired: counts.misfired,
-            skipped: counts.skipped,
-            missed: counts.missed,
-            ok: counts.succeeded,
-            failed: counts.failed,
-            crashed: counts.crashed,
-        }
-    }
-
     fn read(self) -> Counts {
         Counts {
             ran: self.ran,
@@ -314,16 +217,6 @@ impl CountsForm {
 }
 
 impl NoteForm<'_> {
-    fn of(note: &Note) -> Self {
-        Self {
-            fate: note.fate.as_str().into(),
-            why: note.reason.code().into(),
-            first: note.span.first.as_millis(),
-            last: note.span.last.as_millis(),
-            fires: note.span.fires,
-        }
-    }
-
     fn read(self) -> Result<Note, NotReadable> {
         let fates = [Fate::Ran, Fate::Misfired, Fate::Skipped, Fate::Missed];
         let fate = fates.into_iter().find(|fate| fate.as_str() == self.fate);
@@ -377,7 +270,7 @@ mod tests {
                 mark_lasts: true,
                 state: released,
             }),
-            last: Some(Last {
+            last: Some(Arc::new(Last {
                 fire,
                 attempt: 1,
                 instance,
@@ -389,7 +282,7 @@ mod tests {
                 output_tail: "no such \"table\"\n".into(),
                 rows: 10,
                 bytes: 2_048,
-            }),
+            })),
             counts: Counts { ran: 9, triggered: 1, failed: 1, ..Counts::default() },
             notes: vec![Note {
                 fate: Fate::Misfired,
@@ -402,6 +295,13 @@ mod tests {
             }],
         };
         Stored { record, unknown: Map::new() }
+    }
+
+    /// Other releases read it: byte by byte as it has always been.
+    #[test]
+    fn a_record_is_written_as_it_always_was() {
+        let text = r#"{"v":1,"through":5000,"claim":{"due":5000,"source":"misfire","attempt":2,"crashes":1,"by":"10.0.0.1@-@7-a","nonce":77,"at":5001,"lasts":true,"released":{"to":"10.0.0.1@-@7-a","not_before":9000,"signalled":true}},"last":{"due":5000,"source":"misfire","attempt":1,"by":"10.0.0.1@-@7-a","nonce":76,"started":5000,"ended":5500,"code":"EXIT","text":"exit code 3","tail":"no such \"table\"\n","rows":10,"bytes":2048},"counts":{"ran":9,"triggered":1,"failed":1},"notes":[{"fate":"misfired","why":"OVERLAP","first":3000,"last":4000,"fires":2}]}"#;
+        assert_eq!(String::from_utf8_lossy(&encode(&sample())), text);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use crate::job::JobIx;
 use crate::machine::{Node, Turn};
-use crate::runs::Stage;
+use crate::runs::{LocalRun, Stage};
 use flockwork_core::account::{Policy, Settled, settle};
 use flockwork_core::config::MAX_CLAIM_AHEAD;
 use flockwork_core::execution::{Fire, RunId, Source};
@@ -129,12 +129,8 @@ impl Node {
     /// The wall clock was set back: what waits for an instant further off than claims are made ahead is
     /// given back.
     pub(crate) fn give_back_far_ahead(&mut self, now: Timestamp) {
-        let far = |run: &crate::runs::LocalRun| {
-            run.stage == Stage::Ahead && run.claim().fire.due.since(now) > MAX_CLAIM_AHEAD
-        };
-        let runs: Vec<RunId> =
-            self.runs.iter().filter(|(_, run)| far(run)).map(|(id, _)| *id).collect();
-        for id in runs {
+        let far = |run: &LocalRun| run.claim().fire.due.since(now) > MAX_CLAIM_AHEAD;
+        for id in self.runs.of(|run| run.stage == Stage::Ahead && far(run)) {
             self.take_back(id);
         }
     }

@@ -2,6 +2,7 @@
 //! one of deadlines on the monotonic clock.
 
 use crate::job::JobIx;
+use crate::timeouts::Timeouts;
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
 use flockwork_core::time::{Mono, Timestamp};
@@ -11,8 +12,6 @@ use std::collections::BTreeSet;
 /// A deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Alarm {
-    /// A run has had its time.
-    Timeout(RunId),
     /// A run that was told to stop should have by now.
     Overdue(RunId),
     /// The session can no longer be proven.
@@ -38,6 +37,8 @@ pub(crate) enum Alarm {
 pub(crate) struct Alarms {
     due: Timetable<JobIx>,
     starts: Timetable<RunId>,
+    /// Of runs. See there why they are apart.
+    pub(crate) timeouts: Timeouts,
     deadlines: BTreeSet<(Mono, Alarm)>,
 }
 
@@ -58,11 +59,6 @@ impl Alarms {
         self.deadlines.insert((at, alarm));
     }
 
-    /// Takes a deadline away that no longer matters.
-    pub(crate) fn remove(&mut self, at: Mono, alarm: Alarm) {
-        self.deadlines.remove(&(at, alarm));
-    }
-
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, JobIx)> {
         self.due.pop_due(now)
     }
@@ -79,6 +75,7 @@ impl Alarms {
     /// The earliest of each.
     pub(crate) fn next(&self) -> (Option<Timestamp>, Option<Mono>) {
         let instants = [self.due.next(), self.starts.next()];
-        (instants.into_iter().flatten().min(), self.deadlines.first().map(|(at, _)| *at))
+        let deadlines = [self.deadlines.first().map(|(at, _)| *at), self.timeouts.next()];
+        (instants.into_iter().flatten().min(), deadlines.into_iter().flatten().min())
     }
 }

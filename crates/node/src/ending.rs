@@ -8,6 +8,7 @@ use flockwork_core::execution::{CancelReason, Ending, OUTPUT_TAIL_BYTES, RunId};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::record::Stored;
+use std::sync::Arc;
 
 /// How much of an ending's words is kept.
 const TEXT_BYTES: usize = 1_024;
@@ -53,7 +54,7 @@ impl Node {
             }
         }
         let text = if is_success { String::new() } else { outcome.ending.to_string() };
-        record.last = Some(Last {
+        record.last = Some(Arc::new(Last {
             started: claim.begins(),
             fire: claim.fire,
             attempt: claim.attempt,
@@ -65,7 +66,7 @@ impl Node {
             output_tail: end_of(&outcome.output_tail, OUTPUT_TAIL_BYTES).to_owned(),
             rows: outcome.rows,
             bytes: outcome.bytes,
-        });
+        }));
         Some(stored)
     }
 
@@ -136,7 +137,7 @@ impl Node {
 pub(crate) fn closed(record: &Record, code: &str, text: &str, now: Timestamp) -> Record {
     let mut record = record.clone();
     if let Some(claim) = record.claim.take() {
-        record.last = Some(Last {
+        record.last = Some(Arc::new(Last {
             started: claim.begins().min(now),
             fire: claim.fire,
             attempt: claim.attempt,
@@ -148,7 +149,7 @@ pub(crate) fn closed(record: &Record, code: &str, text: &str, now: Timestamp) ->
             output_tail: String::new(),
             rows: 0,
             bytes: 0,
-        });
+        }));
     }
     record
 }

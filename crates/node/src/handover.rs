@@ -51,7 +51,7 @@ impl Mark {
 impl Node {
     /// Whether it runs something of a job.
     pub(crate) fn is_busy_with(&self, ix: JobIx) -> bool {
-        self.runs.values().any(|run| run.ix == ix)
+        self.runs.any(|run| run.ix == ix)
     }
 
     /// Whether it leaves a job, or cannot serve it.

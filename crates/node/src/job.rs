@@ -126,7 +126,7 @@ pub(crate) struct Job {
     /// That definition as the registry holds it.
     pub(crate) config_read: bytes::Bytes,
     /// Its schedule as text.
-    pub(crate) schedule: String,
+    pub(crate) schedule: Arc<str>,
     pub(crate) view: View,
     pub(crate) shards: Vec<Shard>,
     /// The session under which this instance is registered.
@@ -174,7 +174,7 @@ impl Job {
             is_applied: false,
             config: None,
             config_read: bytes::Bytes::new(),
-            schedule: String::new(),
+            schedule: Arc::default(),
             view: View::default(),
             shards: Vec::new(),
             registered: None,

@@ -50,8 +50,7 @@ impl Node {
     /// (ElasticJob's `shutdown` deletes an instance's node while it runs.)
     pub(crate) fn cancel_for_others(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let must_stop = |run: &LocalRun| run.ix == ix && run.on_session_loss == OnSessionLoss::Stop;
-        let runs = self.runs.iter().filter(|(_, run)| must_stop(run));
-        for id in runs.map(|(id, _)| *id).collect::<Vec<_>>() {
+        for id in self.runs.of(must_stop) {
             self.cancel(turn, id, CancelReason::Shutdown);
         }
     }
@@ -156,9 +155,7 @@ impl Node {
 
     /// Nothing guards its shards any more.
     fn cancel_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        let runs: Vec<_> =
-            self.runs.iter().filter(|(_, run)| run.ix == ix).map(|(id, _)| *id).collect();
-        for id in runs {
+        for id in self.runs.of(|run| run.ix == ix) {
             self.cancel(turn, id, CancelReason::Removed);
         }
     }

@@ -25,8 +25,10 @@ mod handover;
 mod lead;
 mod leaving;
 mod recover;
+mod run_table;
 mod runs;
 mod tend;
+mod timeouts;
 mod trigger;
 
 mod ahead;

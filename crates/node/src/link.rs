@@ -190,7 +190,10 @@ impl Link {
         }
         while open && self.commits < MOST_COMMITS && !self.members.is_empty() {
             let members = self.pack();
-            let ops = members.iter().flat_map(|member| member.ops.iter().cloned()).collect();
+            let mut ops = Vec::with_capacity(members.iter().map(|member| member.ops.len()).sum());
+            for member in &members {
+                ops.extend_from_slice(&member.ops);
+            }
             self.commits += 1;
             self.last_ticket += 1;
             let ticket = Ticket(self.last_ticket);
@@ -209,7 +212,7 @@ impl Link {
     /// The members of the next commit: at least one, else as many as the limits allow.
     fn pack(&mut self) -> Vec<Member> {
         let (mut ops, mut bytes) = (0, 0);
-        let mut packed = Vec::new();
+        let mut packed = Vec::with_capacity(self.members.len().min(MOST_MEMBERS));
         while let Some(member) = self.members.front() {
             ops += member.ops.len();
             bytes += member.bytes();

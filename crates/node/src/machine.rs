@@ -5,11 +5,10 @@ use crate::clock::RegistryClock;
 use crate::job::{Job, JobIx};
 use crate::link::{Heard, Link};
 use crate::reads::Unreadable;
-use crate::runs::LocalRun;
+use crate::run_table::RunTable;
 use crate::trust::Trust;
 use crate::{Define, Effect, Event, Phase, Report, Settings};
 use bytes::Bytes;
-use flockwork_core::execution::RunId;
 use flockwork_core::id::{JobName, ShardIndex};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::keys::Facet;
@@ -33,7 +32,7 @@ pub struct Node {
     pub(crate) link: Link,
     pub(crate) jobs: Vec<Job>,
     pub(crate) names: BTreeMap<JobName, JobIx>,
-    pub(crate) runs: BTreeMap<RunId, Box<LocalRun>>,
+    pub(crate) runs: RunTable,
     pub(crate) last_run: u64,
     /// Fires that wait for a free place, by due instant.
     pub(crate) waiting: BTreeSet<(Timestamp, JobIx, ShardIndex)>,
@@ -81,7 +80,7 @@ impl Node {
             link,
             jobs: Vec::new(),
             names: BTreeMap::new(),
-            runs: BTreeMap::new(),
+            runs: RunTable::default(),
             last_run: 0,
             waiting: BTreeSet::new(),
             alarms: Alarms::default(),
@@ -298,9 +297,11 @@ impl Node {
 
     /// Turns to every deadline that has come.
     fn look_at_alarms(&mut self, turn: &mut Turn<'_>) {
+        while let Some(run) = self.alarms.timeouts.pop(turn.now.mono) {
+            self.run_timed_out(turn, run);
+        }
         while let Some(alarm) = self.alarms.pop(turn.now.mono) {
             match alarm {
-                Alarm::Timeout(run) => self.run_timed_out(turn, run),
                 Alarm::Overdue(run) => self.run_overdue(turn, run),
                 Alarm::TrustEnd => self.trust_ended(turn),
                 Alarm::Look(ix, shard) => self.look_again(turn, ix, shard),

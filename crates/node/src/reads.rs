@@ -4,7 +4,7 @@ use crate::job::{Job, JobIx, Shard};
 use crate::machine::Node;
 use crate::slot::{Held, Slot};
 use bytes::Bytes;
-use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_core::id::{BadInstanceId, InstanceId, ShardIndex};
 use flockwork_layout::keys::{Facet, shard};
 use flockwork_layout::{plan, record};
 use flockwork_registry::{Answer, Entry, Request, Scope};
@@ -212,7 +212,7 @@ impl Node {
             forget(job, facet, &me);
             return Err(Unreadable::NotAnswered);
         }
-        let (again, result) = match take(job, facet, answer) {
+        let (again, result) = match take(job, facet, answer, &me) {
             Ok(again) => (again, Ok(())),
             Err(text) => {
                 let is_new = with_slot!(job, facet, slot => slot.not_understood(), true);
@@ -268,16 +268,25 @@ fn forget(job: &mut Job, facet: &Facet, me: &InstanceId) {
 }
 
 /// Takes an answer in; says whether the key must be read again.
-fn take(job: &mut Job, facet: &Facet, answer: Answer) -> Result<bool, String> {
+fn take(job: &mut Job, facet: &Facet, answer: Answer, me: &InstanceId) -> Result<bool, String> {
     match answer {
-        Answer::Entry(entry) => take_entry(job, facet, entry),
-        Answer::Children(names) => Ok(take_list(job, facet, names.unwrap_or_default())),
+        Answer::Entry(entry) => take_entry(job, facet, entry, me),
+        Answer::Children(names) => Ok(take_list(job, facet, names.unwrap_or_default(), me)),
         other => Err(format!("{other:?} is no answer to a read")),
     }
 }
 
-fn take_entry(job: &mut Job, facet: &Facet, entry: Option<Entry>) -> Result<bool, String> {
+fn take_entry(
+    job: &mut Job,
+    facet: &Facet,
+    entry: Option<Entry>,
+    me: &InstanceId,
+) -> Result<bool, String> {
     let unit = |_: &Bytes| Ok(());
+    let instance = |value: &Bytes| {
+        let id = instance(&String::from_utf8_lossy(value), me);
+        id.map_err(|error| error.to_string())
+    };
     let view = &mut job.view;
     match facet {
         Facet::Job => put(&mut view.implementation, entry, text),
@@ -287,7 +296,8 @@ fn take_entry(job: &mut Job, facet: &Facet, entry: Option<Entry>) -> Result<bool
         Facet::Necessary => put(&mut view.necessary, entry, unit),
         Facet::Trigger(_) => put(&mut view.trigger, entry, unit),
         Facet::Plan => put(&mut view.plan, entry, |value| {
-            plan::decode(value).map_err(|error| error.to_string())
+            let plan = plan::decode(value).map_err(|error| error.to_string())?;
+            Ok(plan.sharing(&job.schedule))
         }),
         // Only what reads ENABLED is: an unknown status is shown and not assigned to.
         Facet::Server(ip) => put(view.servers.entry(ip.clone()).or_default(), entry, |value| {
@@ -334,15 +344,16 @@ fn text(value: &Bytes) -> Result<String, String> {
     Ok(String::from_utf8_lossy(value).into_owned())
 }
 
-fn instance(value: &Bytes) -> Result<InstanceId, String> {
-    InstanceId::new(&String::from_utf8_lossy(value)).map_err(|error| error.to_string())
+/// An instance by its id. The own one is kept once for all jobs: it is compared at every fire.
+fn instance(text: &str, me: &InstanceId) -> Result<InstanceId, BadInstanceId> {
+    if text == me.as_str() { Ok(me.clone()) } else { InstanceId::new(text) }
 }
 
 /// Names that are none of ours (`sharding/abc`) are passed over.
-fn take_list(job: &mut Job, facet: &Facet, names: Vec<String>) -> bool {
+fn take_list(job: &mut Job, facet: &Facet, names: Vec<String>, me: &InstanceId) -> bool {
     let shards = |names: Vec<String>| names.iter().filter_map(|name| shard(name)).collect();
     let ids =
-        |names: Vec<String>| names.iter().filter_map(|name| InstanceId::new(name).ok()).collect();
+        |names: Vec<String>| names.iter().filter_map(|name| instance(name, me).ok()).collect();
     match facet {
         Facet::Instances => job.view.instances.read(Some(plain(ids(names)))),
         Facet::Leavers => job.view.leavers.read(Some(plain(ids(names)))),

@@ -299,7 +299,7 @@ impl Node {
         local.started = turn.now.mono;
         local.run = Some(run.clone());
         if let Some(timeout) = run.timeout {
-            self.alarms.add(turn.now.mono.plus(timeout), Alarm::Timeout(id));
+            self.alarms.timeouts.add(turn.now.mono.plus(timeout), id);
         }
         if config.on_session_loss == OnSessionLoss::Stop {
             self.watch_trust(turn);
@@ -344,8 +344,8 @@ impl Node {
         };
         let Some(told) = run.run.take() else { return };
         let (ix, shard) = (run.ix, run.shard);
-        if let Some(timeout) = told.timeout {
-            self.alarms.remove(run.started.plus(timeout), Alarm::Timeout(id));
+        if told.timeout.is_some() {
+            self.timeout_is_over();
         }
         let text = "the process stood still until its session could have ended; the claim is \
                     given back and the fire is settled again";
@@ -363,13 +363,20 @@ impl Node {
         }
         run.stage = Stage::Ended;
         run.ended_at = turn.now.mono;
-        if let Some(timeout) = run.run.as_ref().and_then(|run| run.timeout) {
-            self.alarms.remove(run.started.plus(timeout), Alarm::Timeout(id));
-        }
+        let has_timeout = run.run.as_ref().is_some_and(|run| run.timeout.is_some());
         let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
         state.last_code = Some(outcome.ending.code());
         run.outcome = Some(outcome);
+        if has_timeout {
+            self.timeout_is_over();
+        }
         self.end(turn, id);
+    }
+
+    fn timeout_is_over(&mut self) {
+        let runs = &self.runs;
+        let goes_on = |id| runs.get(&id).is_some_and(|run| run.stage == Stage::Running);
+        self.alarms.timeouts.one_is_over(goes_on);
     }
 
     /// Tells the registry of a run's end.
@@ -420,8 +427,21 @@ impl Node {
             let took = run.ended_at.since(run.started);
             turn.report(Report::Ended { run: told, outcome, took, retry });
         }
-        self.consider(turn, ix, shard);
+        if !self.is_settled(turn, ix, shard) {
+            self.consider(turn, ix, shard);
+        }
         self.tend_if_leaving(ix);
+    }
+
+    /// Whether nothing can be pending for a free shard: the fire before the next one is accounted, and
+    /// nobody asked for a run. Most runs end so.
+    fn is_settled(&mut self, turn: &Turn<'_>, ix: JobIx, shard: ShardIndex) -> bool {
+        let job = self.job(ix);
+        let state = &job.shards[shard as usize];
+        let Some(next) = job.next.filter(|next| *next > turn.now.wall) else { return false };
+        let Some(record) = state.record.value().map(|stored| &stored.record) else { return false };
+        let is_accounted = job.memo.newest() == Some((record.through, next));
+        is_accounted && record.claim.is_none() && !state.is_triggered
     }
 
     /// A job that is being left, or cannot be served, may be left once its last run has ended.
@@ -471,8 +491,7 @@ impl Node {
 
     /// Tells every run to stop.
     pub(crate) fn cancel_all(&mut self, turn: &mut Turn<'_>) {
-        let running: Vec<RunId> = self.runs.keys().copied().collect();
-        for id in running {
+        for id in self.runs.of(|run| run.stage == Stage::Running) {
             self.cancel(turn, id, CancelReason::Shutdown);
         }
     }

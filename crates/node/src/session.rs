@@ -117,11 +117,10 @@ impl Node {
             }
             self.untended.insert(ix);
         }
-        let stages: Vec<_> = self.runs.iter().map(|(id, run)| (*id, run.stage)).collect();
-        for (id, stage) in stages {
-            match stage {
-                Stage::Ended => self.end(turn, id),
-                Stage::TakingBack => self.take_back(id),
+        for id in self.runs.of(|run| matches!(run.stage, Stage::Ended | Stage::TakingBack)) {
+            match self.runs.get(&id).map(|run| run.stage) {
+                Some(Stage::Ended) => self.end(turn, id),
+                Some(Stage::TakingBack) => self.take_back(id),
                 _ => {}
             }
         }
@@ -143,7 +142,7 @@ impl Node {
         self.trust_alarm = None;
         if turn.now.mono < self.trust.until() {
             // Renewed since. Only a session with runs that must stop is watched further.
-            if self.runs.values().any(|run| run.on_session_loss == OnSessionLoss::Stop) {
+            if self.runs.any(|run| run.on_session_loss == OnSessionLoss::Stop) {
                 self.watch_trust(turn);
             }
             return;
@@ -152,13 +151,7 @@ impl Node {
     }
 
     fn cancel_for_session(&mut self, turn: &mut Turn<'_>) {
-        let must_stop: Vec<_> = self
-            .runs
-            .iter()
-            .filter(|(_, run)| run.on_session_loss == OnSessionLoss::Stop)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in must_stop {
+        for id in self.runs.of(|run| run.on_session_loss == OnSessionLoss::Stop) {
             self.cancel(turn, id, CancelReason::SessionLost);
         }
     }

@@ -70,6 +70,11 @@ impl<T> Slot<T> {
         self.held.as_ref().map(|held| &held.value)
     }
 
+    /// Keeps what is believed in another way that says the same.
+    pub(crate) fn revise(&mut self, keep: impl FnOnce(T) -> T) {
+        self.held = self.held.take().map(|held| Held { value: keep(held.value), ..held });
+    }
+
     /// Notes that the belief no longer stands; says whether a read must be sent.
     pub(crate) fn doubt(&mut self) -> bool {
         self.is_fresh = false;

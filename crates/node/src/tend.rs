@@ -135,7 +135,7 @@ impl Node {
             if let Some(stamp) = old_plan {
                 // A job of this name was removed: nothing was due while there was none.
                 let schedule = job.offered.schedule_fingerprint();
-                let plan = Plan::new(schedule, job.offered.shards, turn.now.wall);
+                let plan = Plan::new(schedule.into(), job.offered.shards, turn.now.wall);
                 let key = self.settings.namespace.key(&job.name, &Facet::Plan);
                 ops.push(Op::Set(key, plan::encode(&plan), Some(stamp)));
             }
@@ -225,7 +225,11 @@ impl Node {
         }
         let is_first = job.config.is_none();
         (job.config_read, job.document) = (read, None);
-        job.schedule = decoded.schedule_fingerprint();
+        let schedule = decoded.schedule_fingerprint();
+        if *job.schedule != *schedule {
+            job.schedule = schedule.into();
+        }
+        job.view.plan.revise(|plan| plan.sharing(&job.schedule));
         (job.next, job.memo) = (None, Memo::default());
         let shards = decoded.shards;
         job.config = Some(decoded);

@@ -121,7 +121,7 @@ mod tests {
     fn who_claims_and_who_ends_its_own_claim_is_named_and_who_finds_another_crashed_is_not() {
         let free = Record::default;
         let held = |by| Record { claim: Some(claim(by, 7)), ..free() };
-        let ended = |code| Record { last: Some(last(A, 7, code)), ..free() };
+        let ended = |code| Record { last: Some(last(A, 7, code).into()), ..free() };
         let crashed = Counts { crashed: 1, ..Counts::default() };
         let found = Record { counts: crashed, ..ended("CRASHED") };
         let table = [

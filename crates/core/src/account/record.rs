@@ -4,6 +4,7 @@ use super::settle::{Fate, Reason, Span};
 use crate::execution::{Fire, Source};
 use crate::id::InstanceId;
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// How many notes a record keeps.
 pub const NOTES: usize = 8;
@@ -16,7 +17,7 @@ pub struct Record {
     /// The claim that is held, or was released to be tried again.
     pub claim: Option<Claim>,
     /// The last run that ended.
-    pub last: Option<Last>,
+    pub last: Option<Arc<Last>>,
     /// How many fires met which fate, since the record was made.
     pub counts: Counts,
     /// The newest fates other than a plain run, oldest first; at most [`NOTES`].

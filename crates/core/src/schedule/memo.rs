@@ -28,6 +28,12 @@ impl Memo {
         }
     }
 
+    /// The last search: from which instant, and what was found.
+    #[must_use]
+    pub fn newest(&self) -> Option<(Timestamp, Timestamp)> {
+        self.0[1]
+    }
+
     /// Searches on, and keeps the answer in place of the older one.
     pub fn search(
         &mut self,

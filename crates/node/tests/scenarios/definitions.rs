@@ -24,7 +24,7 @@ fn a_plan_that_is_out_of_date_accounts_nothing() {
     let before = world.record("j", 0).unwrap().record;
     assert_eq!(before.counts.skipped, 2);
     let plan = world.store.get(&key(Facet::Plan)).unwrap().value.clone();
-    let plan = plan::decode(&plan).unwrap().changed("another".to_owned(), 1, world.now().wall);
+    let plan = plan::decode(&plan).unwrap().changed("another".into(), 1, world.now().wall);
     world.commit(vec![Op::Set(key(Facet::Plan), plan::encode(&plan), None)]);
     // The next fire is due before the node has heard of it.
     world.now_ms += 5;
@@ -43,7 +43,7 @@ fn a_plan_that_is_out_of_date_claims_nothing() {
     let key = |facet| namespace().key(&JobName::new("j").unwrap(), &facet);
     let before = world.store.get(&key(Facet::Record(0))).unwrap().stamp;
     let plan = world.store.get(&key(Facet::Plan)).unwrap().value.clone();
-    let plan = plan::decode(&plan).unwrap().changed("another".to_owned(), 1, world.now().wall);
+    let plan = plan::decode(&plan).unwrap().changed("another".into(), 1, world.now().wall);
     world.commit(vec![Op::Set(key(Facet::Plan), plan::encode(&plan), None)]);
     // The next fire is due before the node has heard of it.
     world.now_ms += 5;
