@@ -1,5 +1,6 @@
 //! Executes runs. Each run that is started ends, and its outcome is told exactly once.
 
+use crate::burst::{Burst, Start};
 use crate::context::Live;
 use crate::pool::Pool;
 use crate::runner::{self, KILL_BOUND, sweep};
@@ -8,7 +9,7 @@ use crate::{AsyncJob, Context, Function, Job, JobResult, Progress};
 use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, Work};
 use flockwork_core::id::JobName;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -48,7 +49,8 @@ pub struct Worker {
 struct Shared {
     settings: Settings,
     runtime: tokio::runtime::Handle,
-    functions: RwLock<BTreeMap<JobName, Function>>,
+    functions: RwLock<HashMap<JobName, Function>>,
+    burst: Burst<AsyncRun>,
     pool: Pool,
     store: Option<Store>,
 }
@@ -60,8 +62,8 @@ impl Worker {
         let pool = Pool::new(settings.max_threads);
         let Scripts { output, output_total, .. } = &settings.scripts;
         let store = output.clone().map(|directory| Store::new(directory, *output_total));
-        let functions = RwLock::default();
-        Self { shared: Arc::new(Shared { settings, runtime, functions, pool, store }) }
+        let (functions, burst) = (RwLock::default(), Burst::default());
+        Self { shared: Arc::new(Shared { settings, runtime, functions, burst, pool, store }) }
     }
 
     /// Makes `function` what runs of `job` execute from now on. Gives back what it replaces.
@@ -109,17 +111,10 @@ impl Worker {
         Handle { live }
     }
 
-    fn start_async(&self, job: Arc<dyn AsyncJob>, run: Arc<Run>, mut completion: Completion) {
+    fn start_async(&self, job: Arc<dyn AsyncJob>, run: Arc<Run>, completion: Completion) {
         let grace = self.shared.settings.grace;
-        let span = span(&run);
-        let work = async move {
-            completion.begun = true;
-            let live = Arc::clone(&completion.live);
-            let context = Context::new(run, Arc::clone(&live));
-            let ending = run_async(&*job, context, &live, grace).await;
-            completion.end(ending);
-        };
-        self.shared.runtime.spawn(work.instrument(span));
+        let start = AsyncRun { job, run, completion, grace };
+        self.shared.burst.start(&self.shared.runtime, start);
     }
 
     fn start_blocking(&self, job: Arc<dyn Job>, run: Arc<Run>, mut completion: Completion) {
@@ -164,7 +159,7 @@ impl Worker {
         functions.get(job).cloned()
     }
 
-    fn functions_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<JobName, Function>> {
+    fn functions_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<JobName, Function>> {
         self.shared.functions.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -191,6 +186,29 @@ impl Handle {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.live.progress()
+    }
+}
+
+/// A run of an async function.
+struct AsyncRun {
+    job: Arc<dyn AsyncJob>,
+    run: Arc<Run>,
+    completion: Completion,
+    grace: Duration,
+}
+
+impl Start for AsyncRun {
+    fn code(self) -> impl Future<Output = ()> + Send + 'static {
+        let span = span(&self.run);
+        let Self { job, run, mut completion, grace } = self;
+        let code = async move {
+            completion.begun = true;
+            let live = Arc::clone(&completion.live);
+            let context = Context::new(run, Arc::clone(&live));
+            let ending = run_async(&*job, context, &live, grace).await;
+            completion.end(ending);
+        };
+        code.instrument(span)
     }
 }
 

@@ -377,8 +377,12 @@ impl<M: Machine> Loop<M> {
     }
 
     fn carry_out(&mut self) {
+        if self.effects.is_empty() {
+            return;
+        }
         let mut effects = std::mem::take(&mut self.effects);
         let mut not_started = Vec::new();
+        let now = self.clock.now().wall;
         for effect in effects.drain(..) {
             match effect {
                 // Told right after its start was refused: it has not started.
@@ -386,7 +390,7 @@ impl<M: Machine> Loop<M> {
                 Effect::Submit(ticket, request) => self.submit(ticket, request),
                 Effect::Start(run) => not_started.extend(self.start(run)),
                 Effect::Cancel(run, reason) => self.executor.cancel(run, reason),
-                Effect::Report(report) => self.audience.tell(self.clock.now().wall, report),
+                Effect::Report(report) => self.audience.tell(now, report),
                 Effect::Drained => self.left = true,
             }
         }
