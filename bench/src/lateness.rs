@@ -2,7 +2,7 @@
 //! with jobs that are claimed ahead ([`AHEAD`]), once with jobs that are claimed when they are due.
 //!
 //! What counts is what the jobs themselves wrote down when their code began: which job, which due
-//! instant, and what the clock showed. The third fire is looked at that is due after every node
+//! instant, and what the clock showed. The fifth fire is looked at that is due after every node
 //! serves every job; fires before and after it must not be doubled either.
 
 use flockwork::{BoxError, Context, Job, MemoryRegistry, Node, Registry, Stopped};
@@ -19,7 +19,7 @@ const JOBS: usize = 5_000;
 /// The jobs' period. All are due at its multiples since the epoch.
 const PERIOD: Duration = Duration::from_secs(3);
 
-/// How long before they are due jobs are claimed, where they are claimed ahead: half as long again as
+/// How long before they are due jobs are claimed, where they are claimed ahead: more than twice what
 /// the claims of all of them take on the slower of the two registries.
 const AHEAD: Duration = Duration::from_millis(750);
 
