@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use tokio::runtime::Handle;
 
-/// So many are spawned before some of them may run: as many as a thread of the runtime keeps for itself
-/// without sharing (256), with room for what they spawn.
+/// So many are spawned before some of them may run: a quarter of what a thread of the runtime keeps for
+/// itself (256).
 const AT_ONCE: usize = 64;
 
 /// What becomes a task.
@@ -59,28 +60,42 @@ struct Server<S> {
 impl<S: Start> Server<S> {
     async fn serve(mut self) {
         while self.spawn_some() {
-            tokio::task::yield_now().await;
+            let_others().await;
         }
     }
 
-    /// Spawns some of what waits; whether there was any.
+    /// Spawns some of what waits; whether more does. This task is over before the last of them can run:
+    /// code that does not yield would else hold up all that starts later.
     fn spawn_some(&mut self) -> bool {
         let Some(shared) = &self.state else { return false };
         let mut state = lock(shared);
         let most = state.waiting.len().min(AT_ONCE);
-        if most == 0 {
-            state.is_served = false;
-            drop(state);
-            self.state = None;
-            return false;
-        }
         let some: Vec<S> = state.waiting.drain(..most).collect();
+        let is_more = !state.waiting.is_empty();
+        state.is_served = is_more;
         drop(state);
+        if !is_more {
+            self.state = None;
+        }
         for start in some {
             tokio::spawn(start.code());
         }
-        true
+        is_more
     }
+}
+
+/// Comes back as a task that any thread may take, where tokio's own `yield_now` waits until this
+/// thread has nothing else to do.
+async fn let_others() {
+    let mut has_waited = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl<S> Drop for Server<S> {
@@ -147,6 +162,41 @@ mod tests {
             let all: Vec<_> = (round * 200..(round + 1) * 200).map(|n| (n, true)).collect();
             assert_eq!(numbers, all);
         }
+    }
+
+    /// Stands still until it is told to go on.
+    struct Still {
+        go_on: Option<mpsc::Receiver<()>>,
+        tell: mpsc::Sender<()>,
+    }
+
+    impl Start for Still {
+        async fn code(self) {
+            if let Some(go_on) = &self.go_on {
+                let _ = go_on.recv_timeout(LONG);
+            }
+            let _ = self.tell.send(());
+        }
+    }
+
+    #[test]
+    fn code_that_blocks_its_thread_holds_no_other_start_up() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+        let runtime = runtime.unwrap();
+        let (burst, (tell, told), (go, go_on)) =
+            (Burst::default(), mpsc::channel(), mpsc::channel());
+        burst.start(runtime.handle(), Still { go_on: Some(go_on), tell: tell.clone() });
+        // By then it stands still.
+        std::thread::sleep(Duration::from_millis(50));
+        for _ in 0..200 {
+            burst.start(runtime.handle(), Still { go_on: None, tell: tell.clone() });
+        }
+        for _ in 0..200 {
+            told.recv_timeout(LONG).unwrap();
+        }
+        assert!(told.try_recv().is_err(), "the first still stands");
+        go.send(()).unwrap();
+        told.recv_timeout(LONG).unwrap();
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! In reading order: what a job is ([`job`]), what it is told ([`context`]), who runs it
 //! ([`worker`]), how programs are run ([`script`]) and kept from outliving their node ([`runner`]).
 
-pub mod burst;
-mod context;
+mod burst;
+pub mod context;
 pub mod job;
 mod pool;
 pub mod runner;
