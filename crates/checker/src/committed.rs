@@ -180,7 +180,7 @@ fn plain_record(entry: &Entry) -> Option<Record> {
             crashes: claim.crashes,
             instance: claim.instance.to_string(),
             nonce: claim.nonce,
-            at: claim.at.as_millis(),
+            at: Some(claim.at.as_millis()),
             released: match claim.state {
                 account::ClaimState::Held => None,
                 account::ClaimState::Released { to, .. } => Some(to.to_string()),

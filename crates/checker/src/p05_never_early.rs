@@ -1,7 +1,8 @@
 //! P5: never early, and on time when all is well.
 //!
-//! * Code for a fire, on its first attempt, starts no sooner than the clock of its node shows the
-//!   fire's instant. A clock that was set less than [`SET`] before may have shown it and not any more.
+//! * Code for a fire, on its first attempt, or where what went before was claimed ahead and ran no
+//!   code, starts no sooner than the clock of its node shows the fire's instant. A clock that was set
+//!   less than [`SET`] before may have shown it and not any more.
 //! * A fire of the schedule is claimed no sooner than its job's definitions let it be, by the clock of who
 //!   claims it.
 //! * Where nothing went wrong and nothing was changed for [`CALM`], a fire starts within
@@ -9,7 +10,7 @@
 //!   lost, or its node had no place.
 
 use crate::story::{Claimed, Stories, Story};
-use crate::trace::{Fact, Line};
+use crate::trace::{Claim, Fact, Line};
 use crate::verdict::Verdict;
 use crate::weather::Weather;
 use std::collections::BTreeMap;
@@ -38,13 +39,13 @@ struct Clock {
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     let mut clocks: BTreeMap<u32, Clock> = BTreeMap::new();
     let wall = stories.over.1 - signed(stories.over.0);
-    let mut shown_at = BTreeMap::new();
+    let (mut shown_at, mut early) = (BTreeMap::new(), BTreeMap::new());
     for (at, line) in trace.iter().enumerate() {
         match &line.fact {
             Fact::Clock { node, offset, drift } => {
                 clocks.insert(*node, Clock { offset: *offset, drift: *drift, set_at: line.at });
             }
-            Fact::Start(probe) if probe.attempt == 1 && !probe.fire.is_triggered() => {
+            Fact::Start(probe) if !probe.fire.is_triggered() => {
                 let clock = clocks.get(&probe.node).copied().unwrap_or_default();
                 let since = line.at - clock.set_at;
                 let shown =
@@ -52,12 +53,14 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 shown_at.insert(at, shown);
                 let was_set = clock.set_at > 0 && since < SET;
                 if shown + MARGIN < probe.fire.due && !was_set {
-                    let early = probe.fire.due - shown;
-                    return Verdict::breach(trace, at, format!("code started {early} ms early"));
+                    early.insert(at, probe.fire.due - shown);
                 }
             }
             _ => {}
         }
+    }
+    if let Some((line, by)) = begun_early(stories, &early) {
+        return Verdict::breach(trace, line, format!("code started {by} ms early"));
     }
     if let Some((line, what)) = claimed_too_soon(stories) {
         return Verdict::breach(trace, line, what);
@@ -72,12 +75,31 @@ fn signed(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
+/// The first code that started before it was due, of those for whose fire no code had run before.
+fn begun_early(stories: &Stories<'_>, early: &BTreeMap<usize, i64>) -> Option<(usize, i64)> {
+    let of_story = |story: &Story<'_>| {
+        let is_fresh = |at: &usize| {
+            let Claim { fire, attempt: 2.., .. } = story.claims[*at].claim else { return true };
+            let mut before =
+                story.claims[..*at].iter().filter(|earlier| earlier.claim.fire == *fire);
+            before.all(|earlier| {
+                let was_ahead = earlier.claim.at.is_some_and(|made| made < fire.due);
+                was_ahead && earlier.starts.is_empty()
+            })
+        };
+        let starts = (0..story.claims.len()).filter(is_fresh);
+        let mut lines = starts.filter_map(|at| story.claims[at].starts.first().copied());
+        lines.find_map(|line| Some((line, *early.get(&line)?)))
+    };
+    stories.shards.values().filter_map(of_story).min()
+}
+
 fn claimed_too_soon(stories: &Stories<'_>) -> Option<(usize, String)> {
     stories.shards.iter().find_map(|((job, _), story)| {
         let most = stories.allowed.get(job).map_or(0, |allowed| signed(allowed.ahead));
         story.claims.iter().find_map(|claimed| {
             let claim = claimed.claim;
-            let ahead = claim.fire.due - claim.at;
+            let ahead = claim.at.map_or(0, |at| claim.fire.due - at);
             let is_first = claim.attempt == 1 && !claim.fire.is_triggered();
             (is_first && ahead > most)
                 .then(|| (claimed.made, format!("claimed {ahead} ms ahead, {most} are allowed")))

@@ -282,9 +282,9 @@ pub struct Claim {
     pub instance: String,
     /// Tells it from others of the same instance.
     pub nonce: u64,
-    /// When it was made, by the clock of who made it.
-    #[serde(default)]
-    pub at: i64,
+    /// When it was made, by the clock of who made it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<i64>,
     /// Whom it was released to, to be tried again; none while it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released: Option<String>,

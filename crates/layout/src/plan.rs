@@ -61,7 +61,8 @@ impl Plan {
     /// Whether a definition's schedule and shard count are the ones in force.
     #[must_use]
     pub fn agrees(&self, schedule: &Arc<str>, shards: u32) -> bool {
-        self.schedule == *schedule && self.shards == shards
+        let is_same = Arc::ptr_eq(&self.schedule, schedule) || self.schedule == *schedule;
+        is_same && self.shards == shards
     }
 
     /// The same, holding its schedule where a definition does, if it is the same: they are compared at

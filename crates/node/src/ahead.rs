@@ -7,15 +7,29 @@
 //! claimed. Any claim whose fire is yet to come due by the clock here waits for that, also one that took
 //! over what another claimed ahead, or whose clock was set back meanwhile.
 
+use crate::Phase;
+use crate::alarms::Alarm;
 use crate::job::JobIx;
 use crate::machine::{Node, Turn};
 use crate::runs::{LocalRun, Stage};
-use flockwork_core::account::{Policy, Settled, settle};
+use flockwork_core::account::{Claim, Policy, Settled, settle};
 use flockwork_core::config::MAX_CLAIM_AHEAD;
 use flockwork_core::execution::{Fire, RunId, Source};
 use flockwork_core::id::ShardIndex;
 use flockwork_core::time::Timestamp;
 use flockwork_layout::record::Stored;
+
+/// What becomes of a claim that stands, for its fire's instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It is due.
+    No,
+    /// It waits now.
+    Begun,
+    /// It is for an instant that is further off than claims are made ahead: the clock by which it was made
+    /// was set back since.
+    TooLong,
+}
 
 impl Node {
     /// Claims a job's next fire, if `at` is when that is to be done.
@@ -88,50 +102,112 @@ impl Node {
         by(turn.now.wall) == Settled::default() && by(due) == Settled { notes: Vec::new(), run }
     }
 
-    /// Whether a claim that stands is to wait for its fire to come due; it then does.
+    /// Whether the run of a claim may begin: what it was based on stands and, if it was made ahead, was
+    /// not switched off since. What was taken over runs wherever its taker is.
+    pub(crate) fn may_begin(&mut self, turn: &mut Turn<'_>, id: RunId) -> bool {
+        let Some(run) = self.runs.get(&id) else { return false };
+        let (ix, shard) = (run.ix, run.shard);
+        let is_looked_at = run.owner.is_some() && is_ahead(run.claim());
+        let is_on = !is_looked_at || (self.may_own(ix, shard) && self.is_switched_on(ix, shard));
+        is_on && self.stands(turn, id)
+    }
+
+    /// Lets a claim that stands wait for its fire to come due, if it is yet to.
     ///
-    /// One that is further off than any claim is made ahead was claimed by a clock that was set back
-    /// since: it is not held for as long as that takes.
-    pub(crate) fn waits_for_its_instant(&mut self, turn: &Turn<'_>, id: RunId) -> bool {
-        let Some(run) = self.runs.get_mut(&id) else { return false };
-        let fire = run.claim().fire;
+    /// Where code ran for the fire already, it was due by somebody's clock. What took over a claim made
+    /// ahead waits as well, but not longer, by a clock that is never set, than any claim is made ahead.
+    pub(crate) fn wait_for_its_instant(&mut self, turn: &Turn<'_>, id: RunId) -> Wait {
+        let Some(run) = self.runs.get_mut(&id) else { return Wait::TooLong };
+        let (fire, is_own) = (run.claim().fire, run.owner.is_some());
         let ahead = fire.due.since(turn.now.wall);
-        if fire.source == Source::Trigger || ahead.is_zero() || ahead > MAX_CLAIM_AHEAD {
-            return false;
+        let has_begun = !is_own && !run.before.record.claim.as_ref().is_some_and(is_ahead);
+        if fire.source == Source::Trigger || ahead.is_zero() || has_begun {
+            return Wait::No;
+        }
+        if is_own && ahead > MAX_CLAIM_AHEAD {
+            return Wait::TooLong;
         }
         run.stage = Stage::Ahead;
         self.alarms.add_start(fire.due, id);
-        true
+        if !is_own {
+            self.alarms.add(turn.now.mono.plus(MAX_CLAIM_AHEAD), Alarm::Begin(id));
+        }
+        Wait::Begun
     }
 
     /// A run that was claimed ahead is due.
     pub(crate) fn start_on_time(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(run) = self.runs.get(&id).filter(|run| run.stage == Stage::Ahead) else { return };
-        let (ix, shard, is_own) = (run.ix, run.shard, run.owner.is_some());
-        // What others took over is run wherever its taker is; what was dealt, where it is switched on.
-        let is_on = !is_own || (self.may_own(ix, shard) && self.is_switched_on(ix, shard));
-        match is_on && self.stands(turn, id) {
+        if self.runs.get(&id).is_none_or(|run| run.stage != Stage::Ahead) {
+            return;
+        }
+        match self.may_begin(turn, id) {
             true => self.begin_run(turn, id),
             false => self.take_back(id),
         }
     }
 
+    /// What of a job was claimed ahead.
+    fn claimed_ahead(&mut self, ix: JobIx) -> Vec<RunId> {
+        let (runs, job) = (&self.runs, &self.jobs[ix.0 as usize]);
+        let waits = |id: &RunId| runs.get(id).is_some_and(|run| run.stage == Stage::Ahead);
+        job.shards.iter().filter_map(|shard| shard.run).filter(waits).collect()
+    }
+
     /// Gives back what was claimed ahead of a job's fires: it starts nothing new.
     pub(crate) fn give_back_ahead(&mut self, ix: JobIx) {
-        let runs: Vec<RunId> = self.job(ix).shards.iter().filter_map(|shard| shard.run).collect();
-        for id in runs {
-            if self.runs.get(&id).is_some_and(|run| run.stage == Stage::Ahead) {
+        for id in self.claimed_ahead(ix) {
+            self.take_back(id);
+        }
+    }
+
+    /// Gives back what is known not to begin when its instant comes: others, or other fires, want the
+    /// shard before.
+    pub(crate) fn give_back_stale(&mut self, ix: JobIx) {
+        for id in self.claimed_ahead(ix) {
+            if self.is_known_stale(id) {
                 self.take_back(id);
             }
         }
     }
 
+    /// Whether it is known, not only no longer known otherwise, that a run cannot begin.
+    fn is_known_stale(&self, id: RunId) -> bool {
+        let Some(run) = self.runs.get(&id) else { return false };
+        let job = &self.jobs[run.ix.0 as usize];
+        let is_served = job.phase == Phase::Serving && job.leaving.is_none();
+        let is_counted = (run.shard as usize) < job.count();
+        if !is_served || !is_counted || run.session != self.trust.session() {
+            return true;
+        }
+        let Some(dealt) = run.owner else { return false };
+        let state = &job.shards[run.shard as usize];
+        let owner = state.owner.known();
+        let is_dealt_anew = owner.is_some_and(|held| held.is_none_or(|held| held.stamp != dealt));
+        let is_off = state.disabled.known().is_some_and(|held| held.is_some())
+            || job.is_enabled(&self.settings.instance) == Some(false);
+        let is_planned_anew = job.view.plan.value().is_some_and(|plan| {
+            !plan.agrees(&job.schedule, plan.shards) || run.from != Some(plan.from(run.shard))
+        });
+        is_dealt_anew || is_off || is_planned_anew
+    }
+
     /// The wall clock was set back: what waits for an instant further off than claims are made ahead is
-    /// given back.
+    /// given back. What was taken over is not: nobody else would wait for less.
     pub(crate) fn give_back_far_ahead(&mut self, now: Timestamp) {
         let far = |run: &LocalRun| run.claim().fire.due.since(now) > MAX_CLAIM_AHEAD;
-        for id in self.runs.of(|run| run.stage == Stage::Ahead && far(run)) {
+        let own = |run: &LocalRun| run.stage == Stage::Ahead && run.owner.is_some();
+        for id in self.runs.of(|run| own(run) && far(run)) {
             self.take_back(id);
         }
     }
+
+    /// Whether a claim that is to be taken over finds no room yet, and need not: its fire is to come.
+    pub(crate) fn can_be_taken_later(&self, turn: &Turn<'_>, claim: &Claim) -> bool {
+        is_ahead(claim) && claim.fire.due > turn.now.wall && !self.has_room_ahead()
+    }
+}
+
+/// Whether a claim was made before its fire was due.
+fn is_ahead(claim: &Claim) -> bool {
+    claim.fire.source != Source::Trigger && claim.at < claim.fire.due
 }

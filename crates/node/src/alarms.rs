@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 pub(crate) enum Alarm {
     /// A run that was told to stop should have by now.
     Overdue(RunId),
+    /// A run that took over a claim made ahead has waited for as long as any does.
+    Begin(RunId),
     /// The session can no longer be proven.
     TrustEnd,
     /// A shard that waits for something is looked at again.

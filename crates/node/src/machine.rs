@@ -302,6 +302,7 @@ impl Node {
         }
         while let Some(alarm) = self.alarms.pop(turn.now.mono) {
             match alarm {
+                Alarm::Begin(run) => self.start_on_time(turn, run),
                 Alarm::Overdue(run) => self.run_overdue(turn, run),
                 Alarm::TrustEnd => self.trust_ended(turn),
                 Alarm::Look(ix, shard) => self.look_again(turn, ix, shard),

@@ -12,7 +12,7 @@ use crate::link::{Aim, Member};
 use crate::machine::{Node, Turn};
 use crate::runs::{LocalRun, Stage};
 use flockwork_core::account::{Claim, ClaimState, Hold, Reason};
-use flockwork_core::config::{JobConfig, RetryOn};
+use flockwork_core::config::{JobConfig, MAX_CLAIM_AHEAD, RetryOn};
 use flockwork_core::execution::{RunId, Source};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::time::Timestamp;
@@ -276,6 +276,10 @@ impl Node {
         stored: &Arc<Stored>,
         old: &Claim,
     ) {
+        if self.can_be_taken_later(turn, old) {
+            let again = old.fire.due.since(turn.now.wall).min(MAX_CLAIM_AHEAD);
+            return self.look_later(turn, ix, shard, again);
+        }
         if !self.has_room() {
             return self.wait(ix, shard, old.fire);
         }

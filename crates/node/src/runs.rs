@@ -6,8 +6,10 @@
 //!    │                    └─not held─► gone         └── may be sent ─┴─lost─► EndDoubted
 //!    └─committed, but no longer to be started─► TakingBack ─► gone
 //! ```
+//! Where `Running` stands, a claim made ahead is `Ahead` until its fire is due.
 //! What a lost answer meant is read from the shard's record: it names the claim.
 
+use crate::ahead::Wait;
 use crate::alarms::Alarm;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
@@ -227,10 +229,13 @@ impl Node {
         let held = Held { value: run.claimed.clone(), stamp, session: None };
         let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
         state.record.wrote(Some(held));
-        if !self.stands(turn, id) {
-            self.take_back(id);
-        } else if !self.waits_for_its_instant(turn, id) {
-            self.begin_run(turn, id);
+        if !self.may_begin(turn, id) {
+            return self.take_back(id);
+        }
+        match self.wait_for_its_instant(turn, id) {
+            Wait::No => self.begin_run(turn, id),
+            Wait::Begun => {}
+            Wait::TooLong => self.take_back(id),
         }
     }
 
@@ -255,7 +260,9 @@ impl Node {
         let owner = &job.shards[run.shard as usize].owner;
         let is_based =
             run.owner.is_none_or(|stamp| owner.held().is_some_and(|held| held.stamp == stamp));
-        may_start && is_same_session && is_based && is_planned
+        // A shard that the definition no longer has ends its run, and that is all.
+        let is_counted = (run.shard as usize) < job.count();
+        may_start && is_same_session && is_based && is_planned && is_counted
     }
 
     /// Tells what became of the fires of a claim that stands, and starts its run.
@@ -296,6 +303,7 @@ impl Node {
             work: config.work.clone(),
         });
         local.stage = Stage::Running;
+        local.on_session_loss = config.on_session_loss;
         local.started = turn.now.mono;
         local.run = Some(run.clone());
         if let Some(timeout) = run.timeout {
@@ -344,9 +352,7 @@ impl Node {
         };
         let Some(told) = run.run.take() else { return };
         let (ix, shard) = (run.ix, run.shard);
-        if told.timeout.is_some() {
-            self.timeout_is_over();
-        }
+        let has_timeout = told.timeout.is_some();
         let text = "the process stood still until its session could have ended; the claim is \
                     given back and the fire is settled again";
         turn.trouble(Some(&told.job), "GIVEN_BACK", text.to_owned());
@@ -354,6 +360,9 @@ impl Node {
         state.ran = state.ran.saturating_sub(1);
         state.is_triggered |= told.fire.source == Source::Trigger;
         self.take_back(id);
+        if has_timeout {
+            self.timeout_is_over();
+        }
     }
 
     pub(crate) fn run_ended(&mut self, turn: &mut Turn<'_>, id: RunId, outcome: Outcome) {

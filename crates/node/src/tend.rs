@@ -51,6 +51,7 @@ impl Node {
             Phase::Joining | Phase::Refused => self.tend_joining(turn, ix),
             Phase::Serving => self.tend_serving(turn, ix),
         }
+        self.give_back_stale(ix);
     }
 
     fn tend_joining(&mut self, turn: &mut Turn<'_>, ix: JobIx) {

@@ -134,7 +134,7 @@ fn claim(trace: &[Line], story: &Story<'_>, at: usize, counts: &mut Counts) {
 
 fn ahead(claimed: &Claimed<'_>, counts: &mut Counts) {
     let claim = claimed.claim;
-    if claim.fire.due <= claim.at || claim.fire.is_triggered() {
+    if claim.at.is_none_or(|at| claim.fire.due <= at) || claim.fire.is_triggered() {
         return;
     }
     let has_run = !claimed.starts.is_empty();

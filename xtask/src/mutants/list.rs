@@ -109,14 +109,14 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "claim ahead: the code does not wait for its instant",
         AHEAD,
         "run.stage = Stage::Ahead;",
-        "if run.ix.0 < u32::MAX { return false; }\n        run.stage = Stage::Ahead;",
+        "if run.ix.0 < u32::MAX {\n            return Wait::No;\n        }\n        run.stage = Stage::Ahead;",
         "P5",
     ),
     mutant(
         "claim ahead: what it was based on is not looked at again",
         AHEAD,
-        "match is_on && self.stands(turn, id)",
-        "match is_on || self.stands(turn, id) || is_own",
+        "match self.may_begin(turn, id) {\n            true => self.begin_run(turn, id),",
+        "match true {\n            true => self.begin_run(turn, id),",
         "P10",
     ),
     mutant(
@@ -129,8 +129,8 @@ pub(crate) const LIST: &[SourceMutant] = &[
     mutant(
         "claim: what the session may do is not asked again when the claim stands",
         RUNS,
-        "if !(may_start && is_same_session && is_based && is_planned) {",
-        "if !(is_based && is_planned) {",
+        "may_start && is_same_session && is_based && is_planned && is_counted\n",
+        "(may_start && is_same_session || true) && is_based && is_planned && is_counted\n",
         "P10",
     ),
     mutant(

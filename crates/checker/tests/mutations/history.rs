@@ -305,7 +305,8 @@ impl Scribe {
         self.nonce += 1;
         let instance = self.processes[node].instance.clone();
         let (nonce, at) = (self.nonce, WALL + i64::try_from(self.at).unwrap());
-        on.claim = Some(Claim { fire, attempt, crashes, instance, nonce, at, released: None });
+        on.claim =
+            Some(Claim { fire, attempt, crashes, instance, nonce, at: Some(at), released: None });
         on
     }
 

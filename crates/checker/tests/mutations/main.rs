@@ -421,7 +421,7 @@ fn refire(trace: &mut [Line], found: &Found, edit: impl Fn(&mut i64)) {
 fn claim_too_soon(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let Some(found) = pick(trace, dice, ran_plainly) else { return false };
     let claim = record(&mut trace[found.made]).new.as_mut().unwrap().claim.as_mut().unwrap();
-    claim.at = claim.fire.due - 1;
+    claim.at = Some(claim.fire.due - 1);
     let made_at = claim.at;
     let closing = record(&mut trace[found.closed.unwrap()]);
     closing.old.as_mut().unwrap().claim.as_mut().unwrap().at = made_at;

@@ -108,22 +108,24 @@ impl Json {
     }
 
     fn counts(&mut self, counts: &Counts) {
+        // All of them: the first comma below is that of one that is not zero.
+        let Counts { ran, triggered, misfired, skipped, missed, succeeded, failed, crashed } =
+            *counts;
         let fields = [
-            (",\"ran\":", counts.ran),
-            (",\"triggered\":", counts.triggered),
-            (",\"misfired\":", counts.misfired),
-            (",\"skipped\":", counts.skipped),
-            (",\"missed\":", counts.missed),
-            (",\"ok\":", counts.succeeded),
-            (",\"failed\":", counts.failed),
-            (",\"crashed\":", counts.crashed),
+            (",\"ran\":", ran),
+            (",\"triggered\":", triggered),
+            (",\"misfired\":", misfired),
+            (",\"skipped\":", skipped),
+            (",\"missed\":", missed),
+            (",\"ok\":", succeeded),
+            (",\"failed\":", failed),
+            (",\"crashed\":", crashed),
         ];
         self.raw(",\"counts\":{");
         let first = self.0.len();
         for (field, count) in fields {
             self.number(field, count);
         }
-        // One of them is not zero.
         self.0.remove(first);
         self.raw("}");
     }

@@ -4,7 +4,7 @@
 use crate::world::{START, World, namespace};
 use crate::{job, quick};
 use flockwork_core::config::{JobConfig, Overlap};
-use flockwork_core::execution::{Ending, Run, Source};
+use flockwork_core::execution::{Run, Source};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::Timestamp;
@@ -223,9 +223,134 @@ fn a_session_in_doubt_starts_nothing() {
     world.run_for(500);
     let runs = starts(&world);
     assert!(runs.len() == 2 && runs[1].1 == 4_000, "{runs:?}");
-    let (_, ending) = (0, Ending::Succeeded);
-    assert_eq!(
-        world.record("j", 0).expect("it ran").record.last.expect("it ended").code,
-        ending.code()
-    );
+    let last = world.record("j", 0).expect("it ran").record.last.expect("it ended");
+    assert_eq!(last.code, "OK");
+}
+
+/// Its answer comes when the clock has been set back.
+#[test]
+fn a_clock_set_back_during_the_claim_starts_nothing_early() {
+    for back in [Duration::from_millis(50), Duration::from_hours(1)] {
+        let claim_ahead = Duration::from_secs(10);
+        let mut world = World::new(quick);
+        world.add(100);
+        world.hosts[0].ahead = back;
+        world.define(0, &JobConfig { schedule: every(60), claim_ahead, ..early(1) });
+        world.run_for(1_000);
+        let first = 60_000 - u64::try_from(back.as_millis()).expect("short") % 60_000;
+        world.run_for(first - 10_000 - world.now_ms - 5);
+        world.now_ms += 5;
+        let claim = world.step_held(0, Event::Wake);
+        assert!(!claim.is_empty(), "it claims");
+        world.hosts[0].ahead = Duration::ZERO;
+        world.release(0, claim);
+        assert!(starts(&world).is_empty(), "{back:?}");
+        world.run_for(9_900);
+        assert!(starts(&world).is_empty(), "{back:?}: {:?}", starts(&world));
+        if back < Duration::from_secs(60) {
+            world.run_for(200);
+            assert_eq!(starts(&world), [(60_000, 60_000)]);
+        }
+    }
+}
+
+/// Whoever took over what was claimed ahead has its clock set back then: it does not start before the
+/// instant, and does not wait for longer than any claim is made ahead.
+#[test]
+fn a_clock_set_back_after_a_take_over_starts_nothing_early_nor_waits_for_ever() {
+    for (ahead_by, then, starts_at) in [(10_000, 9_000, 11_000), (3_600_000, 0, 15_500)] {
+        let ahead = Duration::from_secs(9);
+        let config =
+            JobConfig { schedule: every(10), claim_ahead: ahead, failover: true, ..early(1) };
+        let mut world = World::new(quick);
+        for n in 0..2 {
+            world.add(100);
+            world.hosts[n].ahead = Duration::from_millis(ahead_by);
+            world.define(n, &config);
+        }
+        world.run_for(1_500);
+        let claim = world.record("j", 0).and_then(|stored| stored.record.claim);
+        let Some(claim) = claim else { panic!("{ahead_by}: claimed ahead") };
+        let holder =
+            usize::from(claim.instance == InstanceId::new("10.0.0.1@-@1-x").expect("an id"));
+        world.kill(holder);
+        world.run_for(4_005);
+        let claim = world.record("j", 0).and_then(|stored| stored.record.claim).expect("it is");
+        assert_eq!(
+            (claim.attempt, world.starts.len()),
+            (2, 0),
+            "{ahead_by}: taken over, not started"
+        );
+        world.hosts[1 - holder].ahead = Duration::from_millis(then);
+        world.run_for(11_000);
+        let at: Vec<u64> = world.starts.iter().map(|(at, ..)| *at).collect();
+        let first = at.first().copied().unwrap_or(0);
+        assert!(first.abs_diff(starts_at) <= 500, "{ahead_by}: {at:?}");
+    }
+}
+
+#[test]
+fn a_shard_that_is_no_more_meanwhile_does_not_start() {
+    let mut world = world(1, &early(3));
+    let fewer = document::encode(&early(1));
+    world.commit(vec![Op::Set(key(&Facet::Config), fewer.into(), None)]);
+    world.run_for(1_000);
+    assert_eq!(starts(&world).iter().filter(|(_, due)| *due == 4_000).count(), 1);
+}
+
+/// What others want the shard for is not held up until the instant.
+#[test]
+fn what_is_known_not_to_start_is_given_back_at_once() {
+    let ahead = Duration::from_secs(9);
+    let config = JobConfig { schedule: every(10), claim_ahead: ahead, misfire: false, ..early(1) };
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &config);
+    world.run_for(1_500);
+    assert!(is_claimed(&world));
+    let other = JobConfig { schedule: every(1), claim_ahead: Duration::ZERO, ..config };
+    world.commit(vec![Op::Set(key(&Facet::Config), document::encode(&other).into(), None)]);
+    world.run_for(10);
+    assert!(!is_claimed(&world));
+    world.run_for(5_000);
+    let due: Vec<i64> = starts(&world).iter().map(|(_, due)| *due).collect();
+    assert_eq!(due, [2_000, 3_000, 4_000, 5_000, 6_000]);
+}
+
+/// The answer to the claim comes late, and what was switched off meanwhile is heard before.
+#[test]
+fn a_claim_answered_after_its_instant_starts_nothing_that_was_switched_off() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &early(1));
+    world.run_for(3_695);
+    world.now_ms += 5;
+    let claim = world.step_held(0, Event::Wake);
+    world.commit(vec![Op::create(key(&Facet::Disabled(0)), "")]);
+    world.now_ms += 350;
+    world.release(0, claim);
+    world.run_for(1_000);
+    assert_eq!(starts(&world), [(2_000, 2_000)]);
+    assert!(!is_claimed(&world));
+}
+
+#[test]
+fn what_is_taken_over_ahead_leaves_room_for_what_is_due() {
+    let ahead = Duration::from_secs(9);
+    let slow = JobConfig { schedule: every(10), claim_ahead: ahead, failover: true, ..early(4) };
+    let mut world = World::new(quick);
+    for slots in [8, 4] {
+        let n = world.add(slots);
+        world.define(n, &slow);
+    }
+    world.run_for(1_500);
+    world.define(1, &JobConfig { schedule: every(1), ..job("k", 2) });
+    world.kill(0);
+    world.run_for(7_000);
+    let ran = world.starts.iter().filter(|(at, _, run)| run.job.as_str() == "k" && *at > 2_500);
+    assert!(ran.count() >= 11, "{:?}", world.starts.len());
+    world.run_for(3_000);
+    for shard in 0..4 {
+        assert_eq!(world.starts_of("j", shard).len(), 1, "shard {shard}");
+    }
 }
