@@ -104,7 +104,8 @@ impl Drill {
     }
 }
 
-/// Events of one run: its fire is due, its claim is answered, it ends, that is answered.
+/// Events of one run: its fire is due, its claim is answered, it ends, that is answered. A million
+/// events a second are a run in 4,000 ns. While jobs are joined each message is one event.
 const EVENTS_A_RUN: usize = 4;
 
 /// Prints the figures of the core's events.
@@ -124,9 +125,9 @@ pub(crate) fn run(out: &mut dyn Write) -> std::io::Result<()> {
     assert_eq!(runs, JOBS * ROUNDS, "each job runs each second");
     let a_run = drill.inside.as_nanos() as f64 / runs as f64;
     let events = (runs * EVENTS_A_RUN) as f64 / drill.inside.as_secs_f64();
-    let messages = drill.messages as f64 / runs as f64;
+    let messages = drill.messages as f64 / drill.inside.as_secs_f64();
     writeln!(out, "figure core_events {events:.0} events/s goal >= 1000000")?;
-    writeln!(out, "figure core_messages_a_run {messages:.2} messages")?;
-    writeln!(out, "figure core_messages_joining {joining:.0} messages/s")?;
+    writeln!(out, "figure core_messages {messages:.0} messages/s")?;
+    writeln!(out, "figure core_events_joining {joining:.0} events/s goal >= 1000000")?;
     writeln!(out, "figure core_whole_run {a_run:.0} ns goal <= 10000")
 }

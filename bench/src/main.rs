@@ -13,19 +13,21 @@ use std::process::{Command, ExitCode};
 /// A measurement: prints its figures as they come.
 type Figures = fn(&mut dyn Write) -> std::io::Result<()>;
 
-const USAGE: &str =
-    "usage: flockwork-bench core [cron|events|definitions|memory|embedded|other|idle]";
+const USAGE: &str = "usage: flockwork-bench core \
+    [cron|events|definitions|memory[-ahead]|embedded[-ahead]|other|idle]";
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What each name measures.
-const CORE: [(&str, Figures); 7] = [
+const CORE: [(&str, Figures); 9] = [
     ("cron", cron::run),
     ("events", events::run),
     ("definitions", definitions::run),
     ("memory", lateness::memory),
+    ("memory-ahead", lateness::memory_ahead),
     ("embedded", lateness::embedded),
+    ("embedded-ahead", lateness::embedded_ahead),
     ("other", lateness::other),
     ("idle", idle::run),
 ];
