@@ -107,6 +107,7 @@ fn json_shard(job: &JobDetail, shard: &ShardRow, now: Timestamp) -> Value {
             "attempt": claim.attempt,
             "instance": claim.instance.as_str(),
             "since": claim.begins().to_string(),
+            "ahead": now < claim.begins(),
             "released": matches!(claim.state, ClaimState::Released { .. }),
             "overdue": job.is_overdue(shard, now),
         })
