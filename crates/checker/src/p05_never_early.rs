@@ -2,7 +2,8 @@
 //!
 //! * Code for a fire, on its first attempt, or where what went before was claimed ahead and ran no
 //!   code, starts no sooner than the clock of its node shows the fire's instant. A clock that was set
-//!   less than [`SET`] before may have shown it and not any more.
+//!   less than [`SET`] before may have shown it and not any more. Where the clock of who claimed it was
+//!   ahead, who took it over waits for [`WAIT`] at most.
 //! * A fire of the schedule is claimed no sooner than its job's definitions let it be, by the clock of who
 //!   claims it.
 //! * Where nothing went wrong and nothing was changed for [`CALM`], a fire starts within
@@ -26,6 +27,10 @@ pub const CALM: u64 = 60_000;
 pub const MARGIN: i64 = 10;
 /// For how long the setting of a clock excuses: milliseconds.
 pub const SET: u64 = 120_000;
+
+/// For how long what was claimed ahead and taken over waits for an instant that is far off: what any
+/// claim is made ahead at most, less what clocks drift in that time. Milliseconds.
+pub const WAIT: u64 = 9_950;
 
 #[derive(Clone, Copy, Default)]
 struct Clock {
@@ -59,7 +64,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             _ => {}
         }
     }
-    if let Some((line, by)) = begun_early(stories, &early) {
+    if let Some((line, by)) = begun_early(trace, stories, &early) {
         return Verdict::breach(trace, line, format!("code started {by} ms early"));
     }
     if let Some((line, what)) = claimed_too_soon(stories) {
@@ -76,7 +81,11 @@ fn signed(millis: u64) -> i64 {
 }
 
 /// The first code that started before it was due, of those for whose fire no code had run before.
-fn begun_early(stories: &Stories<'_>, early: &BTreeMap<usize, i64>) -> Option<(usize, i64)> {
+fn begun_early(
+    trace: &[Line],
+    stories: &Stories<'_>,
+    early: &BTreeMap<usize, i64>,
+) -> Option<(usize, i64)> {
     let of_story = |story: &Story<'_>| {
         let is_fresh = |at: &usize| {
             let Claim { fire, attempt: 2.., .. } = story.claims[*at].claim else { return true };
@@ -88,8 +97,15 @@ fn begun_early(stories: &Stories<'_>, early: &BTreeMap<usize, i64>) -> Option<(u
             })
         };
         let starts = (0..story.claims.len()).filter(is_fresh);
-        let mut lines = starts.filter_map(|at| story.claims[at].starts.first().copied());
-        lines.find_map(|line| Some((line, *early.get(&line)?)))
+        let has_waited = |claimed: &Claimed<'_>, line: usize| {
+            claimed.claim.attempt > 1 && trace[line].at - trace[claimed.made].at >= WAIT
+        };
+        let mut claims = starts.map(|at| &story.claims[at]);
+        claims.find_map(|claimed| {
+            let line = claimed.starts.first().copied()?;
+            let by = early.get(&line).filter(|_| !has_waited(claimed, line))?;
+            Some((line, *by))
+        })
     };
     stories.shards.values().filter_map(of_story).min()
 }
