@@ -332,10 +332,14 @@ impl Node {
         let document = format!("jobInstanceId: {me}\nserverIp: {}\n", me.server());
         let mut ops =
             vec![Op::create_for_session(self.key(ix, &Facet::Instance(me.clone())), document)];
-        if lacks_server {
-            let status = if config.disabled { "DISABLED" } else { "ENABLED" };
-            ops.push(Op::create(self.key(ix, &Facet::Server(me.server().to_owned())), status));
-        }
+        let server = self.key(ix, &Facet::Server(me.server().to_owned()));
+        // Who is registered where no server is would be dealt nothing: it may have gone with the job,
+        // which is there again.
+        ops.push(match (lacks_server, config.disabled) {
+            (true, true) => Op::create(server, "DISABLED"),
+            (true, false) => Op::create(server, "ENABLED"),
+            (false, _) => Op::Check(server, None),
+        });
         if is_first {
             ops.push(self.begin_life(turn, ix, plan));
         }
