@@ -21,10 +21,6 @@ use fault::{Exit, Fault};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Thousands of runs that begin and end together are thousands of small pieces at a time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // A process that was started to watch over a script does that, and nothing below.
     flockwork_worker::runner::run_if_asked();
