@@ -2,14 +2,13 @@
 //! the due instant nothing is left but to start the code.
 //!
 //! Such a claim is one like any other that is held a little longer: nobody else can run its fire. It is
-//! made only where nothing else is to be decided about the shard, and is given back where what it was
-//! based on no longer stands when the fire comes due: the fire is then settled as if it had never been
-//! claimed. Any claim whose fire is yet to come due by the clock here waits for that, also one that took
-//! over what another claimed ahead, or whose clock was set back meanwhile.
+//! made only where nothing else is to be decided about the shard, and is given back as soon as what it was
+//! based on is known not to stand any more, at its instant also where that is in doubt: the fire is then
+//! settled as if it had never been claimed. Whoever takes over such a claim waits for the instant as well.
 
 use crate::Phase;
 use crate::alarms::Alarm;
-use crate::job::JobIx;
+use crate::job::{JobIx, Shard};
 use crate::machine::{Node, Turn};
 use crate::runs::{LocalRun, Stage};
 use flockwork_core::account::{Claim, Policy, Settled, settle};
@@ -58,13 +57,12 @@ impl Node {
         shard: ShardIndex,
         due: Timestamp,
     ) {
-        let is_served = self.may_start(turn.now) && self.serves(ix) && self.is_registered(ix);
-        if !is_served || !self.has_room_ahead() || !self.may_own(ix, shard) {
+        let may_run = self.may_run(turn.now, ix) && self.may_own(ix, shard);
+        if !may_run || !self.has_room_ahead() || !self.is_switched_on(ix, shard) {
             return;
         }
-        let Some(state) = self.job(ix).shard(shard) else { return };
-        let is_busy = state.run.is_some() || state.is_accounting() || state.is_mark_in_the_way;
-        if is_busy || state.is_triggered || !self.is_switched_on(ix, shard) {
+        let is_wanted = |state: &mut Shard| state.is_busy() || state.is_triggered;
+        if self.job(ix).shard(shard).is_none_or(is_wanted) {
             return;
         }
         let Some(stored) = self.record_of(ix, shard) else { return };
@@ -163,6 +161,9 @@ impl Node {
     /// Gives back what is known not to begin when its instant comes: others, or other fires, want the
     /// shard before.
     pub(crate) fn give_back_stale(&mut self, ix: JobIx) {
+        if !self.alarms.has_starts() {
+            return;
+        }
         for id in self.claimed_ahead(ix) {
             if self.is_known_stale(id) {
                 self.take_back(id);

@@ -65,6 +65,11 @@ impl Alarms {
         self.due.pop_due(now)
     }
 
+    /// Whether any run may wait for its instant: each that does has an entry.
+    pub(crate) fn has_starts(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
     pub(crate) fn pop_start(&mut self, now: Timestamp) -> Option<RunId> {
         self.starts.pop_due(now).map(|(_, run)| run)
     }

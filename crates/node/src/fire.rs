@@ -8,7 +8,7 @@ use crate::{Account, Report};
 use flockwork_core::account::{Hold, Note, Policy, Reason, Settled, settle};
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::ShardIndex;
-use flockwork_core::time::Timestamp;
+use flockwork_core::time::{Now, Timestamp};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record;
 use flockwork_registry::Op;
@@ -23,6 +23,11 @@ impl Node {
             let shard = ShardIndex::try_from(shard).expect("shards are counted in 32 bits");
             self.consider(turn, ix, shard);
         }
+    }
+
+    /// Whether this node may run anything of a job.
+    pub(crate) fn may_run(&mut self, now: Now, ix: JobIx) -> bool {
+        self.may_start(now) && self.serves(ix) && self.is_registered(ix)
     }
 
     /// Whether this node may run anything of a shard that it owns.
@@ -42,15 +47,13 @@ impl Node {
 
     /// Looks at one shard and does what is to be done now.
     pub(crate) fn consider(&mut self, turn: &mut Turn<'_>, ix: JobIx, shard: ShardIndex) {
-        let is_registered = self.is_registered(ix);
         // A shard that the definition no longer has ends its run, and that is all.
         let is_counted = (shard as usize) < self.job(ix).count();
-        if !self.may_start(turn.now) || !self.serves(ix) || !is_registered || !is_counted {
+        if !self.may_run(turn.now, ix) || !is_counted {
             return;
         }
         let Some(state) = self.job(ix).shard(shard) else { return };
-        let is_busy = state.run.is_some() || state.is_accounting() || state.is_mark_in_the_way;
-        if is_busy || !self.clock_agrees(turn, ix) {
+        if state.is_busy() || !self.clock_agrees(turn, ix) {
             return;
         }
         let Some(stored) = self.record_of(ix, shard) else {

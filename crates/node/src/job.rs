@@ -87,6 +87,11 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// Whether nothing new can be done about it yet.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.run.is_some() || self.is_accounting() || self.is_mark_in_the_way
+    }
+
     /// Whether a change of its record other than a run's is under way.
     pub(crate) fn is_accounting(&self) -> bool {
         self.accounting.is_some()

@@ -164,18 +164,19 @@ mod tests {
         }
     }
 
-    /// Stands still until it is told to go on.
+    /// Says that it has begun, and may then stand still until it is told to go on.
     struct Still {
-        go_on: Option<mpsc::Receiver<()>>,
         tell: mpsc::Sender<()>,
+        go_on: Option<mpsc::Receiver<()>>,
     }
 
     impl Start for Still {
         async fn code(self) {
+            let _ = self.tell.send(());
             if let Some(go_on) = &self.go_on {
                 let _ = go_on.recv_timeout(LONG);
+                let _ = self.tell.send(());
             }
-            let _ = self.tell.send(());
         }
     }
 
@@ -185,11 +186,10 @@ mod tests {
         let runtime = runtime.unwrap();
         let (burst, (tell, told), (go, go_on)) =
             (Burst::default(), mpsc::channel(), mpsc::channel());
-        burst.start(runtime.handle(), Still { go_on: Some(go_on), tell: tell.clone() });
-        // By then it stands still.
-        std::thread::sleep(Duration::from_millis(50));
+        burst.start(runtime.handle(), Still { tell: tell.clone(), go_on: Some(go_on) });
+        told.recv_timeout(LONG).unwrap();
         for _ in 0..200 {
-            burst.start(runtime.handle(), Still { go_on: None, tell: tell.clone() });
+            burst.start(runtime.handle(), Still { tell: tell.clone(), go_on: None });
         }
         for _ in 0..200 {
             told.recv_timeout(LONG).unwrap();

@@ -3,13 +3,14 @@
 
 use crate::world::{START, World, namespace};
 use crate::{job, quick};
+use flockwork_core::account::Claim;
 use flockwork_core::config::{JobConfig, Overlap};
 use flockwork_core::execution::{Run, Source};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::Timestamp;
+use flockwork_layout::document;
 use flockwork_layout::keys::Facet;
-use flockwork_layout::{document, record::Stored};
 use flockwork_node::Event;
 use flockwork_registry::Op;
 use std::time::Duration;
@@ -44,8 +45,20 @@ fn starts(world: &World) -> Vec<(u64, i64)> {
     world.starts.iter().map(|(at, _, run)| (*at, run.fire.due.as_millis() - START)).collect()
 }
 
+fn claim(world: &World) -> Option<Claim> {
+    world.record("j", 0)?.record.claim
+}
+
 fn is_claimed(world: &World) -> bool {
-    world.record("j", 0).is_some_and(|stored: Stored| stored.record.claim.is_some())
+    claim(world).is_some()
+}
+
+/// Kills the node that claimed, of two; gives the other.
+fn kill_the_holder(world: &mut World) -> usize {
+    let holder = claim(world).expect("it is claimed").instance;
+    let holder = usize::from(holder == InstanceId::new("10.0.0.1@-@1-x").expect("an id"));
+    world.kill(holder);
+    1 - holder
 }
 
 #[test]
@@ -169,13 +182,10 @@ fn what_a_dead_node_had_claimed_ahead_is_taken_over_and_not_started_early() {
         world.define(n, &config);
     }
     world.run_for(1_500);
-    assert!(is_claimed(&world));
-    let claim = world.record("j", 0).and_then(|stored| stored.record.claim).expect("it is");
-    let holder = usize::from(claim.instance == InstanceId::new("10.0.0.1@-@1-x").expect("an id"));
-    world.kill(holder);
+    kill_the_holder(&mut world);
     world.run_for(7_500);
-    let claim = world.record("j", 0).and_then(|stored| stored.record.claim).expect("it is");
-    assert_eq!((claim.attempt, starts(&world)), (2, vec![]), "taken over, not started");
+    let attempt = claim(&world).map(|claim| claim.attempt);
+    assert_eq!((attempt, starts(&world)), (Some(2), vec![]), "taken over, not started");
     world.run_for(2_000);
     assert_eq!(starts(&world), [(10_000, 10_000)]);
 }
@@ -269,19 +279,11 @@ fn a_clock_set_back_after_a_take_over_starts_nothing_early_nor_waits_for_ever() 
             world.define(n, &config);
         }
         world.run_for(1_500);
-        let claim = world.record("j", 0).and_then(|stored| stored.record.claim);
-        let Some(claim) = claim else { panic!("{ahead_by}: claimed ahead") };
-        let holder =
-            usize::from(claim.instance == InstanceId::new("10.0.0.1@-@1-x").expect("an id"));
-        world.kill(holder);
+        let other = kill_the_holder(&mut world);
         world.run_for(4_005);
-        let claim = world.record("j", 0).and_then(|stored| stored.record.claim).expect("it is");
-        assert_eq!(
-            (claim.attempt, world.starts.len()),
-            (2, 0),
-            "{ahead_by}: taken over, not started"
-        );
-        world.hosts[1 - holder].ahead = Duration::from_millis(then);
+        let attempt = claim(&world).map(|claim| claim.attempt);
+        assert_eq!((attempt, world.starts.len()), (Some(2), 0), "taken over, not started");
+        world.hosts[other].ahead = Duration::from_millis(then);
         world.run_for(11_000);
         let at: Vec<u64> = world.starts.iter().map(|(at, ..)| *at).collect();
         let first = at.first().copied().unwrap_or(0);

@@ -15,8 +15,8 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest wait before a first further attempt; also the longest of all.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(3600);
-/// The longest time from a claim to the instant it is for: a dead node's fires cannot wait for others
-/// any longer than this without having begun.
+/// The longest time from a claim to the instant it is for: for so long a node that dies takes fires with
+/// it that had not begun.
 pub const MAX_CLAIM_AHEAD: Duration = Duration::from_secs(10);
 /// The most further attempts. More would hold the shard's later fires up for days.
 pub const MAX_RETRIES: u32 = 100;
