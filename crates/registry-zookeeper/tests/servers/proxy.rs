@@ -20,9 +20,9 @@ struct Seen {
     loss: Option<Loss>,
     /// The session last opened through it, and its password.
     session: Option<(i64, Bytes)>,
-    /// Beats under way on this connection, by which a client renews its session: no requests that
-    /// anybody asked for, and so none to lose.
-    beats: BTreeSet<i32>,
+    /// What the client asked for itself on this connection and has no answer to: none of it is
+    /// a request that the suite made, and so none to lose.
+    of_the_client: BTreeSet<i32>,
     /// How many packets were lost on request.
     lost: usize,
     /// A packet was lost and no session was taken up again since.
@@ -127,9 +127,11 @@ fn xid(packet: &[u8]) -> i32 {
     packet.first_chunk().map_or(0, |start| i32::from_be_bytes(*start))
 }
 
-/// A `sync`.
-fn is_beat(packet: &[u8]) -> bool {
-    packet.get(4..8) == Some(&9_i32.to_be_bytes())
+/// A `sync`, by which a client renews its session, or a `createContainer`, by which it makes its
+/// root at each connection.
+fn is_of_the_client(packet: &[u8]) -> bool {
+    let operation = packet.get(4..8).and_then(|code| code.try_into().ok()).map(i32::from_be_bytes);
+    matches!(operation, Some(9 | 19))
 }
 
 /// One direction, as long as it lasts.
@@ -151,8 +153,8 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut pass
             seen.broken = false;
         } else if xid(&packet) > 0 {
             let mut seen = shared.seen();
-            let is_beat = seen.beats.remove(&xid(&packet));
-            if !is_beat && seen.loss == Some(Loss::Applied) {
+            let of_the_client = seen.of_the_client.remove(&xid(&packet));
+            if !of_the_client && seen.loss == Some(Loss::Applied) {
                 seen.loss = None;
                 seen.lost += 1;
                 seen.broken = true;
@@ -168,11 +170,11 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut pass
 /// Towards the server.
 async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (shared, mut passage): Open) {
     let mut first = true;
-    shared.seen().beats.clear();
+    shared.seen().of_the_client.clear();
     while let Ok(packet) = receive(&mut from).await {
         passage.opens().await;
-        if !std::mem::take(&mut first) && is_beat(&packet) {
-            shared.seen().beats.insert(xid(&packet));
+        if !std::mem::take(&mut first) && is_of_the_client(&packet) {
+            shared.seen().of_the_client.insert(xid(&packet));
         } else if xid(&packet) > 0 {
             let loss = {
                 let mut seen = shared.seen();
