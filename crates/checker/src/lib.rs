@@ -25,6 +25,7 @@ pub mod p12_asked_once;
 pub mod p17_clean_stop;
 pub mod p18_clock_steps;
 pub mod p20_releases;
+pub mod p21_all_join;
 pub mod story;
 pub mod timeline;
 pub mod trace;
@@ -40,7 +41,7 @@ use story::Stories;
 pub type Invariant = (&'static str, fn(&[Line], &Stories<'_>) -> Verdict);
 
 /// All invariants that are judged.
-pub const INVARIANTS: [Invariant; 14] = [
+pub const INVARIANTS: [Invariant; 15] = [
     (p01_one_holder::NAME, p01_one_holder::judge),
     (p03_every_fire_accounted::NAME, p03_every_fire_accounted::judge),
     (p04_nothing_invented::NAME, p04_nothing_invented::judge),
@@ -55,6 +56,7 @@ pub const INVARIANTS: [Invariant; 14] = [
     (p17_clean_stop::NAME, p17_clean_stop::judge),
     (p18_clock_steps::NAME, p18_clock_steps::judge),
     (p20_releases::NAME, p20_releases::judge),
+    (p21_all_join::NAME, p21_all_join::judge),
 ];
 
 /// Judges a whole trace by every invariant.

@@ -286,6 +286,7 @@ impl<'a> Stories<'a> {
             | Fact::Fault(_)
             | Fact::Healed
             | Fact::Clock { .. }
+            | Fact::Withdraw { .. }
             | Fact::Drain { .. }
             | Fact::Exit { .. } => {}
         }

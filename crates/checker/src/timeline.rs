@@ -8,8 +8,10 @@ pub fn told(line: &Line, only: Option<&str>) -> Option<String> {
     let wanted = |job: &str| only.is_none_or(|only| only == job);
     Some(match &line.fact {
         Fact::Job(job) if wanted(&job.job) => {
-            format!("define {} {:?} x{}", job.job, job.schedule, job.shards)
+            let who = job.node.map_or_else(|| "someone".to_owned(), |node| format!("n{node}"));
+            format!("{who} is given {} {:?} x{}", job.job, job.schedule, job.shards)
         }
+        Fact::Withdraw { node, job } if wanted(job) => format!("n{node} is to leave {job}"),
         Fact::Node { node, instance, .. } => format!("n{node} starts as {instance}"),
         Fact::Drain { node } => format!("n{node} is told to stop"),
         Fact::Exit { node, instance } => format!("n{node} has left everything as {instance}"),

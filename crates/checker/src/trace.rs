@@ -47,6 +47,13 @@ pub enum Fact {
         /// By how much it runs fast from here on, in millionths.
         drift: i64,
     },
+    /// A process was told to serve a job no more, by its program or by an operator.
+    Withdraw {
+        /// The node.
+        node: u32,
+        /// The job.
+        job: String,
+    },
     /// A process was told to stop.
     Drain {
         /// The node.

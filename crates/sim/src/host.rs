@@ -6,7 +6,7 @@ use crate::queue::Happens;
 use crate::zookeeper::Client;
 use flockwork_checker::trace::Probe;
 use flockwork_core::execution::{CancelReason, RunId};
-use flockwork_core::id::InstanceId;
+use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_node::Node;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,8 @@ pub(crate) struct Host {
     pub(crate) secretly_ahead: i64,
     /// Instances it ever heard of; kept by mistake.
     pub(crate) ever_seen: BTreeSet<String>,
+    /// Jobs that an operator took it off, until it is told that they were left.
+    pub(crate) taken_off: BTreeSet<JobName>,
     pub(crate) is_draining: bool,
     pub(crate) dice: Dice,
 }

@@ -150,6 +150,10 @@ impl World {
         let name = self.jobs[at].config.name.clone();
         self.push_within(host, self.now, Within::Told(Event::Withdraw(name)));
         self.counts.reach("a node withdrew a job");
+        if self.jobs[at].is_offered && dice.chance(500) {
+            let later = self.now + dice.between(10, 30_000);
+            self.define_later(host, at, false, later);
+        }
     }
 
     /// Someone writes a definition that this release cannot read.

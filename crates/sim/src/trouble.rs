@@ -316,7 +316,7 @@ impl World {
     }
 
     /// Takes an instance off a job, as ElasticJob's `shutdown` does; its program gives it the job again,
-    /// soon or some time later.
+    /// soon or some time later, or when it is told that it was left.
     fn take_off(&mut self, job: usize, dice: &mut Dice) {
         let name = self.jobs[job].config.name.clone();
         let host = usize::try_from(dice.below(self.hosts.len() as u64)).unwrap_or(0);
@@ -326,11 +326,33 @@ impl World {
         if !matches!(answer, Answer::Committed(_)) {
             return;
         }
+        self.hosts[host].taken_off.insert(name.clone());
+        self.write_withdrawal(host, &name);
         let mut runs = self.hosts[host].runs.values();
         let is_running = runs.any(|run| run.probe.job == name.as_str());
         self.counts.reach("an operator took an instance off a job");
         self.counts.reach_if("an instance was taken off while it ran", is_running);
-        if self.jobs[job].is_offered {
+        if self.jobs[job].is_offered && dice.chance(500) {
+            let later = self.now + dice.between(10, 30_000);
+            self.define_later(host, job, false, later);
+        }
+    }
+
+    fn write_withdrawal(&mut self, host: HostAt, name: &JobName) {
+        let node = self.hosts[host].number;
+        self.recorder.write(self.now, Fact::Withdraw { node, job: name.to_string() });
+    }
+
+    /// A node has left a job. Where an operator took it off, what it was given before it knew of that
+    /// does not count.
+    pub(crate) fn told_left(&mut self, host: HostAt, name: &JobName) {
+        if !self.hosts[host].taken_off.remove(name) {
+            return;
+        }
+        self.write_withdrawal(host, name);
+        let job = self.jobs.iter().position(|job| job.config.name == *name);
+        if let Some(job) = job.filter(|job| self.jobs[*job].is_offered) {
+            let mut dice = self.faults.split("left", self.now);
             let later = self.now + dice.between(10, 30_000);
             self.define_later(host, job, false, later);
         }

@@ -15,7 +15,7 @@ use flockwork_core::config::JobConfig;
 use flockwork_core::id::InstanceId;
 use flockwork_layout::document;
 use flockwork_layout::keys::Namespace;
-use flockwork_node::{Define, Effect, Event, Node, Settings};
+use flockwork_node::{Define, Effect, Event, Node, Report, Settings};
 use flockwork_registry::memory::{Options, Store};
 use flockwork_registry::{Limits, Request, SessionId, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,6 +138,7 @@ impl World {
                 is_flush_due: false,
                 secretly_ahead: 0,
                 ever_seen: BTreeSet::new(),
+                taken_off: BTreeSet::new(),
                 is_draining: false,
                 dice,
             });
@@ -245,6 +246,7 @@ impl World {
         host.start = start;
         host.secretly_ahead = if is_early { 3_000 } else { 0 };
         host.ever_seen.clear();
+        host.taken_off.clear();
         host.instance = settings.instance.clone();
         host.node = Some(Node::new(settings));
         host.origin = host.dice.below(1 << 40);
@@ -302,6 +304,9 @@ impl World {
             if self.is(Mutant::HastyExit) {
                 return self.drained(at);
             }
+        }
+        if let Event::Withdraw(job) = &event {
+            self.recorder.write(self.now, Fact::Withdraw { node, job: job.to_string() });
         }
         if let Event::Define(define) = &event {
             self.define_in_trace(Some(node), &define.config.clone(), define.apply);
@@ -385,6 +390,9 @@ impl World {
                 }
                 Effect::Cancel(run, reason) => self.cancel(at, run, reason),
                 Effect::Report(report) => {
+                    if let Report::Left { job, .. } = &report {
+                        self.told_left(at, job);
+                    }
                     self.counts.report(&report, &mut self.said, (self.now, at))
                 }
                 Effect::Drained => self.drained(at),

@@ -2,7 +2,7 @@
 
 use crate::history::{CLIENT, Dice, LAST};
 use crate::{Found, claims, from_then_on, pick, ran_plainly, record};
-use flockwork_checker::trace::{About, Claim, Config, Fact, Fault, Line, Mark};
+use flockwork_checker::trace::{About, Claim, Config, Fact, Fault, Job, Line, Mark};
 
 fn starts_after(trace: &[Line], found: &Found, second: u64) -> bool {
     trace[found.made].at > second * 1_000
@@ -167,6 +167,24 @@ pub(crate) fn wait_for_nothing(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
         _ => None,
     });
     mark(trace, 90 + dice.roll(20), About::Leaver(instance.expect("there are three")));
+    true
+}
+
+fn insert(trace: &mut Vec<Line>, second: u64, fact: Fact) {
+    let at = trace.iter().position(|line| line.at >= second * 1_000).unwrap();
+    trace.insert(at, Line { at: trace[at].at, fact });
+}
+
+/// Another process starts, is given a job, and does nothing.
+pub(crate) fn never_join(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let given = trace.iter().find_map(|line| match &line.fact {
+        Fact::Job(job) => Some(Fact::Job(Job { node: Some(9), ..job.clone() })),
+        _ => None,
+    });
+    let start = Fact::Node { node: 9, instance: "x@-@9".to_owned(), slots: 10, timeout: 6_000 };
+    let second = 70 + dice.roll(20);
+    insert(trace, second, given.unwrap());
+    insert(trace, second, start);
     true
 }
 

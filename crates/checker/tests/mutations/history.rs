@@ -159,6 +159,11 @@ impl Scribe {
             timeout: 6_000,
         });
         for (job, ..) in JOBS {
+            let given = self.lines.iter().find_map(|line| match &line.fact {
+                Fact::Job(given) if given.job == job => Some(given.clone()),
+                _ => None,
+            });
+            self.write(Fact::Job(Job { node: Some(number), ..given.unwrap() }));
             self.register(job, &process, true);
         }
         let session = process.session;

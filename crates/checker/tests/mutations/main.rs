@@ -24,6 +24,7 @@ const P12: &str = flockwork_checker::p12_asked_once::NAME;
 const P17: &str = flockwork_checker::p17_clean_stop::NAME;
 const P18: &str = flockwork_checker::p18_clock_steps::NAME;
 const P20: &str = flockwork_checker::p20_releases::NAME;
+const P21: &str = flockwork_checker::p21_all_join::NAME;
 const P10: &str = flockwork_checker::p10_unknown_is_not_no::NAME;
 
 /// How many histories each way is tried on.
@@ -32,7 +33,7 @@ const SEEDS: u64 = 16;
 /// Breaks a history; says whether it found something to break.
 type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
 
-const MUTATIONS: [(&str, Mutation, &str); 48] = [
+const MUTATIONS: [(&str, Mutation, &str); 49] = [
     ("a start is dropped", drop_run, P3),
     ("a start is doubled", double_start, P4),
     ("code starts before its claim", start_before_claim, P1),
@@ -81,6 +82,7 @@ const MUTATIONS: [(&str, Mutation, &str); 48] = [
     ("a node leaves a job while its code runs", cluster::leave_a_job_while_running, P17),
     ("a newer release's field is lost", cluster::lose_a_field, P20),
     ("a newer release's definition is run", cluster::run_a_newer_definition, P20),
+    ("who is given a job does not join it", cluster::never_join, P21),
 ];
 
 fn invalid(trace: &[Line]) -> Vec<&'static str> {

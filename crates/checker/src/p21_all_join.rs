@@ -1,0 +1,148 @@
+//! P21: who is given a job serves it.
+//!
+//! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`], each
+//! living process is registered for each job that it was given before that, and not told to leave
+//! since, if the job is defined in a way that this release can serve.
+
+use crate::story::Stories;
+use crate::trace::{About, Fact, Fault, Line};
+use crate::verdict::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The invariant's name.
+pub const NAME: &str = "P21 all join";
+
+/// How long beyond the time-out it may take: milliseconds.
+pub const SETTLED: u64 = 20_000;
+
+#[derive(Default)]
+struct Cluster<'a> {
+    /// The processes that are there and were not told to stop, by node.
+    living: BTreeMap<u32, &'a str>,
+    /// Which jobs each was given, and when.
+    given: BTreeMap<(u32, &'a str), u64>,
+    /// The jobs that are defined.
+    defined: BTreeSet<&'a str>,
+    /// Who is registered for which job.
+    registered: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl<'a> Cluster<'a> {
+    fn take(&mut self, at: u64, fact: &'a Fact) {
+        match fact {
+            Fact::Node { node, instance, .. } => {
+                self.gone(*node);
+                self.living.insert(*node, instance);
+            }
+            Fact::Drain { node } | Fact::Exit { node, .. } => self.gone(*node),
+            Fact::Fault(Fault::Crash { node, .. }) => self.gone(*node),
+            Fact::Job(job) => {
+                if let Some(node) = job.node {
+                    self.given.entry((node, &job.job)).or_insert(at);
+                }
+            }
+            Fact::Withdraw { node, job } => drop(self.given.remove(&(*node, &**job))),
+            Fact::Config(config) => {
+                if config.document.is_some() && !config.is_newer {
+                    self.defined.insert(&config.job);
+                } else {
+                    self.defined.remove(&*config.job);
+                }
+            }
+            Fact::Mark(mark) => {
+                let About::Instance(instance) = &mark.about else { return };
+                if mark.value.is_some() {
+                    self.registered.insert((&mark.job, instance));
+                } else {
+                    self.registered.remove(&(&*mark.job, &**instance));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn gone(&mut self, node: u32) {
+        self.living.remove(&node);
+        self.given.retain(|(of, _), _| *of != node);
+    }
+
+    /// Who does not serve what it was given by `calm`.
+    fn missing(&self, calm: u64) -> Option<String> {
+        self.given.iter().filter(|(_, at)| **at <= calm).find_map(|((node, job), _)| {
+            let instance = self.living.get(node)?;
+            let is_missing =
+                self.defined.contains(job) && !self.registered.contains(&(*job, *instance));
+            is_missing.then(|| format!("n{node} was given {job} and does not serve it"))
+        })
+    }
+}
+
+/// Judges a trace.
+#[must_use]
+pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
+    let settled = stories.weather.timeout + SETTLED;
+    let mut cluster = Cluster::default();
+    let mut last = 0;
+    for (at, line) in trace.iter().enumerate() {
+        if disturbs(&line.fact) {
+            // What stands at the end of a calm span has had all of it to come about.
+            let calm = line.at.checked_sub(settled).filter(|from| *from >= last);
+            let calm =
+                calm.filter(|from| stories.weather.is_calm(*from, line.at.saturating_sub(1)));
+            if let Some(what) = calm.and_then(|calm| cluster.missing(calm)) {
+                return Verdict::breach(trace, at, what);
+            }
+            last = line.at;
+        }
+        cluster.take(line.at, &line.fact);
+    }
+    Verdict::Valid
+}
+
+fn disturbs(fact: &Fact) -> bool {
+    match fact {
+        Fact::Mark(mark) => matches!(mark.about, About::Instance(_)),
+        Fact::Fault(_)
+        | Fact::Config(_)
+        | Fact::Node { .. }
+        | Fact::Clock { .. }
+        | Fact::Drain { .. }
+        | Fact::Exit { .. }
+        | Fact::Healed
+        | Fact::Over { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{Config, Job};
+
+    #[test]
+    fn who_was_told_to_leave_is_missed_only_once_it_was_given_the_job_again() {
+        let job = || "j".to_owned();
+        let config = Fact::Config(Config {
+            job: job(),
+            index: 1,
+            session: 1,
+            guard: None,
+            document: Some(String::new()),
+            is_newer: false,
+        });
+        let node = Fact::Node { node: 1, instance: "a".to_owned(), slots: 1, timeout: 1 };
+        let given = Fact::Job(Job { job: job(), node: Some(1), ..Job::default() });
+        let withdrawn = Fact::Withdraw { node: 1, job: job() };
+        let mut cluster = Cluster::default();
+        cluster.take(0, &config);
+        cluster.take(0, &node);
+        cluster.take(1, &given);
+        assert!(cluster.missing(0).is_none() && cluster.missing(1).is_some());
+        cluster.take(2, &withdrawn);
+        assert_eq!(cluster.missing(3), None);
+        cluster.take(4, &given);
+        assert!(cluster.missing(3).is_none() && cluster.missing(4).is_some());
+        cluster.gone(1);
+        assert_eq!(cluster.missing(4), None);
+    }
+}
