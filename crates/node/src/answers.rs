@@ -25,7 +25,7 @@ impl Node {
             Aim::Parent => {}
             Aim::Tree(ix) => {
                 self.job(ix).under_way.tree = false;
-                for facet in [Facet::Job, Facet::Config, Facet::OwnJob, Facet::Plan] {
+                for facet in [Facet::Config, Facet::Job, Facet::OwnJob, Facet::Plan] {
                     self.look(ix, facet);
                 }
             }
@@ -173,7 +173,7 @@ impl Node {
         self.no_longer_under_way(ix, aim);
         let me = self.settings.instance.clone();
         let based_on: &[Facet] = match aim {
-            Aim::Tree(_) => &[Facet::Job, Facet::Config, Facet::OwnJob, Facet::Plan],
+            Aim::Tree(_) => &[Facet::Config, Facet::Job, Facet::OwnJob, Facet::Plan],
             Aim::Config(_) => &[Facet::Config],
             Aim::Register(_) => {
                 &[Facet::Instances, Facet::Plan, Facet::Server(me.server().to_owned())]

@@ -130,6 +130,8 @@ pub(crate) struct Job {
     pub(crate) config: Option<Arc<JobConfig>>,
     /// That definition as the registry holds it.
     pub(crate) config_read: bytes::Bytes,
+    /// When the definition was made that was last read.
+    pub(crate) defined_at: Option<Index>,
     /// Its schedule as text.
     pub(crate) schedule: Arc<str>,
     pub(crate) view: View,
@@ -179,6 +181,7 @@ impl Job {
             is_applied: false,
             config: None,
             config_read: bytes::Bytes::new(),
+            defined_at: None,
             schedule: Arc::default(),
             view: View::default(),
             shards: Vec::new(),

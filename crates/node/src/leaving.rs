@@ -70,7 +70,7 @@ impl Node {
         let job = self.job(ix);
         if job.was_found && job.view.config.is_absent() {
             self.cancel_removed(turn, ix);
-        } else if self.is_registered(ix) && self.was_taken_off(ix) {
+        } else if self.is_registered(ix) && self.is_off(ix) {
             self.cancel_for_others(turn, ix);
         }
         self.tend_mark(ix);

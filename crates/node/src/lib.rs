@@ -18,6 +18,7 @@ mod job;
 mod reads;
 mod slot;
 
+mod definition;
 mod differences;
 mod ending;
 mod fire;
@@ -25,6 +26,7 @@ mod handover;
 mod lead;
 mod leaving;
 mod recover;
+mod registering;
 mod run_table;
 mod runs;
 mod tend;

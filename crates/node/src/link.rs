@@ -163,9 +163,11 @@ impl Link {
         self.members.push_back(member);
     }
 
-    /// Puts a member before those that wait.
+    /// Puts a member before those that wait, but behind the parents that it may need as much as they.
     pub(crate) fn gather_first(&mut self, member: Member) {
-        self.members.push_front(member);
+        let parents = self.members.iter().take_while(|member| member.aim == Aim::Parent).count();
+        let at = if member.aim == Aim::Parent { 0 } else { parents };
+        self.members.insert(at, member);
     }
 
     /// Sends no commit before an instant: the registry has no room or is not there.

@@ -247,8 +247,9 @@ impl Node {
         match facet {
             // Nothing about the job as a whole follows from it.
             Facet::Record(shard) => return self.record_read(turn, ix, *shard),
+            Facet::Config => self.definition_read(turn, ix),
             Facet::Owner(shard) => self.owner_read(turn, ix, *shard),
-            Facet::Instances => self.instances_read(turn, ix),
+            Facet::Instances => self.instances_read(ix),
             Facet::Retries => self.retries_read(ix),
             _ => {}
         }

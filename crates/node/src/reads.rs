@@ -172,8 +172,8 @@ impl Node {
     fn believed(&self, ix: JobIx) -> Vec<Facet> {
         let job = &self.jobs[ix.0 as usize];
         let mut facets = vec![
-            Facet::Job,
             Facet::Config,
+            Facet::Job,
             Facet::OwnJob,
             Facet::Instances,
             Facet::Leader,

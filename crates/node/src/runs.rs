@@ -245,7 +245,7 @@ impl Node {
         // The claim's own answer may have told that the clocks differ; the definition may be one that
         // cannot be served by now.
         let may_start =
-            self.may_run(turn.now, ix) && !self.was_taken_off(ix) && self.clock_agrees(turn, ix);
+            self.may_run(turn.now, ix) && !self.is_off(ix) && self.clock_agrees(turn, ix);
         let Some(run) = self.runs.get(&id) else { return false };
         let is_same_session = run.session == self.trust.session();
         let job = &self.jobs[ix.0 as usize];

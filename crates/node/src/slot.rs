@@ -50,6 +50,11 @@ impl<T> Slot<T> {
         !self.is_fresh && !self.is_reading && !self.is_unreadable
     }
 
+    /// Whether a read of it is under way.
+    pub(crate) fn is_being_read(&self) -> bool {
+        self.is_reading
+    }
+
     /// Whether what was last read makes no sense to this release.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.is_unreadable

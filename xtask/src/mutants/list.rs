@@ -72,7 +72,8 @@ const RECOVER: &str = "crates/node/src/recover.rs";
 const ENDING: &str = "crates/node/src/ending.rs";
 const TRIGGER: &str = "crates/node/src/trigger.rs";
 const HANDOVER: &str = "crates/node/src/handover.rs";
-const TEND: &str = "crates/node/src/tend.rs";
+const DEFINITION: &str = "crates/node/src/definition.rs";
+const REGISTERING: &str = "crates/node/src/registering.rs";
 const SESSION: &str = "crates/node/src/session.rs";
 const SETTLE: &str = "crates/core/src/account/settle.rs";
 const ASSIGNMENT: &str = "crates/core/src/assignment.rs";
@@ -187,7 +188,7 @@ pub(crate) const LIST: &[SourceMutant] = &[
     ),
     mutant(
         "refused: its node is taken off a job of which it still runs something",
-        TEND,
+        REGISTERING,
         "        if self.is_busy_with(ix) {\n            return self.wait_to_leave(turn, ix);",
         "        if self.is_busy_with(ix) && ix.0 > 1_000 {\n            return self.wait_to_leave(turn, ix);",
         "P17",
@@ -198,6 +199,20 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "live.retain(|instance| instance == me || !leavers.contains(instance));",
         "live.retain(|instance| instance == me || leavers.len() < 100);",
         "P8",
+    ),
+    mutant(
+        "joining: what was read of a job before its definition counts",
+        DEFINITION,
+        "if !self.job(ix).view.implementation.is_being_read() {",
+        "if self.job(ix).view.implementation.is_being_read() {",
+        "P21",
+    ),
+    mutant(
+        "joining: a job made anew counts as one that an operator took this instance off",
+        DEFINITION,
+        "if before.is_some() && matches!(job.phase,",
+        "if before.is_none() && matches!(job.phase,",
+        "P21",
     ),
     mutant(
         "zookeeper: what was under way when a connection broke counts as not done",

@@ -18,14 +18,7 @@ fn a_removed_job_is_left_and_nothing_brings_it_back() {
     world.run_for(1_050);
     let name = JobName::new("j").unwrap();
     let root = namespace().key(&name, &Facet::Job);
-    let mut keys: Vec<_> = world
-        .store
-        .entries()
-        .map(|(key, _)| key.clone())
-        .filter(|key| key.as_str().starts_with(root.as_str()))
-        .collect();
-    keys.sort_by_key(|key| std::cmp::Reverse(key.as_str().len()));
-    world.commit(keys.into_iter().map(|key| Op::Delete(key, None)).collect());
+    world.sweep(&root);
     world.run_for(3_000);
     assert_eq!(world.starts.len(), 1);
     assert!(!world.store.entries().any(|(key, _)| key.as_str().starts_with(root.as_str())));
@@ -40,14 +33,7 @@ fn a_name_that_is_used_again_starts_anew() {
     world.define(0, &job("j", 1));
     world.run_for(2_500);
     let root = namespace().key(&JobName::new("j").unwrap(), &Facet::Job);
-    let mut keys: Vec<_> = world
-        .store
-        .entries()
-        .map(|(key, _)| key.clone())
-        .filter(|key| key.as_str().starts_with(root.as_str()))
-        .collect();
-    keys.sort_by_key(|key| std::cmp::Reverse(key.as_str().len()));
-    world.commit(keys.into_iter().map(|key| Op::Delete(key, None)).collect());
+    world.sweep(&root);
     world.run_for(5_000);
     world.kill(0);
     world.add(100);

@@ -5,6 +5,7 @@ mod attempts;
 mod clocks;
 mod definitions;
 mod handover;
+mod joining;
 mod leaving;
 mod world;
 

@@ -8,7 +8,7 @@ use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::record::{self, Stored};
 use flockwork_node::{Define, Effect, Event, Node, Report, Settings};
 use flockwork_registry::memory::{Options, Store};
-use flockwork_registry::{Answer, Clock, Failure, Op, Request, SessionId, SessionState};
+use flockwork_registry::{Answer, Clock, Failure, Key, Op, Request, SessionId, SessionState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,10 +128,17 @@ impl World {
 
     /// Tells a node something, and keeps what it asks for back.
     pub(crate) fn step_held(&mut self, n: usize, event: Event) -> Vec<Effect> {
+        self.step_all_held(n, vec![event])
+    }
+
+    /// The same with much that it is told at once.
+    pub(crate) fn step_all_held(&mut self, n: usize, events: Vec<Event>) -> Vec<Effect> {
         let now = self.now_of(n);
         let mut effects = vec![];
         if let Some(node) = self.hosts[n].node.as_mut() {
-            node.step(now, event, &mut effects);
+            for event in events {
+                node.step(now, event, &mut effects);
+            }
             node.flush(now, &mut effects);
         }
         effects
@@ -150,6 +157,25 @@ impl World {
             }
         }
         held
+    }
+
+    /// What a node is told meanwhile, and what it asks for then; that is kept back.
+    pub(crate) fn hear_told(&mut self, n: usize) -> Vec<Effect> {
+        let told = self.store.take_events(self.hosts[n].session);
+        told.into_iter().flat_map(|change| self.step_held(n, Event::Registry(change))).collect()
+    }
+
+    /// Answers what a node had asked for; it is not told yet.
+    pub(crate) fn answers(&mut self, n: usize, asked: Vec<Effect>) -> Vec<Event> {
+        let session = self.hosts[n].session;
+        let answer = |effect| match effect {
+            Effect::Submit(ticket, request) => {
+                let answer = self.store.apply(session, request);
+                Some(Event::Registry(flockwork_registry::Event::Answer(ticket, answer)))
+            }
+            _ => None,
+        };
+        asked.into_iter().filter_map(answer).collect()
     }
 
     /// Does what a node had asked for.
@@ -264,6 +290,16 @@ impl World {
         if wall.is_some_and(|at| at <= now.wall) || mono.is_some_and(|at| at <= now.mono) {
             self.step(n, Event::Wake);
         }
+    }
+
+    /// Deletes an entry and all below it, at once.
+    pub(crate) fn sweep(&mut self, root: &Key) {
+        let below = format!("{root}/");
+        let is_of_it = |key: &&Key| *key == root || key.as_str().starts_with(&below);
+        let all = self.store.entries().map(|(key, _)| key).filter(is_of_it);
+        let mut keys: Vec<Key> = all.cloned().collect();
+        keys.sort_by_key(|key| std::cmp::Reverse(key.as_str().len()));
+        self.commit(keys.into_iter().map(|key| Op::Delete(key, None)).collect());
     }
 
     pub(crate) fn commit(&mut self, ops: Vec<Op>) -> Answer {

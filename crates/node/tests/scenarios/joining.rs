@@ -1,0 +1,96 @@
+//! Joining jobs that others make, remove and make anew at the same time.
+
+use crate::world::{World, namespace};
+use crate::{job, quick};
+use flockwork_core::id::{InstanceId, JobName};
+use flockwork_layout::keys::Facet;
+use flockwork_node::{Define, Effect, Event, Report};
+use flockwork_registry::{Key, Op, Request};
+use std::sync::Arc;
+
+fn key(facet: &Facet) -> Key {
+    namespace().key(&JobName::new("j").unwrap(), facet)
+}
+
+fn instance(n: usize) -> Key {
+    key(&Facet::Instance(InstanceId::new(&format!("10.0.0.{n}@-@{n}-x")).unwrap()))
+}
+
+fn commits(effects: &[Effect]) -> usize {
+    let is_commit = |effect: &&Effect| matches!(effect, Effect::Submit(_, Request::Commit(_)));
+    effects.iter().filter(is_commit).count()
+}
+
+/// Nobody tells of the nodes that came with the definition: what was read of them before is too old.
+#[test]
+fn a_job_made_while_it_was_being_read_is_joined() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.add(100);
+    let config = Arc::new(job("j", 2));
+    let mut asks =
+        world.step_held(0, Event::Define(Define { config: config.clone(), apply: false }));
+    let own = asks.pop().unwrap();
+    assert!(matches!(&own, Effect::Submit(_, Request::Get(at)) if *at == key(&Facet::OwnJob)));
+    // Nothing is there but at the last read. The making is told before the job's own node is taken in.
+    let mut answers = world.answers(0, asks);
+    world.define(1, &config);
+    let last = [answers.pop().unwrap(), world.answers(0, vec![own]).remove(0)];
+    assert_eq!(commits(&world.step_all_held(0, answers)), 0);
+    let asks = world.hear_told(0);
+    let answers = world.answers(0, asks);
+    for answer in last.into_iter().chain(answers) {
+        world.step(0, answer);
+    }
+    world.run_for(50);
+    assert!(world.store.get(&instance(0)).is_some(), "it serves it as well");
+}
+
+#[test]
+fn a_job_removed_and_made_anew_unseen_is_joined_anew() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.define(1, &job("j", 2));
+    world.run_for(1_500);
+    assert!(world.store.get(&instance(1)).is_some());
+    // The second hears nothing of all that happens to the first.
+    world.commit(vec![Op::Delete(key(&Facet::Config), None)]);
+    world.sweep(&key(&Facet::Job));
+    world.sweep(&key(&Facet::OwnJob));
+    let (node, session) = (world.hosts[1].node.take(), world.hosts[1].session);
+    world.run_for(100);
+    world.define(0, &job("j", 2));
+    world.run_for(100);
+    world.hosts[1].node = node;
+    assert!(world.store.get(&instance(1)).is_none());
+    let told = world.store.take_events(session);
+    assert!(!told.is_empty());
+    // Whatever it hears of first.
+    for change in told.into_iter().rev() {
+        world.step(1, Event::Registry(change));
+    }
+    world.run_for(1_500);
+    assert!(world.store.get(&instance(1)).is_some(), "it serves it again");
+    let off =
+        |report: &Report| matches!(report, Report::Left { why, .. } if why.contains("operator"));
+    assert!(!world.reports.iter().any(|(_, _, report)| off(report)), "nobody took it off");
+}
+
+/// Two folders are missing above a job's nodes: each costs one refusal.
+#[test]
+fn the_first_job_of_a_namespace_is_made_at_the_third_attempt() {
+    let mut world = World::new(quick);
+    world.add(100);
+    let config = Arc::new(job("j", 1));
+    let mut effects = world.step_held(0, Event::Define(Define { config, apply: false }));
+    let mut sent = 0;
+    while world.store.get(&key(&Facet::Config)).is_none() {
+        assert!(!effects.is_empty() && sent < 20, "{sent} commits");
+        sent += commits(&effects);
+        let answers = world.answers(0, effects);
+        effects = world.step_all_held(0, answers);
+    }
+    assert_eq!(sent, 3);
+}
