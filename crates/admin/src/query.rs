@@ -194,7 +194,7 @@ impl Operator {
         let Some(config) = config else { return Ok(Vec::new()) };
         let plan = self.entries(vec![self.key(job, &Facet::Plan)]).await?.remove(0);
         let from = plan.and_then(|entry| plan::decode(&entry.value).ok());
-        let from = from.map_or(now, |plan| plan.from(0));
+        let from = from.map_or(now, |plan| plan.earliest());
         let first = config.schedule.next_after(now, from);
         let fires = std::iter::successors(first, |due| config.schedule.next_after(*due, from));
         Ok(fires.take(most).collect())

@@ -8,6 +8,7 @@ use crate::machine::{Node, Turn};
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_layout::keys::Facet;
+use flockwork_layout::plan::Plan;
 use flockwork_layout::record;
 use flockwork_registry::Key;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -170,7 +171,7 @@ impl Node {
         if job.next.is_some_and(|next| next > now) {
             return;
         }
-        let Some(from) = job.plan_in_force().map(|plan| plan.from(0)) else { return };
+        let Some(from) = job.plan_in_force().map(Plan::earliest) else { return };
         let Some(config) = &job.config else { return };
         // From the fire that is due now: what comes after it is asked again when it is settled.
         let mut next = job.memo.search(&config.schedule, job.next.unwrap_or(now), from);

@@ -4,6 +4,7 @@ use crate::world::{World, namespace};
 use crate::{job, quick};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_layout::keys::Facet;
+use flockwork_layout::plan;
 use flockwork_node::{Define, Effect, Event, Report};
 use flockwork_registry::{Key, Op, Request};
 use std::sync::Arc;
@@ -93,4 +94,21 @@ fn the_first_job_of_a_namespace_is_made_at_the_third_attempt() {
         effects = world.step_all_held(0, answers);
     }
     assert_eq!(sent, 3);
+}
+
+#[test]
+fn shards_added_by_a_clock_that_is_behind_run_before_the_first_one() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(1_500);
+    let key = key(&Facet::Plan);
+    let mut plan = plan::decode(&world.store.get(&key).unwrap().value).unwrap();
+    let now = world.now().wall;
+    plan.generation += 1;
+    plan.spans = vec![(0, now.plus(std::time::Duration::from_hours(1))), (1, now)];
+    world.commit(vec![Op::Set(key, plan::encode(&plan), None)]);
+    world.run_for(3_000);
+    assert_eq!(world.starts_of("j", 0).len(), 1, "an hour later");
+    assert_eq!(world.starts_of("j", 1).len(), 4);
 }
