@@ -9,7 +9,10 @@
 //!   is registered for the job under the session that writes (else others believe it gone);
 //! * the holder ends a claim only after the code that ran under it has ended, and says of it what
 //!   the code said;
-//! * code starts while its claim stands in the registry, in the process of the claim's instance.
+//! * code starts while its claim stands in the registry, in the process of the claim's instance. Where
+//!   somebody took that instance off the job while its session lived, others take its claims over at
+//!   once, and it may start what it had claimed until it hears of that: for the time-out at the most,
+//!   after which it does not trust its session any more.
 
 use crate::story::{Change, Claimed, Closing, How, Stories, Story, held_claim};
 use crate::trace::{Fact, Line, Probe, Unseen};
@@ -21,12 +24,12 @@ pub const NAME: &str = "P1 one holder";
 /// Judges a trace.
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
-    for story in stories.shards.values() {
+    for ((job, _), story) in &stories.shards {
         let shows_guards = !stories.unseen.contains(&Unseen::Guards);
         let broken = unfenced(story, shows_guards)
             .or_else(|| not_the_holders(story))
             .or_else(|| closed_too_early(story))
-            .or_else(|| started_without(trace, story));
+            .or_else(|| started_without(trace, stories, (job, story)));
         if let Some((line, what)) = broken {
             return Verdict::breach(trace, line, what);
         }
@@ -112,24 +115,41 @@ fn closed_too_early(story: &Story<'_>) -> Breach {
     })
 }
 
-fn started_without(trace: &[Line], story: &Story<'_>) -> Breach {
+fn started_without(
+    trace: &[Line],
+    stories: &Stories<'_>,
+    (job, story): (&str, &Story<'_>),
+) -> Breach {
     if let Some(line) = story.stray_starts.first() {
         return Some((*line, "code started without a claim of its epoch".to_owned()));
     }
     story.claims.iter().find_map(|claimed| {
         claimed.starts.iter().find_map(|line| {
             let Fact::Start(probe) = &trace[*line].fact else { return None };
-            under_its_claim(claimed, *line, probe).err().map(|what| (*line, what))
+            let off = stories.taken_off.get(&(job, &*claimed.claim.instance));
+            let is_unheard = off.is_some_and(|off| {
+                let made = trace[claimed.made].at;
+                made <= *off && trace[*line].at <= off + stories.weather.timeout
+            });
+            under_its_claim(claimed, (*line, is_unheard), probe).err().map(|what| (*line, what))
         })
     })
 }
 
-fn under_its_claim(claimed: &Claimed<'_>, line: usize, probe: &Probe) -> Result<(), String> {
+/// `is_unheard`: its instance was taken off by somebody, and need not have heard of that.
+fn under_its_claim(
+    claimed: &Claimed<'_>,
+    (line, is_unheard): (usize, bool),
+    probe: &Probe,
+) -> Result<(), String> {
     if line < claimed.made {
         return Err(format!("code started before its claim was committed (line {})", claimed.made));
     }
     // That its job was removed meanwhile nobody can have told it.
-    let counts = |closing: &Closing| closing.line < line && closing.how != How::Removed;
+    let counts = |closing: &Closing| {
+        let is_told = closing.how != How::Removed && !(is_unheard && closing.how == How::Taken);
+        closing.line < line && is_told
+    };
     if let Some(closing) = claimed.closed.filter(counts) {
         let how = closing.how;
         return Err(format!("code started after its claim was closed ({how:?})"));

@@ -2,7 +2,8 @@
 //!
 //! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`], each
 //! living process is registered for each job that it was given before that, and not told to leave
-//! since, if the job is defined in a way that this release can serve.
+//! since, if the job is defined in a way that this release can serve. (Whoever was taken off a job and
+//! given it again joins it when what it still runs of it has ended.)
 
 use crate::story::Stories;
 use crate::trace::{About, Fact, Fault, Line};
@@ -25,6 +26,8 @@ struct Cluster<'a> {
     defined: BTreeSet<&'a str>,
     /// Who is registered for which job.
     registered: BTreeSet<(&'a str, &'a str)>,
+    /// Code that runs, by job and instance, and when the last ended.
+    running: BTreeMap<(&'a str, &'a str), (u32, u64)>,
 }
 
 impl<'a> Cluster<'a> {
@@ -57,6 +60,13 @@ impl<'a> Cluster<'a> {
                     self.registered.remove(&(&*mark.job, &**instance));
                 }
             }
+            Fact::Start(probe) => {
+                self.running.entry((&probe.job, &probe.instance)).or_default().0 += 1;
+            }
+            Fact::End { probe, .. } => {
+                let (count, last) = self.running.entry((&probe.job, &probe.instance)).or_default();
+                (*count, *last) = (count.saturating_sub(1), at);
+            }
             _ => {}
         }
     }
@@ -70,9 +80,14 @@ impl<'a> Cluster<'a> {
     fn missing(&self, calm: u64) -> Option<String> {
         self.given.iter().filter(|(_, at)| **at <= calm).find_map(|((node, job), _)| {
             let instance = self.living.get(node)?;
-            let is_missing =
-                self.defined.contains(job) && !self.registered.contains(&(*job, *instance));
-            is_missing.then(|| format!("n{node} was given {job} and does not serve it"))
+            let of = (*job, *instance);
+            let ended = self.running.get(&of).map_or(0, |(count, last)| match count {
+                0 => *last,
+                _ => u64::MAX,
+            });
+            let is_missing = self.defined.contains(job) && !self.registered.contains(&of);
+            (is_missing && ended <= calm)
+                .then(|| format!("n{node} was given {job} and does not serve it"))
         })
     }
 }

@@ -28,6 +28,8 @@ pub struct Stories<'a> {
     pub weather: Weather,
     /// Jobs that some instance serves at the end.
     pub served: BTreeSet<&'a str>,
+    /// When somebody else took an instance off a job, by job and instance: its session lived.
+    pub taken_off: BTreeMap<(&'a str, &'a str), u64>,
     /// Shards, by job, that wait at the end for the one place they are meant for.
     pub waiting: BTreeSet<(&'a str, u32)>,
     /// What the trace does not show.
@@ -252,8 +254,10 @@ impl<'a> Stories<'a> {
                 if mark.value.is_some() {
                     held.instances.insert((&mark.job, instance), mark.lives_with);
                     held.sessions.extend(mark.lives_with.map(|session| (session, &**instance)));
-                } else {
-                    held.instances.remove(&(&*mark.job, &**instance));
+                } else if let Some(Some(own)) = held.instances.remove(&(&*mark.job, &**instance))
+                    && own != mark.session
+                {
+                    self.taken_off.insert((&mark.job, instance), line.at);
                 }
             }
             Fact::Record(change) => self.change(at, change, held),

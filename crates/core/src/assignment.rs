@@ -48,7 +48,7 @@ fn sticky(deal: &Deal<'_>) -> Vec<Option<InstanceId>> {
         .iter()
         .map(|held| deal.live.iter().position(|live| Some(live) == held.as_ref()))
         .collect();
-    let mut room = shares(deal, &positions);
+    let mut room = shares(deal);
     let mut owners: Vec<Option<usize>> = positions
         .iter()
         .map(|position| {
@@ -58,41 +58,41 @@ fn sticky(deal: &Deal<'_>) -> Vec<Option<InstanceId>> {
             has_room.then_some(at)
         })
         .collect();
-    let order = rotation(deal);
+    let mut free = (0..room.len()).flat_map(|at| std::iter::repeat_n(at, room[at]));
     for owner in owners.iter_mut().filter(|owner| owner.is_none()) {
-        // The roomiest first; of equals the first in the job's own order, so that jobs with one
-        // shard spread. `max_by_key` takes the last of equals, hence the reversal.
-        let roomiest = order.iter().rev().max_by_key(|at| room[**at]);
-        let at = *roomiest.expect("someone is live");
-        room[at] -= 1;
-        *owner = Some(at);
+        *owner = free.next();
     }
     owners.into_iter().map(|at| at.map(|at| deal.live[at].clone())).collect()
 }
 
-/// How many shards each instance is to have: the same, and one more for those who have most now,
-/// so that dealing again changes nothing.
-fn shares(deal: &Deal<'_>, positions: &[Option<usize>]) -> Vec<usize> {
+/// How many shards each instance is to have: the same, and one more for those who come first in the
+/// job's own order. That does not depend on who has what, so whoever joins has its part of jobs with
+/// few shards, too: of n instances, one in n of them.
+fn shares(deal: &Deal<'_>) -> Vec<usize> {
     let n = deal.live.len();
-    let mut has = vec![0_usize; n];
-    for at in positions.iter().flatten() {
-        has[*at] += 1;
-    }
-    let mut order = rotation(deal);
-    order.sort_by_key(|at| std::cmp::Reverse(has[*at]));
     let (each, rest) = (deal.held.len() / n, deal.held.len() % n);
     let mut shares = vec![each; n];
+    if rest == 0 {
+        return shares;
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by_cached_key(|at| std::cmp::Reverse(weight(deal.job, &deal.live[*at])));
     for at in &order[..rest] {
         shares[*at] += 1;
     }
     shares
 }
 
-/// The instances' positions, starting at one that the job's name chooses.
-fn rotation(deal: &Deal<'_>) -> Vec<usize> {
-    let n = deal.live.len();
-    let start = java_hash(deal.job.as_str()).unsigned_abs() as usize % n;
-    (0..n).map(|i| (start + i) % n).collect()
+/// Rendezvous hashing (Thaler and Ravishankar, 1998): where each pair of a job and an instance has a
+/// weight of its own, one that comes or goes changes the order of no two others. Both hashes are
+/// mixed as SplitMix64 does (Steele, Lea and Flood, 2014), the same in every release.
+fn weight(job: &JobName, instance: &InstanceId) -> u64 {
+    let hash = |text| u64::from(java_hash(text).cast_unsigned());
+    let mixed = hash(job.as_str()) << 32 | hash(instance.as_str());
+    let mixed = mixed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// ElasticJob's strategies: the average allocation over a turned list of instances.
@@ -335,6 +335,26 @@ mod tests {
             });
             loads[live.iter().position(|id| Some(id) == owners[0].as_ref()).unwrap()] += 1;
         }
-        assert!(loads.iter().all(|load| *load > 50), "{loads:?}");
+        assert!(loads.iter().all(|load| *load > 75), "{loads:?}");
+    }
+
+    #[test]
+    fn whoever_joins_has_its_part_of_the_jobs_with_one_shard() {
+        let all = instances(4);
+        let mut came = 0;
+        for i in 0..400 {
+            let job = JobName::new(&format!("job-{i}")).unwrap();
+            let single = |live: &[InstanceId], held: &[Option<InstanceId>]| {
+                let strategy = Strategy::Sticky;
+                deal(&Deal { job: &job, strategy, is_static: false, live, held, now_ms: 0 })
+            };
+            let before = single(&all[..3], &[None]);
+            let after = single(&all, &before);
+            let moved = before != after;
+            assert!(!moved || after[0].as_ref() == Some(&all[3]), "only to the one that came");
+            came += usize::from(moved);
+            assert_eq!(single(&all[..3], &after), before, "and back when it goes");
+        }
+        assert!((75..125).contains(&came), "{came} of 400");
     }
 }
