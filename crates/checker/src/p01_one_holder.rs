@@ -159,3 +159,63 @@ fn under_its_claim(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{About, Claim, Fire, Mark, Record, RecordChange};
+
+    const TIMEOUT: u64 = 6_000;
+    const OFF: u64 = 2_000;
+
+    fn mark(instance: &str, session: u64, lives_with: Option<u64>) -> Fact {
+        Fact::Mark(Mark {
+            job: "j".to_owned(),
+            index: session,
+            session,
+            about: About::Instance(instance.to_owned()),
+            value: lives_with.map(|_| String::new()),
+            lives_with,
+        })
+    }
+
+    fn claim(instance: &str, attempt: u32, (index, session): (u64, u64)) -> RecordChange {
+        let claim = Claim { attempt, instance: instance.to_owned(), ..Claim::default() };
+        let new = Some(Record { claim: Some(claim), ..Record::default() });
+        RecordChange { job: "j".to_owned(), shard: 0, index, session, guard: None, old: None, new }
+    }
+
+    /// The claim of `a`, which lives under session 10, is taken over by `b` at 2.2 s; `a` starts then.
+    fn judged(taken_off_by: u64, started: u64) -> Verdict {
+        let first = claim("a", 1, (100, 10));
+        let second =
+            RecordChange { guard: Some(100), old: first.new.clone(), ..claim("b", 2, (101, 11)) };
+        let probe = Probe {
+            node: 1,
+            instance: "a".to_owned(),
+            job: "j".to_owned(),
+            shard: 0,
+            fire: Fire::default(),
+            attempt: 1,
+            epoch: 100,
+        };
+        let facts = [
+            (0, Fact::Node { node: 1, instance: "a".to_owned(), slots: 1, timeout: TIMEOUT }),
+            (0, mark("a", 10, Some(10))),
+            (0, mark("b", 11, Some(11))),
+            (1_000, Fact::Record(Box::new(first))),
+            (OFF, mark("a", taken_off_by, None)),
+            (2_200, Fact::Record(Box::new(second))),
+            (started, Fact::Start(probe)),
+        ];
+        let trace: Vec<Line> = facts.into_iter().map(|(at, fact)| Line { at, fact }).collect();
+        judge(&trace, &Stories::read(&trace))
+    }
+
+    #[test]
+    fn who_was_taken_off_may_start_what_it_claimed_until_it_must_have_heard() {
+        assert_eq!(judged(1, OFF + TIMEOUT), Verdict::Valid);
+        assert!(!judged(1, OFF + TIMEOUT + 1).is_valid(), "it trusts its session no more");
+        assert!(!judged(10, OFF + 500).is_valid(), "its own session ended, or it left by itself");
+    }
+}
