@@ -126,10 +126,12 @@ fn started_without(
     story.claims.iter().find_map(|claimed| {
         claimed.starts.iter().find_map(|line| {
             let Fact::Start(probe) = &trace[*line].fact else { return None };
-            let off = stories.taken_off.get(&(job, &*claimed.claim.instance));
-            let is_unheard = off.is_some_and(|off| {
-                let made = trace[claimed.made].at;
-                made <= *off && trace[*line].at <= off + stories.weather.timeout
+            let offs = stories.taken_off.get(&(job, &*claimed.claim.instance));
+            let (made, started) = (trace[claimed.made].at, trace[*line].at);
+            let closed = claimed.closed.map_or(started, |closing| trace[closing.line].at);
+            // Between the claim and its closing, which is what followed from it.
+            let is_unheard = offs.into_iter().flatten().any(|off| {
+                made <= *off && *off <= closed && started <= off + stories.weather.timeout
             });
             under_its_claim(claimed, (*line, is_unheard), probe).err().map(|what| (*line, what))
         })
@@ -185,8 +187,9 @@ mod tests {
         RecordChange { job: "j".to_owned(), shard: 0, index, session, guard: None, old: None, new }
     }
 
-    /// The claim of `a`, which lives under session 10, is taken over by `b` at 2.2 s; `a` starts then.
-    fn judged(taken_off_by: u64, started: u64) -> Verdict {
+    /// The claim of `a`, which lives under session 10, is taken over by `b` at 2.2 s; `a` starts then,
+    /// and somebody takes it off the job at one time or another.
+    fn judged((off, by): (u64, u64), started: u64) -> Verdict {
         let first = claim("a", 1, (100, 10));
         let second =
             RecordChange { guard: Some(100), old: first.new.clone(), ..claim("b", 2, (101, 11)) };
@@ -204,18 +207,22 @@ mod tests {
             (0, mark("a", 10, Some(10))),
             (0, mark("b", 11, Some(11))),
             (1_000, Fact::Record(Box::new(first))),
-            (OFF, mark("a", taken_off_by, None)),
+            (off, mark("a", by, None)),
             (2_200, Fact::Record(Box::new(second))),
             (started, Fact::Start(probe)),
         ];
-        let trace: Vec<Line> = facts.into_iter().map(|(at, fact)| Line { at, fact }).collect();
+        let mut trace: Vec<Line> = facts.into_iter().map(|(at, fact)| Line { at, fact }).collect();
+        trace.sort_by_key(|line| line.at);
         judge(&trace, &Stories::read(&trace))
     }
 
     #[test]
     fn who_was_taken_off_may_start_what_it_claimed_until_it_must_have_heard() {
-        assert_eq!(judged(1, OFF + TIMEOUT), Verdict::Valid);
-        assert!(!judged(1, OFF + TIMEOUT + 1).is_valid(), "it trusts its session no more");
-        assert!(!judged(10, OFF + 500).is_valid(), "its own session ended, or it left by itself");
+        let (someone, itself) = (1, 10);
+        assert_eq!(judged((OFF, someone), OFF + TIMEOUT), Verdict::Valid);
+        let too_late = judged((OFF, someone), OFF + TIMEOUT + 1);
+        assert!(!too_late.is_valid(), "it trusts its session no more");
+        assert!(!judged((OFF, itself), OFF + 500).is_valid(), "its session ended, or it left");
+        assert!(!judged((OFF + 400, someone), OFF + 500).is_valid(), "that was not why");
     }
 }

@@ -29,7 +29,7 @@ pub struct Stories<'a> {
     /// Jobs that some instance serves at the end.
     pub served: BTreeSet<&'a str>,
     /// When somebody else took an instance off a job, by job and instance: its session lived.
-    pub taken_off: BTreeMap<(&'a str, &'a str), u64>,
+    pub taken_off: BTreeMap<(&'a str, &'a str), Vec<u64>>,
     /// Shards, by job, that wait at the end for the one place they are meant for.
     pub waiting: BTreeSet<(&'a str, u32)>,
     /// What the trace does not show.
@@ -254,10 +254,9 @@ impl<'a> Stories<'a> {
                 if mark.value.is_some() {
                     held.instances.insert((&mark.job, instance), mark.lives_with);
                     held.sessions.extend(mark.lives_with.map(|session| (session, &**instance)));
-                } else if let Some(Some(own)) = held.instances.remove(&(&*mark.job, &**instance))
-                    && own != mark.session
-                {
-                    self.taken_off.insert((&mark.job, instance), line.at);
+                } else {
+                    let own = held.instances.remove(&(&*mark.job, &**instance)).flatten();
+                    self.note_taken_off(own, mark, line.at);
                 }
             }
             Fact::Record(change) => self.change(at, change, held),
@@ -293,6 +292,14 @@ impl<'a> Stories<'a> {
             | Fact::Withdraw { .. }
             | Fact::Drain { .. }
             | Fact::Exit { .. } => {}
+        }
+    }
+
+    /// An instance's node is gone. (Session 0: the trace does not say by whom.)
+    fn note_taken_off(&mut self, own: Option<u64>, mark: &'a Mark, at: u64) {
+        let is_others = mark.session != 0 && own.is_some_and(|own| own != mark.session);
+        if let (About::Instance(instance), true) = (&mark.about, is_others) {
+            self.taken_off.entry((&mark.job, instance)).or_default().push(at);
         }
     }
 
