@@ -193,11 +193,12 @@ impl Operator {
     ) -> Result<Vec<Timestamp>, AdminError> {
         let Some(config) = config else { return Ok(Vec::new()) };
         let plan = self.entries(vec![self.key(job, &Facet::Plan)]).await?.remove(0);
-        let from = plan.and_then(|entry| plan::decode(&entry.value).ok());
-        let from = from.map_or(now, |plan| plan.earliest());
-        let first = config.schedule.next_after(now, from);
-        let fires = std::iter::successors(first, |due| config.schedule.next_after(*due, from));
-        Ok(fires.take(most).collect())
+        let plan = plan.and_then(|entry| plan::decode(&entry.value).ok());
+        let begins: Vec<_> = plan.map_or_else(|| vec![now], |plan| plan.begins().collect());
+        let first_after = |instant| {
+            begins.iter().filter_map(|from| config.schedule.next_after(instant, *from)).min()
+        };
+        Ok(std::iter::successors(first_after(now), |due| first_after(*due)).take(most).collect())
     }
 
     async fn shards(

@@ -1,7 +1,7 @@
 //! Who runs what: deals a job's shards to the instances that may take them.
 //!
 //! ElasticJob's strategies are functions of the live instances alone, so one that comes or goes
-//! moves most shards. [`Strategy::Sticky`] also looks at who has what, and moves as few as it can.
+//! moves most shards. [`Strategy::Sticky`] also looks at who has what, and moves what an even deal needs.
 
 use crate::config::Strategy;
 use crate::id::{InstanceId, JobName};

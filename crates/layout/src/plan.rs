@@ -58,11 +58,10 @@ impl Plan {
         span.map_or(self.alive, |(_, from)| *from)
     }
 
-    /// Since when it is in force for any shard. That need not be the first one: whoever changed the
-    /// schedule may have had a clock that was ahead, and whoever added shards later had not.
-    #[must_use]
-    pub fn earliest(&self) -> Timestamp {
-        self.spans.iter().map(|(_, from)| *from).min().unwrap_or(self.alive)
+    /// Since when it is in force, for any shards: later ones need not follow. Whoever changed the
+    /// schedule may have had a clock that was ahead, and whoever added shards after that had not.
+    pub fn begins(&self) -> impl Iterator<Item = Timestamp> {
+        self.spans.iter().map(|(_, from)| *from)
     }
 
     /// Whether a definition's schedule and shard count are the ones in force.
@@ -182,7 +181,7 @@ mod tests {
         let regrown = shrunk.changed("s".into(), 4, at(30));
         assert_eq!((regrown.from(1), regrown.from(2)), (at(1), at(30)));
         let by_a_clock_behind = regrown.changed("s".into(), 5, at(0));
-        assert_eq!((regrown.earliest(), by_a_clock_behind.earliest()), (at(1), at(0)));
+        assert_eq!(by_a_clock_behind.begins().collect::<Vec<_>>(), [at(1), at(30), at(0)]);
         assert_eq!(regrown.generation, 3);
     }
 

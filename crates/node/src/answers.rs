@@ -8,7 +8,7 @@ use crate::runs::{LocalRun, Stage};
 use crate::slot::Held;
 use crate::{Phase, Report};
 use flockwork_core::execution::RunId;
-use flockwork_core::id::ShardIndex;
+use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Failure, Index, Op, Refusal, Stamp, Why};
 use std::time::Duration;
@@ -128,7 +128,7 @@ impl Node {
                 }
                 self.look(ix, Facet::Record(shard));
                 match facet {
-                    Some(Facet::Instance(_)) => self.look(ix, Facet::Instances),
+                    Some(Facet::Instance(instance)) => self.refused_as_gone(ix, &instance),
                     Some(Facet::Plan) => self.look(ix, Facet::Plan),
                     _ => {}
                 }
@@ -158,14 +158,21 @@ impl Node {
             }
             Some(Facet::Owner(_)) => self.look(ix, Facet::Owner(shard)),
             Some(Facet::Plan) => self.look(ix, Facet::Plan),
-            Some(Facet::Instance(_)) => {
-                self.look(ix, Facet::Instances);
+            Some(Facet::Instance(instance)) => {
+                self.refused_as_gone(ix, instance);
                 self.look(ix, Facet::Record(shard));
             }
             _ => self.look(ix, Facet::Record(shard)),
         }
         let again = self.settings.reconcile_interval;
         self.look_later(turn, ix, shard, again);
+    }
+
+    /// A change was refused as an instance is gone: the own one, whatever was read, or that it is not.
+    fn refused_as_gone(&mut self, ix: JobIx, instance: &InstanceId) {
+        let is_own = *instance == self.settings.instance;
+        self.job(ix).is_unlisted |= is_own;
+        self.look(ix, Facet::Instances);
     }
 
     /// A change of a job's own nodes did not happen: reads again what it was based on.

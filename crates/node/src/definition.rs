@@ -33,6 +33,7 @@ impl Node {
         let mut facets = Vec::new();
         let mut ops = Vec::new();
         if is_new {
+            job.defined_at = None;
             if job.view.implementation.is_absent() {
                 let value = Bytes::from(job.offered.implementation.clone());
                 facets.push((Facet::Job, value));
@@ -70,7 +71,7 @@ impl Node {
 
     /// A definition was read. One that was made anew shows that the job was removed meanwhile, even
     /// if that was never seen. It came with nodes that nobody watches, and what was read of those may
-    /// be older. (A read of them that is under way is not: it was asked later.)
+    /// be older. (A read of them under way is not: it was asked after this one.)
     pub(crate) fn definition_read(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         let job = self.job(ix);
         let Some(made) = job.view.config.held().map(|held| held.stamp.created) else { return };
@@ -78,15 +79,31 @@ impl Node {
         if before == Some(made) {
             return;
         }
-        if before.is_some() && matches!(job.phase, Phase::Joining | Phase::Serving | Phase::Refused)
-        {
-            self.job_removed(turn, ix);
+        if before.is_some() {
+            self.made_anew(turn, ix);
         }
         if !self.job(ix).view.implementation.is_being_read() {
             self.look(ix, Facet::Job);
         }
         if !self.job(ix).view.own_tree.is_being_read() {
             self.look(ix, Facet::OwnJob);
+        }
+    }
+
+    /// The job is another one now. Whoever left it because its node was gone from the old one may have
+    /// seen a removal that began with that, and joins this one.
+    fn made_anew(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+        let job = self.job(ix);
+        if std::mem::take(&mut job.was_taken_off) {
+            job.comes_back |= job.leaving.is_some();
+            if job.phase == Phase::Left {
+                job.phase = Phase::Joining;
+            }
+        }
+        match job.phase {
+            _ if job.leaving.is_some() => self.cancel_removed(turn, ix),
+            Phase::Joining | Phase::Serving | Phase::Refused => self.job_removed(turn, ix),
+            Phase::Leaving | Phase::Left | Phase::Removed => {}
         }
     }
 

@@ -25,9 +25,13 @@ impl Node {
         }
     }
 
-    /// Whether this node may run anything of a job.
+    /// Whether this node may run anything of a job. Nothing once it has heard that it is off it: what
+    /// it claimed would be refused, and claimed again, as fast as the registry answers.
     pub(crate) fn may_run(&mut self, now: Now, ix: JobIx) -> bool {
-        self.may_start(now) && self.serves(ix) && self.is_registered(ix)
+        self.may_start(now)
+            && self.serves(ix)
+            && self.is_registered(ix)
+            && !self.job(ix).is_unlisted
     }
 
     /// Whether this node may run anything of a shard that it owns.

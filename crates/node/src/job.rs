@@ -147,6 +147,10 @@ pub(crate) struct Job {
     pub(crate) leaving: Option<&'static str>,
     /// Whether it was given anew meanwhile: once it has been left, it is joined again.
     pub(crate) comes_back: bool,
+    /// Whether this instance's own node is gone though its session lives, as last heard.
+    pub(crate) is_unlisted: bool,
+    /// Whether it was left because this instance's node was gone.
+    pub(crate) was_taken_off: bool,
     /// The request to run now that is being answered.
     pub(crate) trigger: Option<Stamp>,
     /// The instances last seen, to notice who is gone.
@@ -192,6 +196,8 @@ impl Job {
             follows_leavers: false,
             leaving: None,
             comes_back: false,
+            is_unlisted: false,
+            was_taken_off: false,
             trigger: None,
             seen: BTreeSet::new(),
             is_reread_due: false,

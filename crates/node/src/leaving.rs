@@ -30,7 +30,8 @@ impl Node {
 
     /// The program no longer serves a job, whatever it said before.
     pub(crate) fn withdraw(&mut self, ix: JobIx) {
-        self.job(ix).comes_back = false;
+        let job = self.job(ix);
+        (job.comes_back, job.was_taken_off) = (false, false);
         self.leave(ix, "this node withdrew it");
     }
 
@@ -60,7 +61,8 @@ impl Node {
         self.is_draining = true;
         for ix in self.job_ixs() {
             // Also where it was being left: nothing is joined any more.
-            self.job(ix).comes_back = false;
+            let job = self.job(ix);
+            (job.comes_back, job.was_taken_off) = (false, false);
             self.leave(ix, "this node stops");
         }
     }
@@ -70,7 +72,7 @@ impl Node {
         let job = self.job(ix);
         if job.was_found && job.view.config.is_absent() {
             self.cancel_removed(turn, ix);
-        } else if self.is_registered(ix) && self.is_off(ix) {
+        } else if self.is_registered(ix) && self.job(ix).is_unlisted {
             self.cancel_for_others(turn, ix);
         }
         self.tend_mark(ix);
@@ -138,6 +140,9 @@ impl Node {
         let job = self.job(ix);
         job.phase = Phase::Removed;
         (job.registered, job.was_found) = (None, false);
+        if job.view.config.is_absent() {
+            job.defined_at = None;
+        }
         job.config = None;
         job.next = None;
         job.under_way = crate::job::UnderWay::default();
@@ -154,7 +159,7 @@ impl Node {
     }
 
     /// Nothing guards its shards any more.
-    fn cancel_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+    pub(crate) fn cancel_removed(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
         for id in self.runs.of(|run| run.ix == ix) {
             self.cancel(turn, id, CancelReason::Removed);
         }

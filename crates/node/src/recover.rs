@@ -119,12 +119,15 @@ impl Node {
     /// Who serves the job was read: the records that the gone may have held are looked at.
     pub(crate) fn instances_read(&mut self, ix: JobIx) {
         let me = self.settings.instance.clone();
-        if self.is_registered(ix) && self.is_off(ix) {
+        let is_registered = self.is_registered(ix);
+        let job = self.job(ix);
+        let Some(live) = job.view.instances.value().cloned() else { return };
+        job.is_unlisted = is_registered && !live.contains(&me);
+        if job.is_unlisted {
             // By an operator, or with the whole job: its definition tells, read after this.
             self.look(ix, Facet::Config);
         }
         let job = self.job(ix);
-        let Some(live) = job.view.instances.value().cloned() else { return };
         let is_anyone_gone = job.seen.difference(&live).next().is_some();
         job.seen = live;
         if !is_anyone_gone {

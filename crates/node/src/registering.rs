@@ -111,7 +111,7 @@ impl Node {
         let session = self.trust.session();
         let job = self.job(ix);
         job.under_way.register = false;
-        job.registered = session;
+        (job.registered, job.is_unlisted, job.was_taken_off) = (session, false, false);
         if job.phase == Phase::Left {
             // The answer came after it was left: what it tells of goes, too.
             (job.phase, job.leaving) = (Phase::Leaving, Some("it was left before"));
@@ -148,11 +148,5 @@ impl Node {
             }
         }
         self.untended.insert(ix);
-    }
-
-    /// Whether this instance's own node is gone though its session lives.
-    pub(crate) fn is_off(&mut self, ix: JobIx) -> bool {
-        let me = self.settings.instance.clone();
-        self.job(ix).view.instances.value().is_some_and(|live| !live.contains(&me))
     }
 }

@@ -244,8 +244,7 @@ impl Node {
         let Some(ix) = self.runs.get(&id).map(|run| run.ix) else { return false };
         // The claim's own answer may have told that the clocks differ; the definition may be one that
         // cannot be served by now.
-        let may_start =
-            self.may_run(turn.now, ix) && !self.is_off(ix) && self.clock_agrees(turn, ix);
+        let may_start = self.may_run(turn.now, ix) && self.clock_agrees(turn, ix);
         let Some(run) = self.runs.get(&id) else { return false };
         let is_same_session = run.session == self.trust.session();
         let job = &self.jobs[ix.0 as usize];

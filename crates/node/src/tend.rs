@@ -8,7 +8,6 @@ use crate::machine::{Node, Turn};
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_layout::keys::Facet;
-use flockwork_layout::plan::Plan;
 use flockwork_layout::record;
 use flockwork_registry::Key;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -75,13 +74,17 @@ impl Node {
         if !self.is_registered(ix) {
             return self.register(turn, ix);
         }
-        if self.is_off(ix) {
+        let view = &self.job(ix).view;
+        let is_certain = view.instances.known().is_some() && view.config.known().is_some();
+        if self.job(ix).is_unlisted {
             // What was defined anew was removed before, and this instance with it.
-            if self.job(ix).view.config.known().is_none() {
+            if !is_certain {
                 return;
             }
             self.cancel_for_others(turn, ix);
-            return self.leave(ix, "an operator took this instance off");
+            self.leave(ix, "an operator took this instance off");
+            self.job(ix).was_taken_off = true;
+            return;
         }
         self.tend_clock(turn, ix);
         self.lead(turn, ix);
@@ -171,14 +174,18 @@ impl Node {
         if job.next.is_some_and(|next| next > now) {
             return;
         }
-        let Some(from) = job.plan_in_force().map(Plan::earliest) else { return };
-        let Some(config) = &job.config else { return };
+        let mut memo = job.memo;
+        let (Some(plan), Some(config)) = (job.plan_in_force(), &job.config) else { return };
+        let mut first_after = |instant| {
+            let first_of = |from| memo.search(&config.schedule, instant, from);
+            plan.begins().filter_map(first_of).min()
+        };
         // From the fire that is due now: what comes after it is asked again when it is settled.
-        let mut next = job.memo.search(&config.schedule, job.next.unwrap_or(now), from);
+        let mut next = first_after(job.next.unwrap_or(now));
         if next.is_some_and(|next| next <= now) {
-            next = job.memo.search(&config.schedule, now, from);
+            next = first_after(now);
         }
-        job.next = next;
+        (job.next, job.memo) = (next, memo);
         if let Some(next) = next {
             self.alarms.add_due(next, ix);
             let ahead = next.minus(config.claim_ahead);

@@ -95,13 +95,20 @@ impl World {
         self.counts.reach("a definition was edited in the registry");
     }
 
-    /// The definition goes first, then all the rest; nodes see each step.
+    /// The definition goes first, or only after the instances, as ElasticJob's console has no order; then
+    /// all the rest. Nodes see each step.
     fn remove_job(&mut self, at: JobAt, dice: &mut Dice) {
         if at == 0 {
             // The first job stays: a seed must have enough to do.
             return;
         }
         let key = self.config_key(at);
+        if !matches!(self.ask(Request::Get(key.clone())), Answer::Entry(Some(_))) {
+            return;
+        }
+        if dice.chance(300) {
+            self.delete_instances(at);
+        }
         let answer = self.ask(Request::Commit(vec![Op::Delete(key, None)]));
         if !matches!(answer, Answer::Committed(_)) {
             return;
@@ -112,6 +119,18 @@ impl World {
         self.counts.reach_if("a job was removed while it ran", is_running);
         self.jobs[at].is_offered = dice.chance(600);
         self.queue.push(self.now + dice.below(50), Happens::Sweep(at, SWEEPS));
+    }
+
+    fn delete_instances(&mut self, at: JobAt) {
+        let name = self.jobs[at].config.name.clone();
+        let root = self.namespace.key(&name, &Facet::Instances);
+        let Answer::Children(Some(names)) = self.ask(Request::Children(root.clone())) else {
+            return;
+        };
+        for key in names.iter().filter_map(|name| Key::new(&format!("{root}/{name}")).ok()) {
+            self.ask(Request::Commit(vec![Op::Delete(key, None)]));
+        }
+        self.counts.reach("a job's instances were removed before its definition");
     }
 
     pub(crate) fn sweep(&mut self, at: JobAt, left: u8) {

@@ -210,8 +210,8 @@ pub(crate) const LIST: &[SourceMutant] = &[
     mutant(
         "joining: a job made anew counts as one that an operator took this instance off",
         DEFINITION,
-        "if before.is_some() && matches!(job.phase,",
-        "if before.is_none() && matches!(job.phase,",
+        "if before.is_some() {",
+        "if before.is_none() {",
         "P21",
     ),
     mutant(

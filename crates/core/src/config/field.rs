@@ -129,7 +129,7 @@ fields! {
     Timeout "timeout" "props.flockwork.timeout" Kind::Duration, "1h", "After how long a run is cancelled, up to 7d; none for never, which must be written. Too short cuts good runs off; none lets a hanging run hold its shard for ever.";
     ClaimAhead "claim_ahead" "props.flockwork.claim_ahead" Kind::Duration, "0s", "How long before it is due a fire is claimed, up to 10s: its code then starts on time whatever the registry costs. A node that dies meanwhile has crashed in that run, as if its code had begun. Fires closer to each other than this are claimed when they are due.";
     OnSessionLoss "on_session_loss" "props.flockwork.on_session_loss" Kind::Word(SESSION_LOSS_WORDS), "stop with failover or retries, else finish", "What happens to a run whose node lost its session.";
-    Strategy "strategy" "jobShardingStrategyType" Kind::Word(STRATEGY_WORDS), "sticky", "How shards are dealt to instances. sticky moves as few as it can; the others are ElasticJob's.";
+    Strategy "strategy" "jobShardingStrategyType" Kind::Word(STRATEGY_WORDS), "sticky", "How shards are dealt to instances. sticky deals evenly, also jobs of one shard over all of them, and moves only what that needs; the others are ElasticJob's.";
     NativeStrategy "" "props.flockwork.strategy" Kind::Text, "", "A strategy that ElasticJob does not have.";
     StaticSharding "static_sharding" "staticSharding" Kind::Bool, "false", "Shards stay where they are when instances come and go.";
     MonitorExecution "monitor_execution" "monitorExecution" Kind::Bool, "true", "For ElasticJob nodes that share the job: whether they mark running shards.";

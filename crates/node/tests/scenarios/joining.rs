@@ -5,16 +5,17 @@ use crate::{job, quick};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan;
-use flockwork_node::{Define, Effect, Event, Report};
+use flockwork_node::{Define, Effect, Event, Phase, Report};
 use flockwork_registry::{Key, Op, Request};
 use std::sync::Arc;
 
 fn key(facet: &Facet) -> Key {
-    namespace().key(&JobName::new("j").unwrap(), facet)
+    namespace().key(&JobName::new("j").expect("a name"), facet)
 }
 
 fn instance(n: usize) -> Key {
-    key(&Facet::Instance(InstanceId::new(&format!("10.0.0.{n}@-@{n}-x")).unwrap()))
+    let id = InstanceId::new(&format!("10.0.0.{n}@-@{n}-x")).expect("an id");
+    key(&Facet::Instance(id))
 }
 
 fn commits(effects: &[Effect]) -> usize {
@@ -77,6 +78,57 @@ fn a_job_removed_and_made_anew_unseen_is_joined_anew() {
     let off =
         |report: &Report| matches!(report, Report::Left { why, .. } if why.contains("operator"));
     assert!(!world.reports.iter().any(|(_, _, report)| off(report)), "nobody took it off");
+}
+
+/// ElasticJob's console deletes what is below a job in no order: the instances may go first.
+#[test]
+fn a_job_whose_instances_went_before_its_definition_is_joined_when_it_is_made_anew() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.define(1, &job("j", 2));
+    world.run_for(1_500);
+    world.commit(vec![Op::Delete(instance(0), None)]);
+    world.commit(vec![Op::Delete(instance(1), None)]);
+    world.run_for(500);
+    let left = |report: &Report| matches!(report, Report::Left { .. });
+    assert_eq!(world.reports.iter().filter(|(_, _, report)| left(report)).count(), 2);
+    world.sweep(&key(&Facet::Job));
+    world.sweep(&key(&Facet::OwnJob));
+    world.run_for(500);
+    world.define(0, &job("j", 2));
+    world.run_for(1_500);
+    assert!(world.store.get(&instance(1)).is_some(), "it is another job, and was given to it, too");
+}
+
+/// What it claims is refused; that it is off decides, before it claims again.
+#[test]
+fn who_is_taken_off_as_a_fire_comes_due_claims_once_and_leaves() {
+    let mut world = World::new(quick);
+    world.add(100);
+    world.define(0, &job("j", 2));
+    world.run_for(1_995);
+    world.commit(vec![Op::Delete(instance(0), None)]);
+    // Due before it has heard of that. What it asks is answered in heaps, in the order of asking.
+    world.now_ms += 5;
+    let mut effects = world.step_held(0, Event::Wake);
+    assert_eq!(commits(&effects), 1, "it claims");
+    let mut sent = 0;
+    for _ in 0..20 {
+        let session = world.hosts[0].session;
+        let mut heard: Vec<Event> = Vec::new();
+        for effect in std::mem::take(&mut effects) {
+            sent += commits(std::slice::from_ref(&effect));
+            let answers = world.answers(0, vec![effect]);
+            heard.extend(world.store.take_events(session).into_iter().map(Event::Registry));
+            heard.extend(answers);
+        }
+        effects = world.step_all_held(0, heard);
+    }
+    assert!(sent <= 6, "{sent} commits without time passing");
+    let status = world.hosts[0].node.as_ref().unwrap().status();
+    assert_eq!(status.jobs[0].phase, Phase::Left);
 }
 
 /// Two folders are missing above a job's nodes: each costs one refusal.
