@@ -6,9 +6,11 @@
 //!
 //! In reading order: a registry under trial ([`Kind`]), its servers ([`server`]) and a way to them that can
 //! be cut and held up ([`gate`]); the trials of commits ([`faults`], [`slow`]) and of sessions ([`trust`]);
-//! and how fast it all is, and what a mirror takes ([`speed`], [`mirror`]).
+//! and how fast it all is, and what a mirror takes ([`speed`], [`mirror`]). What a test of processes needs
+//! besides: [`clock`], [`disk`], [`ports`].
 #![allow(clippy::missing_panics_doc, reason = "whatever is wrong ends the test, by a panic")]
 
+pub mod clock;
 pub mod disk;
 pub mod faults;
 pub mod gate;

@@ -1,22 +1,11 @@
 //! A node whose clock is wrong, on a registry that tells its own.
 
 use crate::is_start;
-use crate::process::{Node, PATIENCE, asked, flockwork, get, scene};
+use crate::process::{FLOCKWORK, Node, PATIENCE, asked, flockwork, get, scene};
 use flockwork_soak::registry::Which;
-use std::path::Path;
-use std::process::Command;
+use flockwork_trials::clock::with_clock;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-/// A node whose wall clock is as far from the true one as a file says, all the time.
-fn with_clock(at: &Path, file: &Path) -> Command {
-    let asked = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
-    let asked = asked.unwrap_or_else(|error| panic!("faketime: {error}; run `cargo xtask setup`"));
-    let library = String::from_utf8(asked.stdout).unwrap();
-    let mut command = flockwork(at);
-    command.env("LD_PRELOAD", library.trim()).env("FAKETIME_TIMESTAMP_FILE", file);
-    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    command
-}
 
 /// Until the answer has it.
 fn await_answer(what: &str, ask: impl Fn() -> String) -> String {
@@ -42,8 +31,8 @@ fn a_node_whose_clock_is_wrong_takes_nothing_up_says_so_and_goes_on_when_it_is_r
     let file = at.join("clock");
     std::fs::write(&file, "-60").unwrap();
 
-    let mut command = with_clock(&at, &file);
-    command.env("FLOCKWORK_REGISTRY", &url);
+    let mut command = with_clock(FLOCKWORK, &file);
+    command.current_dir(&at).stdin(Stdio::null()).env("FLOCKWORK_REGISTRY", &url);
     let mut node = Node::run(command);
     let page = node.page();
     let line = node.await_line(|line| line.contains("CLOCK_DIFFERS"));

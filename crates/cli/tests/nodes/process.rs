@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+pub(crate) const FLOCKWORK: &str = env!("CARGO_BIN_EXE_flockwork");
+
 /// How long anything here may take: far more than it does on a loaded host.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -86,7 +88,7 @@ impl Drop for Node {
 }
 
 pub(crate) fn flockwork(at: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flockwork"));
+    let mut command = Command::new(FLOCKWORK);
     command.current_dir(at).env_clear().stdin(Stdio::null());
     command
 }

@@ -7,6 +7,7 @@ use crate::account::Account;
 use crate::kill::gone;
 use crate::peer::{PEER, Peer, TIMEOUT};
 use crate::{acknowledged, join, key, prepare};
+use flockwork_trials::clock::with_clock;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,13 +18,7 @@ const HOUR: i64 = 3_600;
 
 /// A process whose wall clock is as far from the true one as a file says, all the time.
 fn start_with_clock(dir: &Path, file: &Path) -> Peer {
-    let asked = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
-    let asked = asked.unwrap_or_else(|error| panic!("faketime: {error}; run `cargo xtask setup`"));
-    let library = String::from_utf8(asked.stdout).expect("a path is text");
-    let mut command = Command::new(PEER);
-    command.env("LD_PRELOAD", library.trim()).env("FAKETIME_TIMESTAMP_FILE", file);
-    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    Peer::run(command, dir)
+    Peer::run(with_clock(PEER, file), dir)
 }
 
 /// By how many seconds its wall clock is ahead.
