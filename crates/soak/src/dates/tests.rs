@@ -181,7 +181,8 @@ fn what_a_later_commit_proves_of_an_earlier_one_counts() {
 #[test]
 fn a_start_after_its_claim_was_taken_is_found_unless_it_can_have_been_before() {
     let found = |bounds| {
-        let mut gone = registered(4, ONE);
+        // By the end of its session.
+        let mut gone = Committed { session: 1, ..registered(4, ONE) };
         (gone.at, gone.until) = (8, 8);
         for change in &mut gone.changes {
             change.old = change.new.take();
