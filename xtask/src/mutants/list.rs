@@ -208,13 +208,6 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "P21",
     ),
     mutant(
-        "joining: a job made anew counts as one that an operator took this instance off",
-        DEFINITION,
-        "if before.is_some() {",
-        "if before.is_none() {",
-        "P21",
-    ),
-    mutant(
         "zookeeper: what was under way when a connection broke counts as not done",
         LINE,
         "Event::Failed { ticket, why: Lost::Unknown(why.to_owned()) }",
