@@ -98,7 +98,13 @@ impl Node {
         let Some(leader) = job.view.leader.known() else { return };
         let leads = leader.is_some_and(|held| held.value == me && held.session == session);
         job.phase = Phase::Leaving;
-        job.under_way.leave = true;
+        self.send_leave(ix, leads);
+    }
+
+    /// Takes all of this instance off a job, what it leads with it.
+    pub(crate) fn send_leave(&mut self, ix: JobIx, leads: bool) {
+        self.job(ix).under_way.leave = true;
+        let me = self.settings.instance.clone();
         let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];
         if leads {
             ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));

@@ -30,16 +30,9 @@ impl Node {
         if job.registered.is_none() || job.under_way.leave {
             return;
         }
-        job.under_way.leave = true;
-        let me = self.settings.instance.clone();
-        let leads = self.job(ix).view.leader.last_seen() == Some(&me);
-        let mut ops = vec![Op::Delete(self.key(ix, &Facet::Instance(me)), None)];
-        if leads {
-            ops.push(Op::Delete(self.key(ix, &Facet::Leader), None));
-        }
-        ops.extend(self.without_mark(ix));
-        ops.extend(self.without_clock_note(ix));
-        self.link.gather(Member::new(Aim::Leave(ix), ops));
+        let leader = self.jobs[ix.0 as usize].view.leader.last_seen();
+        let leads = leader == Some(&self.settings.instance);
+        self.send_leave(ix, leads);
     }
 
     /// Makes this instance known as one that serves the job. Whoever finds nobody else there also
