@@ -8,11 +8,12 @@
 //! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`; in some seeds
 //! ZooKeeper's own, `zookeeper`), what goes wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world
 //! that turns it all ([`world`]), what it leaves ([`recorder`]) and what is told of it ([`outcome`],
-//! [`reached`], [`timeline`]), how a failing seed is made smaller ([`shrink`]), and the mistakes that
+//! [`reached`], [`timeline`], [`digest`]), how a failing seed is made smaller ([`shrink`]), and the mistakes that
 //! prove the checker ([`mutants`]).
 
 mod code;
 pub mod dice;
+pub mod digest;
 mod host;
 mod jobs;
 mod link;

@@ -1,6 +1,7 @@
 //! `flockwork-sim`: simulates clusters and judges them; see `USAGE`.
 
 use flockwork_checker::Verdict;
+use flockwork_sim::digest::{Digest, Part};
 use flockwork_sim::mutants::{MUTANTS, Mutant};
 use flockwork_sim::reached::STATES;
 use flockwork_sim::scenario::Scenario;
@@ -27,7 +28,8 @@ const LEAST: (u64, u64) = (2_000, 20);
 const MUTANT_SEEDS: u64 = 100;
 
 const USAGE: &str = "usage: flockwork-sim [--seeds N] [--from S] | --seed S [--job NAME] | \
-                     --shrink S [--job NAME] | --mutants | --hunt P01 [--seeds N] | --hash S";
+                     --shrink S [--job NAME] | --mutants | --hunt P01 [--seeds N] | --hash S | \
+                     --digest FROM [--seeds N]";
 
 enum Wish {
     Many { from: u64, seeds: u64 },
@@ -36,6 +38,7 @@ enum Wish {
     Mutants,
     Hunt { invariant: String, seeds: u64 },
     Hash(u64),
+    Digest { from: u64, seeds: u64 },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Wish::Shrink { seed, job } => smaller(seed, job.as_deref()),
         Wish::Mutants => mutants(),
         Wish::Hunt { invariant, seeds } => hunted(&invariant, seeds),
+        Wish::Digest { from, seeds } => digest(from, seeds),
         Wish::Hash(seed) => (format!("{:016x}\n", run(seed).hash()), true),
     };
     // A closed pipe ends the telling, and changes nothing of what was found.
@@ -65,7 +69,8 @@ fn wish(args: &[String]) -> Option<Wish> {
         let at = args.iter().position(|arg| arg == name)?;
         args.get(at + 1)
     };
-    let known = ["--seeds", "--from", "--seed", "--shrink", "--job", "--hash", "--hunt"];
+    let known =
+        ["--seeds", "--from", "--seed", "--shrink", "--job", "--hash", "--hunt", "--digest"];
     let names = args.iter().step_by(2);
     if args.len() % 2 == 1 || names.into_iter().any(|name| !known.contains(&name.as_str())) {
         return None;
@@ -73,13 +78,16 @@ fn wish(args: &[String]) -> Option<Wish> {
     if let Some(seed) = value("--hash") {
         return Some(Wish::Hash(seed.parse().ok()?));
     }
+    let number = |name, otherwise| value(name).map_or(Some(otherwise), |text| text.parse().ok());
+    if let Some(from) = value("--digest") {
+        return Some(Wish::Digest { from: from.parse().ok()?, seeds: number("--seeds", 1_000)? });
+    }
     if let Some(seed) = value("--shrink") {
         return Some(Wish::Shrink { seed: seed.parse().ok()?, job: value("--job").cloned() });
     }
     if let Some(seed) = value("--seed") {
         return Some(Wish::One { seed: seed.parse().ok()?, job: value("--job").cloned() });
     }
-    let number = |name, otherwise| value(name).map_or(Some(otherwise), |text| text.parse().ok());
     if let Some(invariant) = value("--hunt") {
         let seeds = number("--seeds", MUTANT_SEEDS)?;
         return Some(Wish::Hunt { invariant: invariant.clone(), seeds });
@@ -175,10 +183,10 @@ fn verdicts(outcome: &Outcome) -> String {
     lines.collect()
 }
 
-/// Simulates seeds on all cores; what is told does not depend on how many there are.
-fn many(from: u64, seeds: u64) -> (String, bool) {
+/// Simulates seeds on all cores, and keeps what is wanted of each, in their order.
+fn on_all_cores<T: Send>(from: u64, seeds: u64, keep: impl Fn(&Outcome) -> T + Sync) -> Vec<T> {
     let next = AtomicU64::new(from);
-    let total = Mutex::new((Counts::default(), Vec::new(), u64::MAX, u64::MAX));
+    let kept = Mutex::new(BTreeMap::new());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -188,22 +196,39 @@ fn many(from: u64, seeds: u64) -> (String, bool) {
                     if seed >= from + seeds {
                         return;
                     }
-                    let outcome = run(seed);
-                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                    total.0.add(&outcome.counts);
-                    total.2 = total.2.min(outcome.counts.completed);
-                    total.3 = total.3.min(outcome.counts.faults);
-                    if !outcome.is_valid() {
-                        total.1.push((seed, verdicts(&outcome)));
-                    }
+                    let part = keep(&run(seed));
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, part);
                 }
             });
         }
     });
-    let (counts, mut failing, least_runs, least_faults) =
-        total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failing.sort();
-    told(seeds, &counts, &failing, (least_runs, least_faults))
+    kept.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Two states of the source do the same if their digests are the same.
+fn digest(from: u64, seeds: u64) -> (String, bool) {
+    let mut digest = Digest::default();
+    for part in on_all_cores(from, seeds, Part::of) {
+        digest.add(&part);
+    }
+    (digest.to_string(), digest.failing == 0)
+}
+
+/// Simulates seeds; what is told does not depend on how many cores there are.
+fn many(from: u64, seeds: u64) -> (String, bool) {
+    let told_of = |outcome: &Outcome| {
+        let failing = (!outcome.is_valid()).then(|| (outcome.seed, verdicts(outcome)));
+        (outcome.counts.clone(), failing)
+    };
+    let mut counts = Counts::default();
+    let mut failing = Vec::new();
+    let mut least = (u64::MAX, u64::MAX);
+    for (of_one, broken) in on_all_cores(from, seeds, told_of) {
+        counts.add(&of_one);
+        least = (least.0.min(of_one.completed), least.1.min(of_one.faults));
+        failing.extend(broken);
+    }
+    told(seeds, &counts, &failing, least)
 }
 
 fn told(
