@@ -8,9 +8,9 @@
 
 use crate::Phase;
 use crate::alarms::Alarm;
-use crate::job::{JobIx, Shard};
-use crate::machine::{Node, Turn};
+use crate::job::{Job, Shard};
 use crate::runs::{LocalRun, Stage};
+use crate::turn::Turn;
 use flockwork_core::account::{Claim, Policy, Settled, settle};
 use flockwork_core::config::MAX_CLAIM_AHEAD;
 use flockwork_core::execution::{Fire, RunId, Source};
@@ -30,68 +30,56 @@ pub(crate) enum Wait {
     TooLong,
 }
 
-impl Node {
+impl Job {
     /// Claims a job's next fire, if `at` is when that is to be done.
-    pub(crate) fn claim_ahead(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ix: JobIx,
-        (at, due): (Timestamp, Timestamp),
-    ) {
-        let job = self.job(ix);
+    pub(crate) fn claim_ahead(&mut self, turn: &mut Turn<'_>, (at, due): (Timestamp, Timestamp)) {
+        let job = &mut *self;
         let ahead = job.config.as_ref().map(|config| due.minus(config.claim_ahead));
         if ahead != Some(at) {
             return;
         }
         for shard in 0..job.count() {
             let shard = ShardIndex::try_from(shard).expect("shards are counted in 32 bits");
-            self.consider_ahead(turn, ix, shard, due);
+            self.consider_ahead(turn, shard, due);
         }
     }
 
     /// Claims a fire of one shard if that is all there is to be done about it, now and when it is due.
-    fn consider_ahead(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ix: JobIx,
-        shard: ShardIndex,
-        due: Timestamp,
-    ) {
-        let may_run = self.may_run(turn.now, ix) && self.may_own(ix, shard);
-        if !may_run || !self.has_room_ahead() || !self.is_switched_on(ix, shard) {
+    fn consider_ahead(&mut self, turn: &mut Turn<'_>, shard: ShardIndex, due: Timestamp) {
+        let may_run = self.may_run(turn) && self.may_own(turn, shard);
+        if !may_run || !Self::has_room_ahead(turn) || !self.is_switched_on(shard) {
             return;
         }
         let is_wanted = |state: &mut Shard| state.is_busy() || state.is_triggered;
-        if self.job(ix).shard(shard).is_none_or(is_wanted) {
+        if self.shard(shard).is_none_or(is_wanted) {
             return;
         }
-        let Some(stored) = self.record_of(ix, shard) else { return };
-        let is_free = stored.record.claim.is_none() && self.clock_agrees(turn, ix);
-        if is_free && self.is_all_there_is(turn, ix, shard, (&stored, due)) {
+        let Some(stored) = self.record_of(shard) else { return };
+        let is_free = stored.record.claim.is_none() && self.clock_agrees(turn);
+        if is_free && self.is_all_there_is(turn, shard, (&stored, due)) {
             let fire = Fire { due, source: Source::Schedule };
-            self.claim(turn, ix, shard, stored, (fire, Vec::new()));
+            self.claim(turn, shard, stored, (fire, Vec::new()));
         }
     }
 
     /// Fires that are due go first: half of the places are kept for them.
-    fn has_room_ahead(&self) -> bool {
-        self.waiting.is_empty() && self.runs.len() < self.settings.max_running / 2
+    fn has_room_ahead(turn: &Turn<'_>) -> bool {
+        turn.waiting.is_empty() && turn.runs.len() < turn.settings.max_running / 2
     }
 
-    fn is_switched_on(&mut self, ix: JobIx, shard: ShardIndex) -> bool {
-        let state = self.job(ix).shard(shard);
+    fn is_switched_on(&mut self, shard: ShardIndex) -> bool {
+        let state = self.shard(shard);
         state.is_some_and(|state| state.disabled.known().is_some_and(|held| held.is_none()))
     }
 
     /// Whether nothing is pending for a shard now, and only this fire when it is due.
     fn is_all_there_is(
         &mut self,
-        turn: &Turn<'_>,
-        ix: JobIx,
+        turn: &mut Turn<'_>,
         shard: ShardIndex,
         (stored, due): (&Stored, Timestamp),
     ) -> bool {
-        let job = self.job(ix);
+        let job = &mut *self;
         let (Some(config), Some(plan)) = (&job.config, job.plan_in_force()) else { return false };
         let policy = Policy { memo: job.memo, ..Policy::of(config, plan.from(shard)) };
         let hold = job.shards[shard as usize].hold;
@@ -103,10 +91,10 @@ impl Node {
     /// Whether the run of a claim may begin: what it was based on stands and, if it was made ahead, was
     /// not switched off since. What was taken over runs wherever its taker is.
     pub(crate) fn may_begin(&mut self, turn: &mut Turn<'_>, id: RunId) -> bool {
-        let Some(run) = self.runs.get(&id) else { return false };
-        let (ix, shard) = (run.ix, run.shard);
+        let Some(run) = turn.runs.get(&id) else { return false };
+        let shard = run.shard;
         let is_looked_at = run.owner.is_some() && is_ahead(run.claim());
-        let is_on = !is_looked_at || (self.may_own(ix, shard) && self.is_switched_on(ix, shard));
+        let is_on = !is_looked_at || (self.may_own(turn, shard) && self.is_switched_on(shard));
         is_on && self.stands(turn, id)
     }
 
@@ -114,8 +102,8 @@ impl Node {
     ///
     /// Where code ran for the fire already, it was due by somebody's clock. What took over a claim made
     /// ahead waits as well, but not longer, by a clock that is never set, than any claim is made ahead.
-    pub(crate) fn wait_for_its_instant(&mut self, turn: &Turn<'_>, id: RunId) -> Wait {
-        let Some(run) = self.runs.get_mut(&id) else { return Wait::TooLong };
+    pub(crate) fn wait_for_its_instant(&mut self, turn: &mut Turn<'_>, id: RunId) -> Wait {
+        let Some(run) = turn.runs.get_mut(&id) else { return Wait::TooLong };
         let (fire, is_own) = (run.claim().fire, run.owner.is_some());
         let ahead = fire.due.since(turn.now.wall);
         let has_begun = !is_own && !run.before.record.claim.as_ref().is_some_and(is_ahead);
@@ -126,58 +114,58 @@ impl Node {
             return Wait::TooLong;
         }
         run.stage = Stage::Ahead;
-        self.alarms.add_start(fire.due, id);
+        turn.alarms.add_start(fire.due, id);
         if !is_own {
-            self.alarms.add(turn.now.mono.plus(MAX_CLAIM_AHEAD), Alarm::Begin(id));
+            turn.alarms.add(turn.now.mono.plus(MAX_CLAIM_AHEAD), Alarm::Begin(id));
         }
         Wait::Begun
     }
 
     /// A run that was claimed ahead is due.
     pub(crate) fn start_on_time(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        if self.runs.get(&id).is_none_or(|run| run.stage != Stage::Ahead) {
+        if turn.runs.get(&id).is_none_or(|run| run.stage != Stage::Ahead) {
             return;
         }
         match self.may_begin(turn, id) {
             true => self.begin_run(turn, id),
-            false => self.take_back(id),
+            false => self.take_back(turn, id),
         }
     }
 
     /// What of a job was claimed ahead.
-    fn claimed_ahead(&mut self, ix: JobIx) -> Vec<RunId> {
-        let (runs, job) = (&self.runs, &self.jobs[ix.0 as usize]);
+    fn claimed_ahead(&mut self, turn: &mut Turn<'_>) -> Vec<RunId> {
+        let (runs, job) = (&turn.runs, &*self);
         let waits = |id: &RunId| runs.get(id).is_some_and(|run| run.stage == Stage::Ahead);
         job.shards.iter().filter_map(|shard| shard.run).filter(waits).collect()
     }
 
     /// Gives back what was claimed ahead of a job's fires: it starts nothing new.
-    pub(crate) fn give_back_ahead(&mut self, ix: JobIx) {
-        for id in self.claimed_ahead(ix) {
-            self.take_back(id);
+    pub(crate) fn give_back_ahead(&mut self, turn: &mut Turn<'_>) {
+        for id in self.claimed_ahead(turn) {
+            self.take_back(turn, id);
         }
     }
 
     /// Gives back what is known not to begin when its instant comes: others, or other fires, want the
     /// shard before.
-    pub(crate) fn give_back_stale(&mut self, ix: JobIx) {
-        if !self.alarms.has_starts() {
+    pub(crate) fn give_back_stale(&mut self, turn: &mut Turn<'_>) {
+        if !turn.alarms.has_starts() {
             return;
         }
-        for id in self.claimed_ahead(ix) {
-            if self.is_known_stale(id) {
-                self.take_back(id);
+        for id in self.claimed_ahead(turn) {
+            if self.is_known_stale(turn, id) {
+                self.take_back(turn, id);
             }
         }
     }
 
     /// Whether it is known, not only no longer known otherwise, that a run cannot begin.
-    fn is_known_stale(&self, id: RunId) -> bool {
-        let Some(run) = self.runs.get(&id) else { return false };
-        let job = &self.jobs[run.ix.0 as usize];
+    fn is_known_stale(&self, turn: &Turn<'_>, id: RunId) -> bool {
+        let Some(run) = turn.runs.get(&id) else { return false };
+        let job = self;
         let is_served = job.phase == Phase::Serving && job.leaving.is_none();
         let is_counted = (run.shard as usize) < job.count();
-        if !is_served || !is_counted || run.session != self.trust.session() {
+        if !is_served || !is_counted || run.session != turn.trust.session() {
             return true;
         }
         let Some(dealt) = run.owner else { return false };
@@ -185,7 +173,7 @@ impl Node {
         let owner = state.owner.known();
         let is_dealt_anew = owner.is_some_and(|held| held.is_none_or(|held| held.stamp != dealt));
         let is_off = state.disabled.known().is_some_and(|held| held.is_some())
-            || job.is_enabled(&self.settings.instance) == Some(false);
+            || job.is_enabled(&turn.settings.instance) == Some(false);
         let is_planned_anew = job.view.plan.value().is_some_and(|plan| {
             !plan.agrees(&job.schedule, plan.shards) || run.from != Some(plan.from(run.shard))
         });
@@ -194,17 +182,16 @@ impl Node {
 
     /// The wall clock was set back: what waits for an instant further off than claims are made ahead is
     /// given back. What was taken over is not: nobody else would wait for less.
-    pub(crate) fn give_back_far_ahead(&mut self, now: Timestamp) {
-        let far = |run: &LocalRun| run.claim().fire.due.since(now) > MAX_CLAIM_AHEAD;
-        let own = |run: &LocalRun| run.stage == Stage::Ahead && run.owner.is_some();
-        for id in self.runs.of(|run| own(run) && far(run)) {
-            self.take_back(id);
+    pub(crate) fn give_back_if_far_ahead(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let far = |run: &LocalRun| run.claim().fire.due.since(turn.now.wall) > MAX_CLAIM_AHEAD;
+        if turn.runs.get(&id).is_some_and(|run| run.owner.is_some() && far(run)) {
+            self.take_back(turn, id);
         }
     }
 
     /// Whether a claim that is to be taken over finds no room yet, and need not: its fire is to come.
-    pub(crate) fn can_be_taken_later(&self, turn: &Turn<'_>, claim: &Claim) -> bool {
-        is_ahead(claim) && claim.fire.due > turn.now.wall && !self.has_room_ahead()
+    pub(crate) fn can_be_taken_later(turn: &Turn<'_>, claim: &Claim) -> bool {
+        is_ahead(claim) && claim.fire.due > turn.now.wall && !Self::has_room_ahead(turn)
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Alarms {
     starts: Timetable<RunId>,
     /// Of runs. See there why they are apart.
     pub(crate) timeouts: Timeouts,
+    /// When the end of the session's trust is looked at.
+    trust_end: Option<Mono>,
     deadlines: BTreeSet<(Mono, Alarm)>,
 }
 
@@ -59,6 +61,19 @@ impl Alarms {
 
     pub(crate) fn add(&mut self, at: Mono, alarm: Alarm) {
         self.deadlines.insert((at, alarm));
+    }
+
+    /// Wakes when the session can no longer be proven.
+    pub(crate) fn watch_trust(&mut self, now: Mono, until: Mono) {
+        let is_set = self.trust_end.is_some_and(|at| at > now);
+        if !is_set && until != Mono::from_millis(u64::MAX) && until > now {
+            self.trust_end = Some(until);
+            self.add(until, Alarm::TrustEnd);
+        }
+    }
+
+    pub(crate) fn trust_alarm_came(&mut self) {
+        self.trust_end = None;
     }
 
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, JobIx)> {

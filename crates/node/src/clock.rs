@@ -7,9 +7,9 @@
 
 use crate::Report;
 use crate::alarms::Alarm;
-use crate::job::JobIx;
+use crate::job::Job;
 use crate::link::{Aim, Member};
-use crate::machine::{Node, Turn};
+use crate::turn::Turn;
 use bytes::Bytes;
 use flockwork_core::account::{Hold, Reason};
 use flockwork_core::time::{Mono, Now};
@@ -74,31 +74,31 @@ impl JobClock {
     }
 }
 
-impl Node {
+impl Job {
     /// Whether this node's clock is, as far as is known, near enough to the registry's for a job.
     /// That it is not, or is again, is told once.
-    pub(crate) fn clock_agrees(&mut self, turn: &mut Turn<'_>, ix: JobIx) -> bool {
-        let job = &self.jobs[ix.0 as usize];
+    pub(crate) fn clock_agrees(&mut self, turn: &mut Turn<'_>) -> bool {
+        let job: &Self = self;
         let limit = job.config.as_ref().and_then(|config| config.max_time_difference);
-        if limit.is_none() && job.clock.differs.is_none() {
+        if limit.is_none() && job.clock_note.differs.is_none() {
             return true;
         }
         let ahead = limit.and_then(|limit| {
-            let ahead = self.clock.ahead(turn.now)?;
+            let ahead = turn.clock.ahead(turn.now)?;
             (u128::from(ahead.unsigned_abs()) > limit.as_millis()).then_some(ahead)
         });
-        let before = std::mem::replace(&mut self.job(ix).clock.differs, ahead);
+        let before = std::mem::replace(&mut self.clock_note.differs, ahead);
         match (before, ahead) {
-            (None, Some(ahead)) => self.clock_differs(turn, ix, limit.unwrap_or_default(), ahead),
-            (Some(_), None) => self.clock_agrees_again(turn, ix),
+            (None, Some(ahead)) => self.clock_differs(turn, limit.unwrap_or_default(), ahead),
+            (Some(_), None) => self.clock_agrees_again(turn),
             _ => {}
         }
         ahead.is_none()
     }
 
-    fn clock_differs(&mut self, turn: &mut Turn<'_>, ix: JobIx, limit: Duration, ahead: i64) {
-        let job = self.job(ix);
-        job.clock.is_note_due = true;
+    fn clock_differs(&mut self, turn: &mut Turn<'_>, limit: Duration, ahead: i64) {
+        let job = &mut *self;
+        job.clock_note.is_note_due = true;
         let name = job.name.clone();
         let text = format!(
             "this node's clock is {}, max_time_difference is {} ms: it takes up nothing of this job \
@@ -107,45 +107,45 @@ impl Node {
             limit.as_millis()
         );
         turn.trouble(Some(&name), "CLOCK_DIFFERS", text);
-        if !std::mem::replace(&mut self.job(ix).clock.is_probing, true) {
-            self.alarms.add(turn.now.mono.plus(PROBE), Alarm::Clock(ix));
+        if !std::mem::replace(&mut self.clock_note.is_probing, true) {
+            turn.alarms.add(turn.now.mono.plus(PROBE), Alarm::Clock(turn.ix));
         }
-        self.untended.insert(ix);
+        turn.tend();
     }
 
     /// What came due meanwhile is known to have been held up by that.
-    fn clock_agrees_again(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+    fn clock_agrees_again(&mut self, turn: &mut Turn<'_>) {
         let hold = Hold { until: turn.now.wall, reason: Reason::ClockDiffers };
-        let job = self.job(ix);
-        job.clock.is_note_due = true;
+        let job = &mut *self;
+        job.clock_note.is_note_due = true;
         for shard in job.shards.iter_mut().filter(|shard| shard.run.is_none()) {
             shard.hold = Some(hold);
         }
         let name = job.name.clone();
         turn.report(Report::ClockAgrees(name));
-        self.untended.insert(ix);
+        turn.tend();
     }
 
     /// Writes this instance's note, where one is due.
-    pub(crate) fn tend_clock(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        self.clock_agrees(turn, ix);
-        let job = &self.jobs[ix.0 as usize];
+    pub(crate) fn tend_clock(&mut self, turn: &mut Turn<'_>) {
+        self.clock_agrees(turn);
+        let job: &Self = self;
         let limit = job.config.as_ref().and_then(|config| config.max_time_difference);
-        let session = self.trust.session();
-        let has_note = job.clock.note.is_some() && job.clock.note == session;
-        match self.settings.clock {
+        let session = turn.trust.session();
+        let has_note = job.clock_note.note.is_some() && job.clock_note.note == session;
+        match turn.settings.clock {
             _ if limit.is_none() && !has_note => {}
             Clock::OfThisHost => {}
-            Clock::Untold => self.clock_is_untold(turn, ix),
-            Clock::Told if job.clock.is_writing => {}
-            Clock::Told if limit.is_some() && has_note && !job.clock.is_note_due => {}
-            Clock::Told => self.write_clock_note(turn, ix, limit, has_note),
+            Clock::Untold => self.clock_is_untold(turn),
+            Clock::Told if job.clock_note.is_writing => {}
+            Clock::Told if limit.is_some() && has_note && !job.clock_note.is_note_due => {}
+            Clock::Told => self.write_clock_note(turn, limit, has_note),
         }
     }
 
-    fn clock_is_untold(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        let job = self.job(ix);
-        if std::mem::replace(&mut job.clock.is_untold_said, true) {
+    fn clock_is_untold(&mut self, turn: &mut Turn<'_>) {
+        let job = &mut *self;
+        if std::mem::replace(&mut job.clock_note.is_untold_said, true) {
             return;
         }
         let name = job.name.clone();
@@ -154,16 +154,10 @@ impl Node {
         turn.trouble(Some(&name), "CLOCK_NOT_TOLD", text.to_owned());
     }
 
-    fn write_clock_note(
-        &mut self,
-        turn: &Turn<'_>,
-        ix: JobIx,
-        limit: Option<Duration>,
-        has_note: bool,
-    ) {
-        let key = self.key(ix, &Facet::Clock(self.settings.instance.clone()));
-        let differs = self.job(ix).clock.differs.is_some();
-        let ahead = self.clock.ahead(turn.now);
+    fn write_clock_note(&mut self, turn: &mut Turn<'_>, limit: Option<Duration>, has_note: bool) {
+        let key = self.key(turn, &Facet::Clock(turn.settings.instance.clone()));
+        let differs = self.clock_note.differs.is_some();
+        let ahead = turn.clock.ahead(turn.now);
         let ops = match limit {
             None => vec![Op::Delete(key, None)],
             Some(limit) => {
@@ -180,72 +174,71 @@ impl Node {
                 make.into_iter().chain([Op::Set(key, value, None)]).collect()
             }
         };
-        self.clock.probed = Some(turn.now.mono);
-        let clock = &mut self.job(ix).clock;
+        turn.clock.probed = Some(turn.now.mono);
+        let clock = &mut self.clock_note;
         (clock.is_writing, clock.is_note_due) = (true, false);
-        self.link.gather(Member::new(Aim::Clock(ix), ops));
+        turn.link.gather(Member::new(Aim::Clock(turn.ix), ops));
     }
 
-    pub(crate) fn clock_note_written(&mut self, ix: JobIx, ops: &[Op]) {
-        let session = self.trust.session();
-        let clock = &mut self.job(ix).clock;
+    pub(crate) fn clock_note_written(&mut self, turn: &mut Turn<'_>, ops: &[Op]) {
+        let session = turn.trust.session();
+        let clock = &mut self.clock_note;
         clock.is_writing = false;
         let exists = !matches!(ops.first(), Some(Op::Delete(..)));
         clock.note = session.filter(|_| exists);
-        self.untended.insert(ix);
+        turn.tend();
         // The answer came after the job was left, or removed: what it tells of goes, too.
-        if self.job(ix).registered != session {
-            let gone = self.without_clock_note(ix).into_iter().collect::<Vec<_>>();
+        if self.registered != session {
+            let gone = self.without_clock_note(turn).into_iter().collect::<Vec<_>>();
             if !gone.is_empty() {
-                self.job(ix).clock.is_writing = true;
-                self.link.gather(Member::new(Aim::Clock(ix), gone));
+                self.clock_note.is_writing = true;
+                turn.link.gather(Member::new(Aim::Clock(turn.ix), gone));
             }
         }
     }
 
     /// It is there already, as an answer was lost, or no longer.
-    pub(crate) fn clock_note_refused(&mut self, turn: &Turn<'_>, ix: JobIx, why: Why) {
-        let session = self.trust.session();
-        self.job(ix).clock.note = session.filter(|_| why == Why::Exists);
-        self.write_clock_note_later(turn, ix);
+    pub(crate) fn clock_note_refused(&mut self, turn: &mut Turn<'_>, why: Why) {
+        let session = turn.trust.session();
+        self.clock_note.note = session.filter(|_| why == Why::Exists);
+        self.write_clock_note_later(turn);
     }
 
     pub(crate) fn clock_note_failed(
         &mut self,
-        turn: &Turn<'_>,
-        ix: JobIx,
+        turn: &mut Turn<'_>,
         member: Member,
         failure: &Failure,
     ) {
         match failure {
-            Failure::Unknown(_) | Failure::SessionEnded(_) => self.write_clock_note_later(turn, ix),
-            _ => self.link.gather(member),
+            Failure::Unknown(_) | Failure::SessionEnded(_) => self.write_clock_note_later(turn),
+            _ => turn.link.gather(member),
         }
     }
 
-    fn write_clock_note_later(&mut self, turn: &Turn<'_>, ix: JobIx) {
-        let clock = &mut self.job(ix).clock;
+    fn write_clock_note_later(&mut self, turn: &mut Turn<'_>) {
+        let clock = &mut self.clock_note;
         (clock.is_writing, clock.is_note_due) = (false, true);
-        self.alarms.add(turn.now.mono.plus(PROBE), Alarm::Tend(ix));
+        turn.alarms.add(turn.now.mono.plus(PROBE), Alarm::Tend(turn.ix));
     }
 
     /// A clock that differs is looked at again; one job's note measures it for all.
-    pub(crate) fn probe_clock(&mut self, turn: &Turn<'_>, ix: JobIx) {
-        if self.job(ix).clock.differs.is_none() {
-            self.job(ix).clock.is_probing = false;
+    pub(crate) fn probe_clock(&mut self, turn: &mut Turn<'_>) {
+        if self.clock_note.differs.is_none() {
+            self.clock_note.is_probing = false;
             return;
         }
-        let is_fresh = self.clock.probed.is_some_and(|at| turn.now.mono.since(at) < PROBE);
-        self.job(ix).clock.is_note_due |= !is_fresh;
-        self.alarms.add(turn.now.mono.plus(PROBE), Alarm::Clock(ix));
-        self.untended.insert(ix);
+        let is_fresh = turn.clock.probed.is_some_and(|at| turn.now.mono.since(at) < PROBE);
+        self.clock_note.is_note_due |= !is_fresh;
+        turn.alarms.add(turn.now.mono.plus(PROBE), Alarm::Clock(turn.ix));
+        turn.tend();
     }
 
     /// What takes this instance's note away, if there is one.
-    pub(crate) fn without_clock_note(&mut self, ix: JobIx) -> Option<Op> {
-        let session = self.trust.session();
-        let clock = self.job(ix).clock.forget();
-        let key = self.key(ix, &Facet::Clock(self.settings.instance.clone()));
+    pub(crate) fn without_clock_note(&mut self, turn: &mut Turn<'_>) -> Option<Op> {
+        let session = turn.trust.session();
+        let clock = self.clock_note.forget();
+        let key = self.key(turn, &Facet::Clock(turn.settings.instance.clone()));
         // Or on its way there.
         let is_there = clock.is_writing || (clock.note.is_some() && clock.note == session);
         is_there.then(|| Op::Delete(key, None))

@@ -1,9 +1,9 @@
 //! A job's nodes and its definition: made where there are none, adopted or refused where there are.
 
 use crate::differences::differences;
-use crate::job::{JobIx, Shard};
+use crate::job::{Job, Shard};
 use crate::link::{Aim, Member};
-use crate::machine::{Node, Turn};
+use crate::turn::Turn;
 use crate::{Phase, Report};
 use bytes::Bytes;
 use flockwork_core::config::JobConfig;
@@ -14,10 +14,10 @@ use flockwork_layout::plan::{self, Plan};
 use flockwork_registry::Op;
 use std::sync::Arc;
 
-impl Node {
+impl Job {
     /// Makes a new job's nodes, all or none; says whether that is under way.
-    pub(crate) fn make_tree(&mut self, turn: &Turn<'_>, ix: JobIx) -> bool {
-        let job = &mut self.jobs[ix.0 as usize];
+    pub(crate) fn make_tree(&mut self, turn: &mut Turn<'_>) -> bool {
+        let job = &mut *self;
         if job.under_way.tree {
             return true;
         }
@@ -43,7 +43,7 @@ impl Node {
                 // A job of this name was removed: nothing was due while there was none.
                 let schedule = job.offered.schedule_fingerprint();
                 let plan = Plan::new(schedule.into(), job.offered.shards, turn.now.wall);
-                let key = self.settings.namespace.key(&job.name, &Facet::Plan);
+                let key = turn.settings.namespace.key(&job.name, &Facet::Plan);
                 ops.push(Op::Set(key, plan::encode(&plan), Some(stamp)));
             }
             let parents = [
@@ -62,38 +62,38 @@ impl Node {
             facets.extend(own.map(|facet| (facet, Bytes::new())));
         }
         for (facet, value) in facets {
-            ops.push(Op::create(self.key(ix, &facet), value));
+            ops.push(Op::create(self.key(turn, &facet), value));
         }
-        self.job(ix).under_way.tree = true;
-        self.link.gather(Member::new(Aim::Tree(ix), ops));
+        self.under_way.tree = true;
+        turn.link.gather(Member::new(Aim::Tree(turn.ix), ops));
         true
     }
 
     /// A definition was read. One that was made anew shows that the job was removed meanwhile, even
     /// if that was never seen. It came with nodes that nobody watches, and what was read of those may
     /// be older. (A read of them under way is not: it was asked after this one.)
-    pub(crate) fn definition_read(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        let job = self.job(ix);
+    pub(crate) fn definition_read(&mut self, turn: &mut Turn<'_>) {
+        let job = &mut *self;
         let Some(made) = job.view.config.held().map(|held| held.stamp.created) else { return };
         let before = job.defined_at.replace(made);
         if before == Some(made) {
             return;
         }
         if before.is_some() {
-            self.made_anew(turn, ix);
+            self.made_anew(turn);
         }
-        if !self.job(ix).view.implementation.is_being_read() {
-            self.look(ix, Facet::Job);
+        if !self.view.implementation.is_being_read() {
+            self.look(turn, Facet::Job);
         }
-        if !self.job(ix).view.own_tree.is_being_read() {
-            self.look(ix, Facet::OwnJob);
+        if !self.view.own_tree.is_being_read() {
+            self.look(turn, Facet::OwnJob);
         }
     }
 
     /// The job is another one now. Whoever left it because its node was gone from the old one may have
     /// seen a removal that began with that, and joins this one.
-    fn made_anew(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        let job = self.job(ix);
+    fn made_anew(&mut self, turn: &mut Turn<'_>) {
+        let job = &mut *self;
         if std::mem::take(&mut job.was_taken_off) {
             job.comes_back |= job.leaving.is_some();
             if job.phase == Phase::Left {
@@ -101,15 +101,15 @@ impl Node {
             }
         }
         match job.phase {
-            _ if job.leaving.is_some() => self.cancel_removed(turn, ix),
-            Phase::Joining | Phase::Serving | Phase::Refused => self.job_removed(turn, ix),
+            _ if job.leaving.is_some() => self.cancel_removed(turn),
+            Phase::Joining | Phase::Serving | Phase::Refused => self.job_removed(turn),
             Phase::Leaving | Phase::Left | Phase::Removed => {}
         }
     }
 
     /// Takes the registry's definition as the one that counts; says whether one counts.
-    pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>, ix: JobIx) -> bool {
-        let job = self.job(ix);
+    pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>) -> bool {
+        let job = &mut *self;
         let Some(read) = job.view.config.value().cloned() else {
             return job.config.is_some() && job.phase == Phase::Serving;
         };
@@ -125,11 +125,11 @@ impl Node {
                  another name",
                 job.offered.implementation
             );
-            return self.refuse(turn, ix, read, "IMPLEMENTATION_CONFLICT", text);
+            return self.refuse(turn, read, "IMPLEMENTATION_CONFLICT", text);
         }
         if job.offered_document() == read {
             let offered = job.offered.clone();
-            return self.adopt_decoded(turn, ix, read, offered);
+            return self.adopt_decoded(turn, read, offered);
         }
         let reading = document::Reading {
             name: &job.name,
@@ -139,22 +139,16 @@ impl Node {
         };
         let checked = document::decode(&read, reading);
         if let Some(decoded) = checked.config {
-            return self.adopt_decoded(turn, ix, read, Arc::new(decoded));
+            return self.adopt_decoded(turn, read, Arc::new(decoded));
         }
         let errors = || checked.problems.iter().filter(|problem| problem.is_error());
         let text: Vec<String> = errors().map(ToString::to_string).collect();
         let code = errors().next().map_or("INVALID_CONFIG", |problem| problem.code.as_str());
-        self.refuse(turn, ix, read, code, text.join("; "))
+        self.refuse(turn, read, code, text.join("; "))
     }
 
-    fn adopt_decoded(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ix: JobIx,
-        read: Bytes,
-        decoded: Arc<JobConfig>,
-    ) -> bool {
-        let job = self.job(ix);
+    fn adopt_decoded(&mut self, turn: &mut Turn<'_>, read: Bytes, decoded: Arc<JobConfig>) -> bool {
+        let job = &mut *self;
         let is_own = Arc::ptr_eq(&decoded, &job.offered);
         let differences = if is_own { Vec::new() } else { differences(&decoded, &job.offered) };
         if job.under_way.config {
@@ -164,8 +158,9 @@ impl Node {
             let stamp = job.view.config.held().map(|held| held.stamp);
             let document = job.offered_document();
             job.under_way.config = true;
-            let key = self.key(ix, &Facet::Config);
-            self.link.gather(Member::new(Aim::Config(ix), vec![Op::Set(key, document, stamp)]));
+            let key = self.key(turn, &Facet::Config);
+            turn.link
+                .gather(Member::new(Aim::Config(turn.ix), vec![Op::Set(key, document, stamp)]));
             return false;
         }
         let is_first = job.config.is_none();
@@ -184,15 +179,15 @@ impl Node {
         let known = u32::try_from(job.shards.len()).expect("shards are counted in 32 bits");
         let name = job.name.clone();
         for shard in known..shards {
-            self.job(ix).shards.push(Shard::default());
-            self.follow(ix, Facet::Owner(shard));
-            self.follow(ix, Facet::Disabled(shard));
+            self.shards.push(Shard::default());
+            self.follow(turn, Facet::Owner(shard));
+            self.follow(turn, Facet::Disabled(shard));
         }
-        let applied = std::mem::take(&mut self.job(ix).is_applied);
+        let applied = std::mem::take(&mut self.is_applied);
         if is_first || applied {
             turn.report(Report::Serving { job: name, differences, applied });
         }
-        self.untended.insert(ix);
+        turn.tend();
         true
     }
 
@@ -200,21 +195,20 @@ impl Node {
     fn refuse(
         &mut self,
         turn: &mut Turn<'_>,
-        ix: JobIx,
         read: Bytes,
         code: &'static str,
         text: String,
     ) -> bool {
-        let job = self.job(ix);
+        let job = &mut *self;
         if job.phase != Phase::Refused || job.config_read != read {
             let name = job.name.clone();
             turn.report(Report::Refused { job: name, code, text });
         }
-        let job = self.job(ix);
+        let job = &mut *self;
         job.phase = Phase::Refused;
         job.config_read = read;
         job.next = None;
-        self.deregister(turn, ix);
+        self.deregister(turn);
         false
     }
 }

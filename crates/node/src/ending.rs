@@ -1,7 +1,7 @@
 //! What a run's end makes of its shard's record: done, failed for good, or to be tried again.
 
-use crate::job::JobIx;
-use crate::machine::{Node, Turn};
+use crate::job::Job;
+use crate::turn::Turn;
 use flockwork_core::account::{ClaimState, Last, Record};
 use flockwork_core::config::{JobConfig, RetryOn};
 use flockwork_core::execution::{CancelReason, Ending, OUTPUT_TAIL_BYTES, RunId};
@@ -21,19 +21,19 @@ enum Next {
     Over(Option<&'static str>),
 }
 
-impl Node {
+impl Job {
     /// The record as the end of a run is to write it.
-    pub(crate) fn ended_record(&mut self, turn: &Turn<'_>, id: RunId) -> Option<Stored> {
-        let run = self.runs.get(&id)?;
+    pub(crate) fn ended_record(&mut self, turn: &mut Turn<'_>, id: RunId) -> Option<Stored> {
+        let run = turn.runs.get(&id)?;
         let outcome = run.outcome.clone()?;
-        let (ix, shard) = (run.ix, run.shard);
+        let shard = run.shard;
         let claim = run.claim().clone();
         let mut stored = Stored::clone(&run.claimed);
         let is_success = outcome.ending.is_success();
         let next = if is_success {
             Next::Over(None)
         } else {
-            self.next(turn, ix, shard, &claim, &outcome.ending)
+            self.next(turn, shard, &claim, &outcome.ending)
         };
         let record = &mut stored.record;
         record.claim = None;
@@ -46,7 +46,7 @@ impl Node {
             }
             Next::Again { to, not_before, counts_as_crash } => {
                 record.counts.failed += 1;
-                let is_signalled = to != self.settings.instance;
+                let is_signalled = to != turn.settings.instance;
                 let mut released = claim.clone();
                 released.crashes += u32::from(counts_as_crash);
                 released.state = ClaimState::Released { to, not_before, is_signalled };
@@ -72,17 +72,16 @@ impl Node {
 
     fn next(
         &mut self,
-        turn: &Turn<'_>,
-        ix: JobIx,
+        turn: &mut Turn<'_>,
         shard: ShardIndex,
         claim: &flockwork_core::account::Claim,
         ending: &Ending,
     ) -> Next {
-        let Some(config) = self.job(ix).config.clone() else { return Next::Over(None) };
-        let other = self.other_instance(ix, shard, claim.attempt);
+        let Some(config) = self.config.clone() else { return Next::Over(None) };
+        let other = self.other_instance(turn, shard, claim.attempt);
         // Whoever goes tries nothing again itself; the shard may have another owner by now.
-        let goes = self.goes(ix);
-        let other = if goes { self.heir(ix, shard).or(other) } else { other };
+        let goes = self.goes();
+        let other = if goes { self.heir(turn, shard).or(other) } else { other };
         // The node, not the run, is to blame: as with a crash, it is taken elsewhere at once.
         let was_cut = matches!(
             ending,
@@ -90,7 +89,7 @@ impl Node {
                 | Ending::Crashed(_)
         );
         if was_cut && config.failover && claim.crashes < JobConfig::MAX_TAKEOVERS {
-            let to = other.unwrap_or_else(|| self.settings.instance.clone());
+            let to = other.unwrap_or_else(|| turn.settings.instance.clone());
             return Next::Again { to, not_before: turn.now.wall, counts_as_crash: true };
         }
         let failures = claim.attempt - claim.crashes;
@@ -99,7 +98,7 @@ impl Node {
         {
             return Next::Over(None);
         }
-        let me = self.settings.instance.clone();
+        let me = turn.settings.instance.clone();
         let to = match (config.retry.on, other) {
             (RetryOn::Same, Some(other)) if goes => other,
             (RetryOn::Same, _) | (RetryOn::PreferOther, None) => me,
@@ -111,9 +110,9 @@ impl Node {
     }
 
     /// Another that owns the shard, if one does and may.
-    fn heir(&self, ix: JobIx, shard: ShardIndex) -> Option<InstanceId> {
-        let me = &self.settings.instance;
-        let job = &self.jobs[ix.0 as usize];
+    fn heir(&self, turn: &mut Turn<'_>, shard: ShardIndex) -> Option<InstanceId> {
+        let me = &turn.settings.instance;
+        let job = self;
         let owner = job.shards.get(shard as usize)?.owner.value()?;
         (owner != me && job.last_eligible().contains(owner)).then(|| owner.clone())
     }
@@ -121,12 +120,12 @@ impl Node {
     /// Another instance that may take shards, chosen by the shard and the attempt.
     pub(crate) fn other_instance(
         &mut self,
-        ix: JobIx,
+        turn: &mut Turn<'_>,
         shard: ShardIndex,
         attempt: u32,
     ) -> Option<InstanceId> {
-        let me = self.settings.instance.clone();
-        let mut others = self.job(ix).last_eligible();
+        let me = turn.settings.instance.clone();
+        let mut others = self.last_eligible();
         others.retain(|instance| *instance != me);
         let at = (shard as usize + attempt as usize).checked_rem(others.len())?;
         Some(others.swap_remove(at))

@@ -1,9 +1,9 @@
 //! One job on this node: what the registry holds about it, as far as this node has read it.
 
-use crate::Phase;
 use crate::clock::JobClock;
 use crate::handover::Handover;
 use crate::slot::Slot;
+use crate::{Phase, Settings};
 use flockwork_core::account::{Hold, Note};
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::RunId;
@@ -139,7 +139,7 @@ pub(crate) struct Job {
     /// The session under which this instance is registered.
     pub(crate) registered: Option<SessionId>,
     pub(crate) under_way: UnderWay,
-    pub(crate) clock: JobClock,
+    pub(crate) clock_note: JobClock,
     pub(crate) handover: Handover,
     /// Whether those who wait to leave are watched.
     pub(crate) follows_leavers: bool,
@@ -191,7 +191,7 @@ impl Job {
             shards: Vec::new(),
             registered: None,
             under_way: UnderWay::default(),
-            clock: JobClock::default(),
+            clock_note: JobClock::default(),
             handover: Handover::default(),
             follows_leavers: false,
             leaving: None,
@@ -208,6 +208,18 @@ impl Job {
             next_surplus: 0,
             next: None,
             memo: Memo::default(),
+        }
+    }
+
+    /// It is offered once more, perhaps otherwise.
+    pub(crate) fn offer(&mut self, fresh: Self, settings: &Settings) {
+        (self.offered, self.document, self.applies) = (fresh.offered, None, fresh.applies);
+        // Compared with the registry's once more.
+        (self.config_read, self.was_found) = (bytes::Bytes::new(), false);
+        if matches!(self.phase, Phase::Refused | Phase::Left | Phase::Removed) {
+            (self.phase, self.leaving) = (Phase::Joining, None);
+        } else if self.leaving.is_some() {
+            self.stay(&settings.instance);
         }
     }
 

@@ -10,7 +10,7 @@ pub mod settings;
 pub mod status;
 
 mod clock;
-mod machine;
+mod node;
 mod session;
 mod trust;
 
@@ -32,6 +32,7 @@ mod runs;
 mod tend;
 mod timeouts;
 mod trigger;
+mod turn;
 
 mod ahead;
 mod alarms;
@@ -41,6 +42,6 @@ mod repair;
 
 pub use effect::{Account, Effect, Report};
 pub use event::{Define, Event};
-pub use machine::Node;
+pub use node::Node;
 pub use settings::Settings;
 pub use status::{ClockStatus, JobStatus, Phase, ShardStatus, Status};

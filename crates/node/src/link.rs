@@ -12,6 +12,7 @@ use flockwork_core::time::Mono;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Answer, Failure, Limits, Op, Receipt, Refusal, Request, Ticket};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Members in one commit: enough to share a round trip, few enough that a refusal costs little.
 const MOST_MEMBERS: usize = 100;
@@ -20,6 +21,11 @@ const MOST_MEMBERS: usize = 100;
 const MOST_COMMITS: usize = 64;
 /// How often a member is repaired (a parent made, a mark that is gone left out) before it fails.
 const MOST_REPAIRS: u8 = 12;
+
+/// How long a change waits that the registry could not take.
+pub(crate) const PAUSE: Duration = Duration::from_millis(250);
+/// How long a change waits that the registry does not want: a person must act first.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a change is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,41 @@ pub(crate) enum Aim {
     Clock(JobIx),
     /// Fires that no run is claimed for, or a crashed run.
     Account(JobIx, ShardIndex),
+}
+
+impl Aim {
+    /// The job it is for, where that is not found by a run.
+    pub(crate) fn job(self) -> Option<JobIx> {
+        match self {
+            Self::Tree(ix)
+            | Self::Config(ix)
+            | Self::Register(ix)
+            | Self::Elect(ix)
+            | Self::Assign(ix)
+            | Self::Trigger(ix)
+            | Self::Leave(ix)
+            | Self::Mark(ix)
+            | Self::Clock(ix)
+            | Self::Account(ix, _) => Some(ix),
+            Self::Parent | Self::Claim(_) | Self::End(_) | Self::Undo(_) => None,
+        }
+    }
+
+    /// The run it is for.
+    pub(crate) fn run(self) -> Option<RunId> {
+        match self {
+            Self::Claim(run) | Self::End(run) | Self::Undo(run) => Some(run),
+            _ => None,
+        }
+    }
+}
+
+/// How long no commit is sent, as the registry could take none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    pub(crate) until: Mono,
+    /// The code of why, if that is to be told.
+    pub(crate) is_new: Option<&'static str>,
 }
 
 /// A change that is made as a whole or not at all.
@@ -115,6 +156,8 @@ pub(crate) struct Link {
     requests: VecDeque<(Ticket, Request)>,
     members: VecDeque<Member>,
     paused_until: Option<Mono>,
+    /// Why commits fail at present, as it was told: each reason once, until one succeeds.
+    told_failure: Option<&'static str>,
 }
 
 impl Link {
@@ -127,6 +170,7 @@ impl Link {
             requests: VecDeque::new(),
             members: VecDeque::new(),
             paused_until: None,
+            told_failure: None,
         }
     }
 
@@ -170,9 +214,28 @@ impl Link {
         self.members.insert(at, member);
     }
 
-    /// Sends no commit before an instant: the registry has no room or is not there.
-    pub(crate) fn pause(&mut self, until: Mono) {
+    /// Gathers members again that were too large together.
+    pub(crate) fn gather_singly(&mut self, members: Vec<Member>) {
+        for member in members.into_iter().rev() {
+            self.gather_first(Member { is_alone: true, ..member });
+        }
+    }
+
+    /// Sends no commit for a while if the registry has no room, or is not there.
+    pub(crate) fn pause_for(&mut self, now: Mono, failure: &Failure) -> Option<Pause> {
+        let pause = match failure {
+            Failure::Unknown(_) | Failure::SessionEnded(_) | Failure::TooLarge { .. } => {
+                return None;
+            }
+            Failure::NotSent(_) => PAUSE,
+            Failure::Full(_) => LONG_PAUSE / 10,
+            Failure::Denied(_) => LONG_PAUSE,
+        };
+        let until = now.plus(pause);
         self.paused_until = Some(until);
+        let code = failure_code(failure);
+        let is_new = self.told_failure.replace(code) != Some(code);
+        Some(Pause { until, is_new: is_new.then_some(code) })
     }
 
     pub(crate) fn resume(&mut self) {
@@ -248,7 +311,10 @@ impl Link {
 
     fn commit_answered(&mut self, mut members: Vec<Member>, answer: Answer, sent: Mono) -> Heard {
         match answer {
-            Answer::Committed(receipt) => Heard::Committed(members, receipt, sent),
+            Answer::Committed(receipt) => {
+                self.told_failure = None;
+                Heard::Committed(members, receipt, sent)
+            }
             Answer::Refused(refusal) => {
                 let mut at = refusal.at;
                 let faulty = members.iter().position(|member| {
@@ -270,6 +336,17 @@ impl Link {
                 Failure::Unknown("the answer is not one to a commit".to_owned()),
             ),
         }
+    }
+}
+
+fn failure_code(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Unknown(_) => "OUTCOME_UNKNOWN",
+        Failure::NotSent(_) => "REGISTRY_UNAVAILABLE",
+        Failure::SessionEnded(_) => "SESSION_ENDED",
+        Failure::TooLarge { .. } => "TOO_LARGE",
+        Failure::Full(_) => "REGISTRY_FULL",
+        Failure::Denied(_) => "REGISTRY_DENIED",
     }
 }
 
@@ -395,11 +472,17 @@ mod tests {
     fn nothing_is_committed_during_a_pause() {
         let mut link = link(100);
         link.gather(member(1, 1));
-        link.pause(Mono::from_millis(50));
+        let away = Failure::NotSent(String::new());
+        let pause = link.pause_for(Mono::default(), &away).unwrap();
+        assert_eq!(
+            (pause.until, pause.is_new),
+            (Mono::default().plus(PAUSE), Some("REGISTRY_UNAVAILABLE"))
+        );
+        assert_eq!(link.pause_for(Mono::default(), &away).unwrap().is_new, None, "told once");
         let mut effects = vec![];
-        link.flush(Mono::from_millis(49), &mut effects);
+        link.flush(Mono::from_millis(249), &mut effects);
         assert!(effects.is_empty());
-        link.flush(Mono::from_millis(50), &mut effects);
+        link.flush(Mono::from_millis(250), &mut effects);
         assert_eq!(effects.len(), 1);
     }
 }

@@ -1,8 +1,10 @@
 //! Reads: which keys of a job a node believes something about, and how that belief is renewed.
 
-use crate::job::{Job, JobIx, Shard};
-use crate::machine::Node;
+use crate::alarms::Alarm;
+use crate::job::{Job, Shard};
+use crate::node::REREAD_AFTER;
 use crate::slot::{Held, Slot};
+use crate::turn::Turn;
 use bytes::Bytes;
 use flockwork_core::id::{BadInstanceId, InstanceId, ShardIndex};
 use flockwork_layout::keys::{Facet, shard};
@@ -88,70 +90,101 @@ macro_rules! with_slot {
     };
 }
 
-impl Node {
+impl Job {
     /// Reads a key of a job, unless that is under way.
-    pub(crate) fn look(&mut self, ix: JobIx, facet: Facet) {
-        let me = self.settings.instance.clone();
-        let job = &mut self.jobs[ix.0 as usize];
+    pub(crate) fn look(&mut self, turn: &mut Turn<'_>, facet: Facet) {
+        let me = turn.settings.instance.clone();
+        let job = &mut *self;
         if !doubt(job, &facet, &me) {
             return;
         }
-        let key = self.settings.namespace.key(&job.name, &facet);
+        let key = turn.settings.namespace.key(&job.name, &facet);
         let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
-        self.link.read(ix, facet, request);
+        turn.link.read(turn.ix, facet, request);
     }
 
     /// Reads a shard's record, unless it is known or being read.
-    pub(crate) fn look_quietly(&mut self, ix: JobIx, facet: Facet) {
+    pub(crate) fn look_quietly(&mut self, turn: &mut Turn<'_>, facet: Facet) {
         let is_unread = match &facet {
             Facet::Record(shard) => {
-                self.job(ix).shard(*shard).is_some_and(|shard| shard.record.is_unread())
+                self.shard(*shard).is_some_and(|shard| shard.record.is_unread())
             }
             _ => true,
         };
         if is_unread {
-            self.look(ix, facet);
+            self.look(turn, facet);
         }
     }
 
     /// Watches a key of a job and reads it.
-    pub(crate) fn follow(&mut self, ix: JobIx, facet: Facet) {
-        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, &facet);
-        self.link.watch(Request::Watch(key, scope(&facet)));
-        self.look(ix, facet);
+    pub(crate) fn follow(&mut self, turn: &mut Turn<'_>, facet: Facet) {
+        let key = turn.settings.namespace.key(&self.name, &facet);
+        turn.link.watch(Request::Watch(key, scope(&facet)));
+        self.look(turn, facet);
     }
 
-    /// Sets watches again that may not be set. What they watch may have changed unseen.
-    pub(crate) fn watch_again(&mut self) {
-        for request in std::mem::take(&mut self.unwatched) {
-            if let Request::Watch(key, _) = &request
-                && let Some((name, facet)) = self.settings.namespace.parse(key)
-                && let Some(ix) = self.names.get(&name).copied()
-            {
-                self.link.watch(request);
-                self.look(ix, facet);
+    pub(crate) fn heard_read(&mut self, turn: &mut Turn<'_>, facet: &Facet, answer: Answer) {
+        match facet {
+            Facet::Running(shard) => return self.mark_read(turn, *shard, &answer),
+            Facet::Instance(_) => return self.own_node_read(turn, &answer),
+            _ => {}
+        }
+        match self.read_answered(turn, facet, answer) {
+            Ok(()) => self.learned(turn, facet),
+            Err(Unreadable::NotAnswered) => {
+                if !std::mem::replace(&mut self.is_reread_due, true) {
+                    turn.alarms.add(turn.now.mono.plus(REREAD_AFTER), Alarm::Reread(turn.ix));
+                }
+            }
+            Err(Unreadable::NotUnderstood { text, is_new }) => {
+                if is_new {
+                    turn.trouble(Some(&self.name), "NOT_READABLE", format!("{facet:?}: {text}"));
+                }
+                if let Facet::Record(shard) = facet {
+                    self.record_not_understood(turn, *shard);
+                }
             }
         }
     }
 
+    /// Something was learned about the job.
+    fn learned(&mut self, turn: &mut Turn<'_>, facet: &Facet) {
+        match facet {
+            // Nothing about the job as a whole follows from it.
+            Facet::Record(shard) => return self.record_read(turn, *shard),
+            Facet::Config => self.definition_read(turn),
+            Facet::Owner(shard) => self.owner_read(turn, *shard),
+            Facet::Instances => self.instances_read(turn),
+            Facet::Retries => self.retries_read(turn),
+            _ => {}
+        }
+        turn.tend();
+    }
+
+    /// Reads that gave no answer are sent again.
+    pub(crate) fn reread_unanswered(&mut self, turn: &mut Turn<'_>) {
+        self.is_reread_due = false;
+        self.reread(turn);
+    }
+
     /// Watches a key no more.
-    pub(crate) fn unfollow(&mut self, ix: JobIx, facet: &Facet) {
-        let key = self.settings.namespace.key(&self.jobs[ix.0 as usize].name, facet);
-        self.link.watch(Request::Unwatch(key, scope(facet)));
+    pub(crate) fn unfollow(&mut self, turn: &mut Turn<'_>, facet: &Facet) {
+        let key = turn.settings.namespace.key(&self.name, facet);
+        turn.link.watch(Request::Unwatch(key, scope(facet)));
     }
 
     /// Reads everything again that is believed about a job.
-    pub(crate) fn reread(&mut self, ix: JobIx) {
-        for facet in self.believed(ix) {
-            self.look(ix, facet);
+    pub(crate) fn reread(&mut self, turn: &mut Turn<'_>) {
+        for facet in self.believed(turn) {
+            self.look(turn, facet);
         }
     }
 
     /// The same under a new session, whose registry may be another one behind the same address.
-    pub(crate) fn read_anew(&mut self, ix: JobIx) {
-        for facet in self.believed(ix) {
-            self.look(ix, facet.clone());
-            let job = &mut self.jobs[ix.0 as usize];
+    pub(crate) fn read_anew(&mut self, turn: &mut Turn<'_>) {
+        for facet in self.believed(turn) {
+            self.look(turn, facet.clone());
+            let job = &mut *self;
             with_slot!(job, &facet, slot => slot.forget_state(), ());
         }
         // Also the records of shards that are others': an attempt of theirs may be released to this
@@ -160,17 +193,17 @@ impl Node {
             let is_free = shard.run.is_none() && !shard.is_accounting();
             is_free && !shard.was_mine && shard.record.last_seen().is_some()
         };
-        let shards = (0..).zip(&self.jobs[ix.0 as usize].shards);
+        let shards = (0..).zip(&self.shards);
         let kept: Vec<ShardIndex> =
             shards.filter(|(_, shard)| is_kept(shard)).map(|(i, _)| i).collect();
         for shard in kept {
-            self.look(ix, Facet::Record(shard));
-            self.jobs[ix.0 as usize].shards[shard as usize].record.forget_state();
+            self.look(turn, Facet::Record(shard));
+            self.shards[shard as usize].record.forget_state();
         }
     }
 
-    fn believed(&self, ix: JobIx) -> Vec<Facet> {
-        let job = &self.jobs[ix.0 as usize];
+    fn believed(&self, turn: &Turn<'_>) -> Vec<Facet> {
+        let job = self;
         let mut facets = vec![
             Facet::Config,
             Facet::Job,
@@ -180,7 +213,7 @@ impl Node {
             Facet::Necessary,
             Facet::Sharding,
             Facet::Plan,
-            Facet::Trigger(self.settings.instance.clone()),
+            Facet::Trigger(turn.settings.instance.clone()),
             Facet::Retries,
         ];
         facets.extend(job.follows_leavers.then_some(Facet::Leavers));
@@ -189,7 +222,7 @@ impl Node {
             facets.extend([Facet::Owner(i), Facet::Disabled(i)]);
             // A record under a run of our own is known by what we wrote, until that is refused.
             let may_have_changed = match shard.run {
-                Some(run) => self.is_in_doubt(run),
+                Some(run) => self.is_in_doubt(turn, run),
                 None => shard.was_mine && !shard.is_accounting(),
             };
             if may_have_changed {
@@ -202,12 +235,12 @@ impl Node {
     /// A read was answered. What cannot be read stays unknown, and is said.
     pub(crate) fn read_answered(
         &mut self,
-        ix: JobIx,
+        turn: &mut Turn<'_>,
         facet: &Facet,
         answer: Answer,
     ) -> Result<(), Unreadable> {
-        let me = self.settings.instance.clone();
-        let job = &mut self.jobs[ix.0 as usize];
+        let me = turn.settings.instance.clone();
+        let job = &mut *self;
         if let Answer::Failed(_) = answer {
             forget(job, facet, &me);
             return Err(Unreadable::NotAnswered);
@@ -220,9 +253,9 @@ impl Node {
             }
         };
         if again {
-            let key = self.settings.namespace.key(&job.name, facet);
+            let key = turn.settings.namespace.key(&job.name, facet);
             let request = if is_list(facet) { Request::Children(key) } else { Request::Get(key) };
-            self.link.read(ix, facet.clone(), request);
+            turn.link.read(turn.ix, facet.clone(), request);
         }
         result
     }

@@ -1,21 +1,28 @@
 //! Changes that were refused for what does not matter to them: what is missing is made, what is gone
 //! is left out, and the rest is sent once more.
 
-use crate::link::{Aim, Member};
-use crate::machine::Node;
-use flockwork_layout::keys::Facet;
+use crate::link::{Aim, Link, Member};
+use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_registry::{Lifetime, Op, Refusal, Why};
 
-impl Node {
+impl Link {
     /// Changes a member and sends it once more, if that may help; says whether it does.
-    pub(crate) fn repair(&mut self, member: &mut Member, refusal: &Refusal) -> bool {
+    pub(crate) fn repair(
+        &mut self,
+        namespace: &Namespace,
+        member: &mut Member,
+        refusal: &Refusal,
+    ) -> bool {
+        if !member.may_be_repaired() {
+            return false;
+        }
         if refusal.why == Why::NoParent {
-            return self.make_parent(member, refusal);
+            return self.make_parent(namespace, member, refusal);
         }
         if member.aim == Aim::Parent || refusal.at >= member.ops.len() {
             return false;
         }
-        let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
+        let facet = namespace.parse(&refusal.key).map(|(_, facet)| facet);
         let Some(facet) = facet else { return false };
         match mend(member.aim, &facet, &member.ops[refusal.at], refusal.why) {
             Mend::None => return false,
@@ -27,12 +34,12 @@ impl Node {
         if member.ops.is_empty() {
             return false;
         }
-        self.link.gather_first(member.clone());
+        self.gather_first(member.clone());
         true
     }
 
     /// Makes the missing parent first. ElasticJob's election folders come and go by themselves.
-    fn make_parent(&mut self, member: &Member, refusal: &Refusal) -> bool {
+    fn make_parent(&mut self, namespace: &Namespace, member: &Member, refusal: &Refusal) -> bool {
         let Some(parent) = refusal.key.parent() else { return false };
         // A job that was removed must not come back by way of its shards' marks.
         let is_mark = |facet: &Facet| {
@@ -45,7 +52,7 @@ impl Node {
                     | Facet::Leavers
             )
         };
-        let parsed = self.settings.namespace.parse(&refusal.key);
+        let parsed = namespace.parse(&refusal.key);
         if parsed.as_ref().is_some_and(|(_, facet)| is_mark(facet)) {
             return false;
         }
@@ -54,11 +61,11 @@ impl Node {
         if let Some((job, facet)) = parsed
             && !(facet.is_own() || matches!(member.aim, Aim::Tree(_)))
         {
-            let config = self.settings.namespace.key(&job, &Facet::Config);
+            let config = namespace.key(&job, &Facet::Config);
             ops.insert(0, Op::Check(config, None));
         }
-        self.link.gather_first(member.clone());
-        self.link.gather_first(Member { repairs: member.repairs, ..Member::new(Aim::Parent, ops) });
+        self.gather_first(member.clone());
+        self.gather_first(Member { repairs: member.repairs, ..Member::new(Aim::Parent, ops) });
         true
     }
 }

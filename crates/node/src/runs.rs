@@ -11,10 +11,11 @@
 
 use crate::ahead::Wait;
 use crate::alarms::Alarm;
+use crate::job::Job;
 use crate::job::JobIx;
 use crate::link::{Aim, Member};
-use crate::machine::{Node, Turn};
 use crate::slot::Held;
+use crate::turn::Turn;
 use crate::{Effect, Phase, Report};
 use flockwork_core::account::{Claim, ClaimState, Fate, Hold, Note, Reason, Span};
 use flockwork_core::config::OnSessionLoss;
@@ -97,17 +98,16 @@ impl LocalRun {
     }
 }
 
-impl Node {
+impl Job {
     /// Claims a fire of an own, free shard.
     pub(crate) fn claim(
         &mut self,
         turn: &mut Turn<'_>,
-        ix: JobIx,
         shard: ShardIndex,
         before: Arc<Stored>,
         (fire, mut notes): (Fire, Vec<Note>),
     ) {
-        let job = self.job(ix);
+        let job = &mut *self;
         let owner = job.shards[shard as usize].owner.held().map(|held| held.stamp);
         let plan = job.view.plan.held().map(|held| held.stamp);
         let (Some(owner), Some(plan)) = (owner, plan) else { return };
@@ -120,44 +120,44 @@ impl Node {
             notes.push(Note { fate: Fate::Ran, reason: Reason::Due, span });
         }
         claimed.record.account(&notes);
-        let from = self.job(ix).plan_in_force().map(|plan| plan.from(shard));
-        let mark_lasts = self.job(ix).config.as_ref().is_some_and(|config| config.failover);
+        let from = self.plan_in_force().map(|plan| plan.from(shard));
+        let mark_lasts = self.config.as_ref().is_some_and(|config| config.failover);
         claimed.record.claim = Some(self.new_claim(turn, fire, 1, 0, mark_lasts));
         // What is due follows from the plan, and a claim that was made on one out of date would be
         // taken over by others if its answer is lost.
         let ops = vec![
-            self.is_on(ix, shard),
-            Op::Check(self.keys(ix, shard).plan.clone(), Some(plan)),
-            Op::Check(self.keys(ix, shard).owner.clone(), Some(owner)),
-            self.write_record(ix, shard, &claimed),
-            self.mark(ix, shard, mark_lasts),
+            self.is_on(turn, shard),
+            Op::Check(self.keys(turn, shard).plan.clone(), Some(plan)),
+            Op::Check(self.keys(turn, shard).owner.clone(), Some(owner)),
+            self.write_record(turn, shard, &claimed),
+            self.mark(turn, shard, mark_lasts),
         ];
-        self.send_claim(ix, shard, before, claimed, ops);
-        let run = self.runs.get_mut(&RunId(self.last_run)).expect("it was just put there");
+        self.send_claim(turn, shard, before, claimed, ops);
+        let run = turn.runs.get_mut(&RunId(*turn.last_run)).expect("it was just put there");
         (run.owner, run.from, run.notes) = (Some(owner), from, notes);
     }
 
     /// The condition that this instance still serves the job: others take over what one that was taken
     /// off has claimed.
-    pub(crate) fn is_on(&mut self, ix: JobIx, shard: ShardIndex) -> Op {
-        Op::Check(self.keys(ix, shard).instance.clone(), None)
+    pub(crate) fn is_on(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) -> Op {
+        Op::Check(self.keys(turn, shard).instance.clone(), None)
     }
 
     pub(crate) fn new_claim(
         &mut self,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         fire: Fire,
         attempt: u32,
         crashes: u32,
         mark_lasts: bool,
     ) -> Claim {
-        self.last_run += 1;
+        *turn.last_run += 1;
         Claim {
             fire,
             attempt,
             crashes,
-            instance: self.settings.instance.clone(),
-            nonce: self.last_run,
+            instance: turn.settings.instance.clone(),
+            nonce: *turn.last_run,
             at: turn.now.wall,
             mark_lasts,
             state: ClaimState::Held,
@@ -165,10 +165,10 @@ impl Node {
     }
 
     /// Makes the mark of a run, in ElasticJob's form.
-    pub(crate) fn mark(&mut self, ix: JobIx, shard: ShardIndex, lasts: bool) -> Op {
+    pub(crate) fn mark(&mut self, turn: &mut Turn<'_>, shard: ShardIndex, lasts: bool) -> Op {
         Op::Create {
-            key: self.keys(ix, shard).running.clone(),
-            value: self.me.clone(),
+            key: self.keys(turn, shard).running.clone(),
+            value: turn.me.clone(),
             lifetime: if lasts { Lifetime::Lasting } else { Lifetime::Session },
             sequence: false,
         }
@@ -177,25 +177,25 @@ impl Node {
     /// Sends the claim that was just made, and keeps a place for its run.
     pub(crate) fn send_claim(
         &mut self,
-        ix: JobIx,
+        turn: &mut Turn<'_>,
         shard: ShardIndex,
         before: Arc<Stored>,
         claimed: Stored,
         ops: Vec<Op>,
     ) {
-        self.no_longer_waits(ix, shard);
-        let id = RunId(self.last_run);
-        let session = self.trust.session();
-        let job = self.job(ix);
+        self.no_longer_waits(turn, shard);
+        let id = RunId(*turn.last_run);
+        let session = turn.trust.session();
+        let job = &mut *self;
         let on_session_loss =
             job.config.as_ref().map_or(OnSessionLoss::Finish, |config| config.on_session_loss);
         let state = &mut job.shards[shard as usize];
         let before_stamp = state.record.held().map(|held| held.stamp);
         state.run = Some(id);
-        self.runs.insert(
+        turn.runs.insert(
             id,
             Box::new(LocalRun {
-                ix,
+                ix: turn.ix,
                 shard,
                 stage: Stage::Claiming,
                 session,
@@ -218,36 +218,35 @@ impl Node {
                 ended: None,
             }),
         );
-        self.link.gather(Member::new(Aim::Claim(id), ops));
+        turn.link.gather(Member::new(Aim::Claim(id), ops));
     }
 
     /// The claim stands. Starts the run, unless what it was based on no longer does, or its fire is yet
     /// to come due.
     pub(crate) fn claimed(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = turn.runs.get_mut(&id) else { return };
         run.claimed_stamp = Some(stamp);
         let held = Held { value: run.claimed.clone(), stamp, session: None };
-        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+        let state = &mut self.shards[run.shard as usize];
         state.record.wrote(Some(held));
         if !self.may_begin(turn, id) {
-            return self.take_back(id);
+            return self.take_back(turn, id);
         }
         match self.wait_for_its_instant(turn, id) {
             Wait::No => self.begin_run(turn, id),
             Wait::Begun => {}
-            Wait::TooLong => self.take_back(id),
+            Wait::TooLong => self.take_back(turn, id),
         }
     }
 
     /// Whether what a claim was based on still stands.
     pub(crate) fn stands(&mut self, turn: &mut Turn<'_>, id: RunId) -> bool {
-        let Some(ix) = self.runs.get(&id).map(|run| run.ix) else { return false };
         // The claim's own answer may have told that the clocks differ; the definition may be one that
         // cannot be served by now.
-        let may_start = self.may_run(turn.now, ix) && self.clock_agrees(turn, ix);
-        let Some(run) = self.runs.get(&id) else { return false };
-        let is_same_session = run.session == self.trust.session();
-        let job = &self.jobs[ix.0 as usize];
+        let may_start = self.may_run(turn) && self.clock_agrees(turn);
+        let Some(run) = turn.runs.get(&id) else { return false };
+        let is_same_session = run.session == turn.trust.session();
+        let job = self;
         let is_planned = run.from.is_none_or(|from| {
             job.plan_in_force().is_some_and(|plan| plan.from(run.shard) == from)
         });
@@ -263,26 +262,26 @@ impl Node {
 
     /// Tells what became of the fires of a claim that stands, and starts its run.
     pub(crate) fn begin_run(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = turn.runs.get_mut(&id) else { return };
         let Some(stamp) = run.claimed_stamp else { return };
-        let (ix, shard, notes) = (run.ix, run.shard, std::mem::take(&mut run.notes));
-        let state = &mut self.jobs[ix.0 as usize].shards[shard as usize];
+        let (shard, notes) = (run.shard, std::mem::take(&mut run.notes));
+        let state = &mut self.shards[shard as usize];
         state.hold = None;
         state.ran += 1;
-        self.report_notes(turn, ix, shard, &notes);
+        self.report_notes(turn, shard, &notes);
         self.start(turn, id, stamp);
     }
 
     fn start(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
-        let Some(local) = self.runs.get_mut(&id) else { return };
-        let job = &mut self.jobs[local.ix.0 as usize];
+        let Some(local) = turn.runs.get_mut(&id) else { return };
+        let job = &mut *self;
         // Removed meanwhile.
-        let Some(config) = job.config.clone() else { return self.take_back(id) };
+        let Some(config) = job.config.clone() else { return self.take_back(turn, id) };
         let claim = local.claim().clone();
         let state = &mut job.shards[local.shard as usize];
         if std::mem::take(&mut state.is_ask_open) || claim.fire.source == Source::Trigger {
             state.is_triggered = false;
-            self.untended.insert(local.ix);
+            turn.untended.insert(turn.ix);
         }
         let run = Arc::new(Run {
             id,
@@ -303,10 +302,10 @@ impl Node {
         local.started = turn.now.mono;
         local.run = Some(run.clone());
         if let Some(timeout) = run.timeout {
-            self.alarms.timeouts.add(turn.now.mono.plus(timeout), id);
+            turn.alarms.timeouts.add(turn.now.mono.plus(timeout), id);
         }
         if config.on_session_loss == OnSessionLoss::Stop {
-            self.watch_trust(turn);
+            turn.watch_trust();
         }
         let late = turn.now.wall.since(run.fire.due);
         turn.effects.push(Effect::Start(run.clone()));
@@ -314,117 +313,117 @@ impl Node {
     }
 
     /// Gives a claim back of which nothing was started: the record becomes what it was.
-    pub(crate) fn take_back(&mut self, id: RunId) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+    pub(crate) fn take_back(&mut self, turn: &mut Turn<'_>, id: RunId) {
+        let Some(run) = turn.runs.get_mut(&id) else { return };
         run.stage = Stage::TakingBack;
-        let (ix, shard) = (run.ix, run.shard);
+        let shard = run.shard;
         let (before, stamp) = (run.before.clone(), run.claimed_stamp);
-        let mark_stands = run.claim().mark_lasts || run.session == self.trust.session();
-        if self.trust.session().is_none() || std::mem::replace(&mut run.is_undo_sent, true) {
+        let mark_stands = run.claim().mark_lasts || run.session == turn.trust.session();
+        if turn.trust.session().is_none() || std::mem::replace(&mut run.is_undo_sent, true) {
             return;
         }
         let mut ops =
-            vec![Op::Set(self.keys(ix, shard).record.clone(), record::encode(&before), stamp)];
+            vec![Op::Set(self.keys(turn, shard).record.clone(), record::encode(&before), stamp)];
         if mark_stands {
-            ops.push(Op::Delete(self.keys(ix, shard).running.clone(), None));
+            ops.push(Op::Delete(self.keys(turn, shard).running.clone(), None));
         }
-        self.link.gather(Member::new(Aim::Undo(id), ops));
+        turn.link.gather(Member::new(Aim::Undo(id), ops));
     }
 
     /// A claim that never came to be, or was given back: the shard is as free as before.
-    pub(crate) fn abandon(&mut self, id: RunId) -> Option<(JobIx, ShardIndex)> {
-        let run = self.runs.remove(&id)?;
-        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+    pub(crate) fn abandon(&mut self, turn: &mut Turn<'_>, id: RunId) -> Option<ShardIndex> {
+        let run = turn.runs.remove(&id)?;
+        let state = &mut self.shards[run.shard as usize];
         state.run = None;
         state.is_ask_open = false;
-        self.tend_if_leaving(run.ix);
-        Some((run.ix, run.shard))
+        self.tend_if_leaving(turn);
+        Some(run.shard)
     }
 
     /// The session's trust ended between the proof of a claim and the start of its code.
     pub(crate) fn not_started(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.stage == Stage::Running) else {
+        let Some(run) = turn.runs.get_mut(&id).filter(|run| run.stage == Stage::Running) else {
             return;
         };
         let Some(told) = run.run.take() else { return };
-        let (ix, shard) = (run.ix, run.shard);
+        let shard = run.shard;
         let has_timeout = told.timeout.is_some();
         let text = "the process stood still until its session could have ended; the claim is \
                     given back and the fire is settled again";
         turn.trouble(Some(&told.job), "GIVEN_BACK", text.to_owned());
-        let Some(state) = self.job(ix).shard(shard) else { return };
+        let Some(state) = self.shard(shard) else { return };
         state.ran = state.ran.saturating_sub(1);
         state.is_triggered |= told.fire.source == Source::Trigger;
-        self.take_back(id);
+        self.take_back(turn, id);
         if has_timeout {
-            self.timeout_is_over();
+            Self::timeout_is_over(turn);
         }
     }
 
     pub(crate) fn run_ended(&mut self, turn: &mut Turn<'_>, id: RunId, outcome: Outcome) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = turn.runs.get_mut(&id) else { return };
         if run.stage != Stage::Running {
             return;
         }
         run.stage = Stage::Ended;
         run.ended_at = turn.now.mono;
         let has_timeout = run.run.as_ref().is_some_and(|run| run.timeout.is_some());
-        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+        let state = &mut self.shards[run.shard as usize];
         state.last_code = Some(outcome.ending.code());
         run.outcome = Some(outcome);
         if has_timeout {
-            self.timeout_is_over();
+            Self::timeout_is_over(turn);
         }
         self.end(turn, id);
     }
 
-    fn timeout_is_over(&mut self) {
-        let runs = &self.runs;
+    fn timeout_is_over(turn: &mut Turn<'_>) {
+        let runs = &turn.runs;
         let goes_on = |id| runs.get(&id).is_some_and(|run| run.stage == Stage::Running);
-        self.alarms.timeouts.one_is_over(goes_on);
+        turn.alarms.timeouts.one_is_over(goes_on);
     }
 
     /// Tells the registry of a run's end.
     pub(crate) fn end(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        if self.trust.session().is_none() {
+        if turn.trust.session().is_none() {
             return;
         }
         let Some(ended) = self.ended_record(turn, id).map(Arc::new) else { return };
-        let session = self.trust.session();
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let session = turn.trust.session();
+        let Some(run) = turn.runs.get_mut(&id) else { return };
         run.stage = Stage::Ending;
         run.ended = Some(ended.clone());
-        let (ix, shard) = (run.ix, run.shard);
+        let shard = run.shard;
         let stamp = run.claimed_stamp;
         let is_same_session = run.session == session;
         let mark_stands = run.claim().mark_lasts || is_same_session;
         let is_taken_over = run.is_taken_over && is_same_session;
         let mut ops =
-            vec![Op::Set(self.keys(ix, shard).record.clone(), record::encode(&ended), stamp)];
+            vec![Op::Set(self.keys(turn, shard).record.clone(), record::encode(&ended), stamp)];
         if mark_stands {
-            ops.push(Op::Delete(self.keys(ix, shard).running.clone(), None));
+            ops.push(Op::Delete(self.keys(turn, shard).running.clone(), None));
         }
         if is_taken_over {
-            ops.push(Op::Delete(self.key(ix, &Facet::Failover(shard)), None));
+            ops.push(Op::Delete(self.key(turn, &Facet::Failover(shard)), None));
         }
         if let Some(ClaimState::Released { to, is_signalled: true, .. }) =
             ended.record.claim.as_ref().map(|claim| &claim.state)
         {
-            ops.push(Op::create(self.key(ix, &Facet::Retry(shard)), to.to_string()));
+            ops.push(Op::create(self.key(turn, &Facet::Retry(shard)), to.to_string()));
         }
-        self.link.gather(Member::new(Aim::End(id), ops));
+        turn.link.gather(Member::new(Aim::End(id), ops));
     }
 
     /// The registry knows of a run's end.
     pub(crate) fn end_known(&mut self, turn: &mut Turn<'_>, id: RunId, stamp: Stamp) {
-        let Some(run) = self.runs.remove(&id) else { return };
+        let Some(run) = turn.runs.remove(&id) else { return };
         let Some(ended) = run.ended else { return };
         let retry = ended.record.claim.as_ref().and_then(|claim| match &claim.state {
             ClaimState::Released { to, not_before, .. } => Some((to.clone(), *not_before)),
             ClaimState::Held => None,
         });
-        let (ix, shard) = (run.ix, run.shard);
-        let state = &mut self.jobs[ix.0 as usize].shards[shard as usize];
+        let shard = run.shard;
+        let state = &mut self.shards[shard as usize];
         state.run = None;
         state.record.wrote(Some(Held { value: ended, stamp, session: None }));
         state.hold = Some(Hold { until: turn.now.wall, reason: Reason::Overlap });
@@ -432,16 +431,16 @@ impl Node {
             let took = run.ended_at.since(run.started);
             turn.report(Report::Ended { run: told, outcome, took, retry });
         }
-        if !self.is_settled(turn, ix, shard) {
-            self.consider(turn, ix, shard);
+        if !self.is_settled(turn, shard) {
+            self.consider(turn, shard);
         }
-        self.tend_if_leaving(ix);
+        self.tend_if_leaving(turn);
     }
 
     /// Whether nothing can be pending for a free shard: the fire before the next one is accounted, and
     /// nobody asked for a run. Most runs end so.
-    fn is_settled(&mut self, turn: &Turn<'_>, ix: JobIx, shard: ShardIndex) -> bool {
-        let job = self.job(ix);
+    fn is_settled(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) -> bool {
+        let job = &mut *self;
         let state = &job.shards[shard as usize];
         let Some(next) = job.next.filter(|next| *next > turn.now.wall) else { return false };
         let Some(record) = state.record.value().map(|stored| &stored.record) else { return false };
@@ -450,54 +449,44 @@ impl Node {
     }
 
     /// A job that is being left, or cannot be served, may be left once its last run has ended.
-    pub(crate) fn tend_if_leaving(&mut self, ix: JobIx) {
-        let job = self.job(ix);
+    pub(crate) fn tend_if_leaving(&mut self, turn: &mut Turn<'_>) {
+        let job = &mut *self;
         if job.leaving.is_some() || job.phase == Phase::Refused {
-            self.untended.insert(ix);
+            turn.tend();
         }
     }
 
     /// The shard was taken by another before a run's end was known: the outcome counts for nothing.
     pub(crate) fn superseded(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(run) = self.runs.remove(&id) else { return };
-        let state = &mut self.jobs[run.ix.0 as usize].shards[run.shard as usize];
+        let Some(run) = turn.runs.remove(&id) else { return };
+        let state = &mut self.shards[run.shard as usize];
         (state.run, state.is_ask_open) = (None, false);
         if let (Some(told), Some(outcome)) = (run.run, run.outcome) {
             turn.report(Report::Superseded { run: told, outcome });
         }
-        self.look(run.ix, Facet::Record(run.shard));
+        self.look(turn, Facet::Record(run.shard));
         // Whoever took the claim left the mark to its session, which may live on.
-        self.look(run.ix, Facet::Running(run.shard));
-        self.tend_if_leaving(run.ix);
-    }
-
-    pub(crate) fn run_timed_out(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        self.cancel(turn, id, CancelReason::TimedOut);
+        self.look(turn, Facet::Running(run.shard));
+        self.tend_if_leaving(turn);
     }
 
     pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, id: RunId, reason: CancelReason) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = turn.runs.get_mut(&id) else { return };
         if run.stage == Stage::Running && run.cancelled.is_none() {
             run.cancelled = Some(reason);
             turn.effects.push(Effect::Cancel(id, reason));
-            self.alarms.add(turn.now.mono.plus(OVERDUE_AFTER), Alarm::Overdue(id));
+            turn.alarms.add(turn.now.mono.plus(OVERDUE_AFTER), Alarm::Overdue(id));
         }
     }
 
     pub(crate) fn run_overdue(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.stage == Stage::Running) else {
+        let Some(run) = turn.runs.get_mut(&id).filter(|run| run.stage == Stage::Running) else {
             return;
         };
         run.is_overdue = true;
-        if let Some(told) = &run.run {
-            turn.report(Report::Overdue(told.clone()));
-        }
-    }
-
-    /// Tells every run to stop.
-    pub(crate) fn cancel_all(&mut self, turn: &mut Turn<'_>) {
-        for id in self.runs.of(|run| run.stage == Stage::Running) {
-            self.cancel(turn, id, CancelReason::Shutdown);
+        let told = run.run.clone();
+        if let Some(told) = told {
+            turn.report(Report::Overdue(told));
         }
     }
 }

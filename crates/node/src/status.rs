@@ -1,7 +1,7 @@
 //! A node's view of itself, for pages, metrics and people.
 
 use crate::job::{Job, Shard};
-use crate::machine::Node;
+use crate::run_table::RunTable;
 use flockwork_core::execution::Source;
 use flockwork_core::execution::{Fire, Run};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
@@ -98,27 +98,13 @@ pub struct ShardStatus {
     pub ran: u64,
 }
 
-impl Node {
-    /// A copy of what the node knows, for pages and metrics. Costs time in proportion to its jobs.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
-            instance: self.settings.instance.clone(),
-            is_suspended: !self.trust.is_hoped_for(),
-            trusted_until: self.trust.until(),
-            is_draining: self.is_draining,
-            running: self.runs.count(|run| run.run.is_some()),
-            waiting: self.waiting.len(),
-            commits_in_flight: self.link.commits_in_flight(),
-            jobs: self.jobs.iter().map(|job| self.job_status(job)).collect(),
-        }
-    }
-
-    fn job_status(&self, job: &Job) -> JobStatus {
+impl JobStatus {
+    pub(crate) fn of(job: &Job, runs: &RunTable) -> Self {
         let instances = job.view.instances.last_seen();
         let limit = job.config.as_ref().and_then(|config| config.max_time_difference);
-        let clock = limit.zip(job.clock.differs).map(|(limit, ahead)| ClockStatus { limit, ahead });
-        JobStatus {
+        let clock =
+            limit.zip(job.clock_note.differs).map(|(limit, ahead)| ClockStatus { limit, ahead });
+        Self {
             clock,
             name: job.name.clone(),
             phase: job.phase,
@@ -128,15 +114,17 @@ impl Node {
             leader: job.view.leader.last_seen().cloned(),
             shards: (0..)
                 .zip(job.shards.iter().take(job.count()))
-                .map(|(i, shard)| self.shard_status(i, shard))
+                .map(|(i, shard)| ShardStatus::of(i, shard, runs))
                 .collect(),
         }
     }
+}
 
-    fn shard_status(&self, index: ShardIndex, shard: &Shard) -> ShardStatus {
-        let local = shard.run.and_then(|id| self.runs.get(&id));
+impl ShardStatus {
+    fn of(index: ShardIndex, shard: &Shard, runs: &RunTable) -> Self {
+        let local = shard.run.and_then(|id| runs.get(&id));
         let run = local.and_then(|run| run.run.clone());
-        ShardStatus {
+        Self {
             shard: index,
             owner: shard.owner.last_seen().cloned(),
             run,

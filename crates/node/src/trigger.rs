@@ -2,35 +2,35 @@
 //! that is reported; it is taken away only after the runs are claimed.
 
 use crate::Report;
-use crate::job::JobIx;
+use crate::job::Job;
 use crate::link::{Aim, Member};
-use crate::machine::{Node, Turn};
 use crate::runs::Stage;
+use crate::turn::Turn;
 use flockwork_core::config::Overlap;
 use flockwork_core::execution::RunId;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::Op;
 
-impl Node {
+impl Job {
     /// Answers a request to run now, if there is one.
-    pub(crate) fn answer_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
+    pub(crate) fn answer_trigger(&mut self, turn: &mut Turn<'_>) {
         // Where the clocks differ it waits until they agree.
-        let differs = self.job(ix).clock.differs.is_some();
-        if !self.may_start(turn.now) || self.job(ix).under_way.trigger || differs {
+        let differs = self.clock_note.differs.is_some();
+        if !turn.may_start() || self.under_way.trigger || differs {
             return;
         }
-        let job = self.job(ix);
+        let job = &mut *self;
         let Some(stamp) = job.view.trigger.held().map(|held| held.stamp) else { return };
         if job.trigger != Some(stamp) {
             // Not knowing whose a shard is, is not knowing that it is not ours.
-            if !self.knows_shards(ix) {
+            if !self.knows_shards(turn) {
                 return;
             }
-            self.job(ix).trigger = Some(stamp);
-            self.take_trigger(turn, ix);
+            self.trigger = Some(stamp);
+            self.take_trigger(turn);
         }
-        let me = self.settings.instance.clone();
-        let job = self.job(ix);
+        let me = turn.settings.instance.clone();
+        let job = &mut *self;
         let count = job.count();
         for shard in &mut job.shards {
             let is_lost =
@@ -41,13 +41,13 @@ impl Node {
             return;
         }
         job.under_way.trigger = true;
-        let key = self.key(ix, &Facet::Trigger(self.settings.instance.clone()));
-        self.link.gather(Member::new(Aim::Trigger(ix), vec![Op::Delete(key, Some(stamp))]));
+        let key = self.key(turn, &Facet::Trigger(turn.settings.instance.clone()));
+        turn.link.gather(Member::new(Aim::Trigger(turn.ix), vec![Op::Delete(key, Some(stamp))]));
     }
 
-    fn knows_shards(&mut self, ix: JobIx) -> bool {
-        let me = self.settings.instance.clone();
-        let job = self.job(ix);
+    fn knows_shards(&mut self, turn: &mut Turn<'_>) -> bool {
+        let me = turn.settings.instance.clone();
+        let job = &mut *self;
         job.is_enabled(&me).is_some()
             && job
                 .shards
@@ -56,9 +56,9 @@ impl Node {
                 .all(|shard| shard.owner.known().is_some() && shard.disabled.known().is_some())
     }
 
-    fn take_trigger(&mut self, turn: &mut Turn<'_>, ix: JobIx) {
-        let me = self.settings.instance.clone();
-        let (runs, job) = (&self.runs, &mut self.jobs[ix.0 as usize]);
+    fn take_trigger(&mut self, turn: &mut Turn<'_>) {
+        let me = turn.settings.instance.clone();
+        let (runs, job) = (&turn.runs, &mut *self);
         let is_open = |id: &RunId| {
             let stage = runs.get(id).map(|run| run.stage);
             matches!(
@@ -95,8 +95,8 @@ impl Node {
         turn.report(Report::Triggered { job, shards: taken, refused });
     }
 
-    pub(crate) fn trigger_answered(&mut self, ix: JobIx) {
-        self.job(ix).under_way.trigger = false;
-        self.look(ix, Facet::Trigger(self.settings.instance.clone()));
+    pub(crate) fn trigger_answered(&mut self, turn: &mut Turn<'_>) {
+        self.under_way.trigger = false;
+        self.look(turn, Facet::Trigger(turn.settings.instance.clone()));
     }
 }
