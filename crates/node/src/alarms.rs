@@ -1,7 +1,7 @@
 //! What the node wants to be woken for: one queue of due instants on the wall clock for all jobs,
 //! one of deadlines on the monotonic clock.
 
-use crate::job::JobIx;
+use crate::names::JobIx;
 use crate::timeouts::Timeouts;
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
@@ -19,13 +19,13 @@ pub(crate) enum Alarm {
     /// The session can no longer be proven.
     TrustEnd,
     /// A shard that waits for something is looked at again.
-    Look(JobIx, ShardIndex),
+    Reconsider(JobIx, ShardIndex),
     /// A job is looked at again.
-    Tend(JobIx),
+    Reconcile(JobIx),
     /// Reads of a job that gave no answer are sent again.
     Reread(JobIx),
     /// All that is believed about a job is read again, from time to time, whatever watches tell.
-    Reconcile(JobIx),
+    Resync(JobIx),
     /// A clock that differs is measured anew.
     Clock(JobIx),
     /// Watches that were not confirmed are set again.
@@ -40,7 +40,7 @@ pub(crate) struct Alarms {
     due: Timetable<JobIx>,
     starts: Timetable<RunId>,
     /// Of runs. See there why they are apart.
-    pub(crate) timeouts: Timeouts,
+    timeouts: Timeouts,
     /// When the end of the session's trust is looked at.
     trust_end: Option<Mono>,
     deadlines: BTreeSet<(Mono, Alarm)>,
@@ -78,6 +78,21 @@ impl Alarms {
 
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, JobIx)> {
         self.due.pop_due(now)
+    }
+
+    /// A run has had its time at an instant.
+    pub(crate) fn add_timeout(&mut self, at: Mono, run: RunId) {
+        self.timeouts.add(at, run);
+    }
+
+    /// A run that has a time-out is over.
+    pub(crate) fn timeout_is_over(&mut self, run: RunId) {
+        self.timeouts.is_over(run);
+    }
+
+    /// A run whose time has passed, perhaps one that is over.
+    pub(crate) fn pop_timeout(&mut self, now: Mono) -> Option<RunId> {
+        self.timeouts.pop(now)
     }
 
     /// Whether any run may wait for its instant: each that does has an entry.

@@ -1,286 +1,418 @@
-//! One job on this node: what the registry holds about it, as far as this node has read it.
+//! One job on this node: its duties, and the order in which they have their turn.
+//!
+//! Each duty owns its state, is given what it may touch, hears what became of its own changes, and calls no
+//! other. What one learns that matters to another comes back to this file as a value, or as a mark on the
+//! job or a shard; [`Job::reconcile`] and [`Job::settle`] are the order that is written down.
 
-use crate::clock::JobClock;
-use crate::handover::Handover;
-use crate::slot::Slot;
-use crate::{Phase, Settings};
-use flockwork_core::account::{Hold, Note};
+mod clock_note;
+mod definition;
+mod differences;
+mod handover;
+mod inbox;
+mod leadership;
+mod learned;
+mod leave;
+mod membership;
+mod reading;
+mod timer;
+mod trigger;
+
+pub use membership::Phase;
+
+use crate::Report;
+use crate::facts::Facts;
+use crate::mirror::Mirror;
+use crate::names::JobIx;
+use crate::outbox::Purpose;
+use crate::shard::{Begins, Shard};
+use crate::status::{ClockStatus, JobStatus};
+use crate::turn::Turn;
+use clock_note::{Agreement, ClockNote};
+use definition::{Adopted, Adoption, Definition};
+use flockwork_core::account::Reason;
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::RunId;
-use flockwork_core::id::{InstanceId, JobName, ShardIndex};
-use flockwork_core::schedule::Memo;
-use flockwork_core::time::{Mono, Timestamp};
-use flockwork_layout::document;
-use flockwork_layout::plan::Plan;
-use flockwork_layout::record::Stored;
-use flockwork_registry::{Index, Key, SessionId, Stamp};
-use std::collections::{BTreeMap, BTreeSet};
+use flockwork_core::id::{JobName, ShardIndex};
+use flockwork_core::time::Timestamp;
+use flockwork_layout::keys::Facet;
+use handover::Handover;
+use leadership::Leadership;
+use membership::{Membership, Registered};
+use reading::Reading;
 use std::sync::Arc;
-
-/// A job's place in the node's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct JobIx(pub(crate) u32);
-
-/// What the registry holds about a job as a whole.
-#[derive(Debug, Default)]
-pub(crate) struct View {
-    pub(crate) implementation: Slot<String>,
-    pub(crate) config: Slot<bytes::Bytes>,
-    pub(crate) own_tree: Slot<()>,
-    pub(crate) instances: Slot<BTreeSet<InstanceId>>,
-    pub(crate) servers: BTreeMap<String, Slot<bool>>,
-    pub(crate) leader: Slot<InstanceId>,
-    pub(crate) necessary: Slot<()>,
-    pub(crate) sharding: Slot<BTreeSet<ShardIndex>>,
-    pub(crate) plan: Slot<Plan>,
-    pub(crate) trigger: Slot<()>,
-    pub(crate) retries: Slot<BTreeSet<ShardIndex>>,
-    /// Who is to be dealt nothing: followed by leaders.
-    pub(crate) leavers: Slot<BTreeSet<InstanceId>>,
-}
-
-/// The keys that each run of a shard writes, spelled once.
-#[derive(Clone, Debug)]
-pub(crate) struct ShardKeys {
-    pub(crate) instance: Key,
-    pub(crate) plan: Key,
-    pub(crate) owner: Key,
-    pub(crate) record: Key,
-    pub(crate) running: Key,
-}
-
-/// What this node knows about one shard.
-#[derive(Debug, Default)]
-pub(crate) struct Shard {
-    /// Its keys, once it was claimed here.
-    pub(crate) keys: Option<Box<ShardKeys>>,
-    pub(crate) owner: Slot<InstanceId>,
-    pub(crate) disabled: Slot<()>,
-    pub(crate) record: Slot<Arc<Stored>>,
-    /// Until when it could not run here, and why.
-    pub(crate) hold: Option<Hold>,
-    /// Its run here, from the claim's sending until its end is known.
-    pub(crate) run: Option<RunId>,
-    /// A change of its record other than a run's that is under way: the record as it will be, and
-    /// what became of which fires.
-    pub(crate) accounting: Option<(Arc<Stored>, Vec<Note>)>,
-    /// Whether it was assigned to this instance when last heard of.
-    pub(crate) was_mine: bool,
-    /// Someone asked for a run that has not been claimed yet.
-    pub(crate) is_triggered: bool,
-    /// That came while a claim was under way, and is done with if the claim comes to stand.
-    pub(crate) is_ask_open: bool,
-    /// The due instant under which it waits for a free place.
-    pub(crate) waits_since: Option<Timestamp>,
-    /// The mark of a run elsewhere is watched, to learn of its end.
-    pub(crate) is_mark_watched: bool,
-    /// A claim was refused because of a mark: none is made until that is known to be gone.
-    pub(crate) is_mark_in_the_way: bool,
-    /// The released attempt that was last seen, by its commit, and when it was first seen.
-    pub(crate) released: Option<(Index, Mono)>,
-    /// When it is looked at again, whatever happens.
-    pub(crate) look_at: Option<Mono>,
-    /// The last outcome's code here.
-    pub(crate) last_code: Option<&'static str>,
-    /// Fires claimed here.
-    pub(crate) ran: u64,
-}
-
-impl Shard {
-    /// Whether nothing new can be done about it yet.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.run.is_some() || self.is_accounting() || self.is_mark_in_the_way
-    }
-
-    /// Whether a change of its record other than a run's is under way.
-    pub(crate) fn is_accounting(&self) -> bool {
-        self.accounting.is_some()
-    }
-}
-
-/// Which changes of a job's own nodes are under way, so that none is sent twice.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one change under way")]
-pub(crate) struct UnderWay {
-    pub(crate) tree: bool,
-    pub(crate) config: bool,
-    pub(crate) register: bool,
-    pub(crate) elect: bool,
-    pub(crate) assign: bool,
-    pub(crate) trigger: bool,
-    pub(crate) leave: bool,
-}
+use timer::Timer;
+use trigger::Trigger;
 
 /// One job.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) name: JobName,
-    /// Its definition was found in the registry since it was given to this node.
-    pub(crate) was_found: bool,
-    /// The definition this node came with.
-    pub(crate) offered: Arc<JobConfig>,
-    /// That one as a document, from its making until one counts.
-    pub(crate) document: Option<bytes::Bytes>,
-    /// Whether that one replaces the registry's.
-    pub(crate) applies: bool,
-    pub(crate) phase: Phase,
-    /// Whether it has.
-    pub(crate) is_applied: bool,
-    /// The definition that counts.
-    pub(crate) config: Option<Arc<JobConfig>>,
-    /// That definition as the registry holds it.
-    pub(crate) config_read: bytes::Bytes,
-    /// When the definition was made that was last read.
-    pub(crate) defined_at: Option<Index>,
-    /// Its schedule as text.
-    pub(crate) schedule: Arc<str>,
-    pub(crate) view: View,
-    pub(crate) shards: Vec<Shard>,
-    /// The session under which this instance is registered.
-    pub(crate) registered: Option<SessionId>,
-    pub(crate) under_way: UnderWay,
-    pub(crate) clock_note: JobClock,
-    pub(crate) handover: Handover,
-    /// Whether those who wait to leave are watched.
-    pub(crate) follows_leavers: bool,
-    /// Where it was told to go: no new run, then leave.
-    pub(crate) leaving: Option<&'static str>,
-    /// Whether it was given anew meanwhile: once it has been left, it is joined again.
-    pub(crate) comes_back: bool,
-    /// Whether this instance's own node is gone though its session lives, as last heard.
-    pub(crate) is_unlisted: bool,
-    /// Whether it was left because this instance's node was gone.
-    pub(crate) was_taken_off: bool,
-    /// The request to run now that is being answered.
-    pub(crate) trigger: Option<Stamp>,
-    /// The instances last seen, to notice who is gone.
-    pub(crate) seen: BTreeSet<InstanceId>,
-    /// Whether reads that gave no answer are to be sent again.
-    pub(crate) is_reread_due: bool,
-    /// Whether it is read again from time to time.
-    pub(crate) is_reconciled: bool,
-    /// Whether reads and watches were sent.
-    pub(crate) is_watched: bool,
-    /// Whether the own server was last seen switched off.
-    pub(crate) was_disabled: bool,
-    /// When shards too many may be taken away again: one of them still ran.
-    pub(crate) surplus_after: Option<Mono>,
-    /// Which shard too many is taken away next, by its place among them.
-    pub(crate) next_surplus: usize,
-    /// The next due instant that the timer knows of.
-    pub(crate) next: Option<Timestamp>,
-    /// How it was found.
-    pub(crate) memo: Memo,
+    mirror: Mirror,
+    reading: Reading,
+    definition: Definition,
+    membership: Membership,
+    handover: Handover,
+    clock_note: ClockNote,
+    leadership: Leadership,
+    trigger: Trigger,
+    timer: Timer,
+    shards: Vec<Shard>,
 }
 
 impl Job {
+    /// A job of which nothing was read. `applies`: whether the definition replaces the registry's.
     pub(crate) fn new(offered: Arc<JobConfig>, applies: bool) -> Self {
         Self {
-            name: offered.name.clone(),
-            offered,
-            document: None,
-            was_found: false,
-            applies,
-            phase: Phase::Joining,
-            is_applied: false,
-            config: None,
-            config_read: bytes::Bytes::new(),
-            defined_at: None,
-            schedule: Arc::default(),
-            view: View::default(),
-            shards: Vec::new(),
-            registered: None,
-            under_way: UnderWay::default(),
-            clock_note: JobClock::default(),
+            mirror: Mirror::default(),
+            reading: Reading::default(),
+            definition: Definition::new(offered, applies),
+            membership: Membership::new(),
             handover: Handover::default(),
-            follows_leavers: false,
-            leaving: None,
-            comes_back: false,
-            is_unlisted: false,
-            was_taken_off: false,
-            trigger: None,
-            seen: BTreeSet::new(),
-            is_reread_due: false,
-            is_reconciled: false,
-            is_watched: false,
-            was_disabled: false,
-            surplus_after: None,
-            next_surplus: 0,
-            next: None,
-            memo: Memo::default(),
+            clock_note: ClockNote::default(),
+            leadership: Leadership::default(),
+            trigger: Trigger::default(),
+            timer: Timer::default(),
+            shards: Vec::new(),
         }
     }
 
-    /// It is offered once more, perhaps otherwise.
-    pub(crate) fn offer(&mut self, fresh: Self, settings: &Settings) {
-        (self.offered, self.document, self.applies) = (fresh.offered, None, fresh.applies);
-        // Compared with the registry's once more.
-        (self.config_read, self.was_found) = (bytes::Bytes::new(), false);
-        if matches!(self.phase, Phase::Refused | Phase::Left | Phase::Removed) {
-            (self.phase, self.leaving) = (Phase::Joining, None);
-        } else if self.leaving.is_some() {
-            self.stay(&settings.instance);
+    pub(crate) fn status(&self, name: &JobName) -> JobStatus {
+        let instances = self.mirror.instances().last_seen();
+        let limit = self.definition.max_time_difference();
+        let clock = limit.zip(self.clock_note.differs());
+        let shards = self.shards.iter().take(self.definition.shards() as usize);
+        JobStatus {
+            name: name.clone(),
+            phase: self.membership.phase(),
+            schedule: self.mirror.schedule().to_string(),
+            next: self.timer.next(),
+            instances: instances.map_or_else(Vec::new, |all| all.iter().cloned().collect()),
+            leader: self.mirror.leader().last_seen().cloned(),
+            shards: shards.map(|shard| shard.status(&self.mirror)).collect(),
+            clock: clock.map(|(limit, ahead)| ClockStatus { limit, ahead }),
         }
     }
 
-    /// The definition this node came with, as a document.
-    pub(crate) fn offered_document(&mut self) -> bytes::Bytes {
-        let offered = &self.offered;
-        self.document.get_or_insert_with(|| document::encode(offered).into()).clone()
+    /// Each shard's run and, if it waits for a free place, since which due instant.
+    pub(crate) fn places(
+        &self,
+    ) -> impl Iterator<Item = (ShardIndex, Option<RunId>, Option<Timestamp>)> {
+        (0..).zip(&self.shards).map(|(at, shard)| (at, shard.run_id(), shard.waits_since()))
     }
 
-    /// How many shards count now.
-    pub(crate) fn count(&self) -> usize {
-        self.config.as_ref().map_or(0, |config| config.shards as usize)
-    }
-
-    pub(crate) fn shard(&mut self, shard: ShardIndex) -> Option<&mut Shard> {
-        self.shards.get_mut(shard as usize)
-    }
-
-    /// Whether an instance's server is known to be switched on.
-    pub(crate) fn is_enabled(&self, instance: &InstanceId) -> Option<bool> {
-        let server = self.view.servers.get(instance.server())?;
-        Some(server.known()?.is_some_and(|held| held.value))
-    }
-
-    /// The instances that may take shards, in descending order; `None` while that is not known.
-    pub(crate) fn eligible(&self) -> Option<Vec<InstanceId>> {
-        let mut eligible = Vec::new();
-        for instance in self.view.instances.value()?.iter().rev() {
-            if self.is_enabled(instance)? {
-                eligible.push(instance.clone());
+    /// Tells of each change whose answer it waits for.
+    pub(crate) fn awaited(&self, ix: JobIx, tell: &mut impl FnMut(Purpose)) {
+        let of_duties = self
+            .definition
+            .awaited()
+            .chain(self.membership.awaited())
+            .chain(self.leadership.awaited())
+            .chain(self.trigger.awaited())
+            .chain(self.handover.awaited())
+            .chain(self.clock_note.awaited());
+        of_duties.for_each(|what| tell(Purpose::Job(ix, what)));
+        for (at, shard) in (0..).zip(&self.shards) {
+            if let Some(what) = shard.awaited() {
+                tell(Purpose::Shard(ix, at, what));
             }
         }
-        Some(eligible)
     }
 
-    /// The same as last heard, whether or not it still stands: for a choice that whoever is chosen,
-    /// or else the shard's keeper, makes good.
-    pub(crate) fn last_eligible(&self) -> Vec<InstanceId> {
-        let is_on = |instance: &InstanceId| {
-            self.view.servers.get(instance.server()).and_then(Slot::last_seen) == Some(&true)
-        };
-        let instances = self.view.instances.last_seen().into_iter().flatten().rev();
-        instances.filter(|instance| is_on(instance)).cloned().collect()
+    /// A shard whose claim stands, and whose run has neither begun nor waits for its instant.
+    pub(crate) fn unsettled(&self) -> Option<ShardIndex> {
+        (0..).zip(&self.shards).find_map(|(at, shard)| shard.is_unsettled().then_some(at))
     }
 
-    /// Who looks after a shard's record: its owner, or, if that is gone, one that the shard's
-    /// number chooses among those that live. `None` while that is not known.
-    pub(crate) fn keeper(&self, shard: ShardIndex) -> Option<InstanceId> {
-        let live = self.view.instances.value()?;
-        let owner = self.shards.get(shard as usize)?.owner.known()?;
-        if let Some(owner) = owner.filter(|owner| live.contains(&owner.value)) {
-            return Some(owner.value.clone());
+    /// Whether a claim made ahead waits for its instant.
+    pub(crate) fn waits_for_an_instant(&self) -> bool {
+        self.shards.iter().any(Shard::is_ahead)
+    }
+
+    /// Whether each shard has its keys in the mirror, and as many count as there are at most.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.mirror.shards() == self.shards.len()
+            && self.definition.shards() as usize <= self.shards.len()
+    }
+
+    /// Whether nothing of this instance is left on the job.
+    pub(crate) fn has_left(&self) -> bool {
+        self.membership.has_left()
+    }
+
+    /// Whether the code of a shard's run was started.
+    pub(crate) fn has_started(&self, shard: ShardIndex) -> bool {
+        self.shards.get(shard as usize).is_some_and(Shard::has_started)
+    }
+
+    /// Whether the run of a shard must stop once the session may be lost.
+    pub(crate) fn must_stop_without_session(&self, shard: ShardIndex) -> bool {
+        self.shards.get(shard as usize).is_some_and(Shard::must_stop_without_session)
+    }
+
+    /// From what is known, does what is to be done next. Called whenever something was learned; each call
+    /// does what it can and leaves the rest until more is known.
+    pub(crate) fn reconcile(&mut self, turn: &mut Turn<'_>) {
+        if turn.session().is_none() {
+            return;
         }
-        let eligible = self.eligible()?;
-        let at = (shard as usize).checked_rem(eligible.len())?;
-        eligible.get(at).cloned()
+        self.reading.resync_from_time_to_time(turn, self.definition.resync_interval());
+        self.reconcile_handover(turn);
+        if self.membership.is_to_leave() {
+            return self.reconcile_leaving(turn);
+        }
+        match self.membership.phase() {
+            Phase::Left | Phase::Leaving => {}
+            Phase::Removed if self.mirror.config().held().is_some() => {
+                self.membership.is_defined_again();
+                self.join(turn);
+            }
+            Phase::Removed => {}
+            // Nobody but who offers it anew brings back what was there and is not any more.
+            Phase::Joining | Phase::Refused if self.definition.is_gone(&self.mirror) => {
+                self.removed(turn);
+            }
+            Phase::Joining | Phase::Refused => self.join(turn),
+            Phase::Serving => self.serve(turn),
+        }
+        self.settle(turn);
+        self.give_back_stale(turn);
     }
 
-    /// The plan, once it is that of the definition that counts.
-    pub(crate) fn plan_in_force(&self) -> Option<&Plan> {
-        let config = self.config.as_ref()?;
-        self.view.plan.value().filter(|plan| plan.agrees(&self.schedule, config.shards))
+    fn join(&mut self, turn: &mut Turn<'_>) {
+        let is_joining = self.membership.phase() == Phase::Joining;
+        if self.definition.make_tree(turn, &self.mirror, is_joining) {
+            return;
+        }
+        match self.adopt(turn) {
+            true => self.register(turn),
+            false if self.membership.phase() == Phase::Refused => self.deregister(turn),
+            false => {}
+        }
+    }
+
+    fn serve(&mut self, turn: &mut Turn<'_>) {
+        if self.mirror.config().is_absent() {
+            return self.removed(turn);
+        }
+        if !self.adopt(turn) {
+            return;
+        }
+        if !self.membership.is_registered(turn.session()) {
+            return self.register(turn);
+        }
+        if self.membership.is_unlisted() {
+            return self.taken_off(turn);
+        }
+        let Some(config) = self.definition.config().cloned() else { return };
+        self.clock_agrees(turn);
+        self.clock_note.reconcile(turn, config.max_time_difference);
+        self.leadership.reconcile(turn, &mut self.mirror, &config);
+        self.mirror.watch_servers(turn);
+        self.note_server_status(turn);
+        if self.clock_note.differs().is_none() {
+            self.trigger.reconcile(turn, &self.mirror, &config, &mut self.shards);
+        }
+        self.set_timer(turn);
+        self.mark_all_shards(turn);
+    }
+
+    /// Looks at each shard that was marked, in the order of the marks.
+    pub(crate) fn settle(&mut self, turn: &mut Turn<'_>) {
+        while let Some(shard) = turn.dirty.next_shard() {
+            self.settle_shard(turn, shard);
+        }
+    }
+
+    fn settle_shard(&mut self, turn: &mut Turn<'_>, index: ShardIndex) {
+        let Some(shard) = self.shards.get(index as usize) else { return };
+        match shard.begins(turn, &self.facts(turn), &self.mirror) {
+            Begins::NoClaim => self.consider(turn, index),
+            begins => {
+                // The claim's own answer may have told that the clocks differ; the definition may be one
+                // that cannot be served by now.
+                let is_allowed = begins == Begins::IfAllowed
+                    && self.membership.may_run(turn)
+                    && self.clock_agrees(turn);
+                self.at(turn, index, |shard, turn, facts, mirror| {
+                    shard.begin(turn, facts, mirror, is_allowed);
+                });
+            }
+        }
+    }
+
+    fn consider(&mut self, turn: &mut Turn<'_>, index: ShardIndex) {
+        // A shard that the definition no longer has ends its run, and that is all.
+        let is_counted = index < self.definition.shards();
+        if !is_counted || !self.membership.may_run(turn) {
+            return;
+        }
+        if self.shards[index as usize].is_busy() || !self.clock_agrees(turn) {
+            return;
+        }
+        self.at(turn, index, |shard, turn, facts, mirror| shard.consider(turn, facts, mirror));
+    }
+
+    /// Claims the next fire of each shard, if `at` is when that is to be done.
+    fn claim_ahead(&mut self, turn: &mut Turn<'_>, at: Timestamp, due: Timestamp) {
+        let ahead = self.definition.config().map(|config| due.minus(config.claim_ahead));
+        if ahead != Some(at) {
+            return;
+        }
+        for index in 0..self.definition.shards() {
+            if !self.membership.may_run(turn) {
+                return;
+            }
+            let shard = &self.shards[index as usize];
+            let may = shard.may_be_claimed_ahead(turn, &self.facts(turn), &self.mirror);
+            if may && self.clock_agrees(turn) {
+                self.at(turn, index, |shard, turn, facts, mirror| {
+                    shard.consider_ahead(turn, facts, mirror, due);
+                });
+            }
+        }
+    }
+
+    /// Gives back what was claimed ahead and is known not to begin.
+    fn give_back_stale(&mut self, turn: &mut Turn<'_>) {
+        if !turn.alarms.has_starts() {
+            return;
+        }
+        for index in 0..self.shards.len() {
+            let shard = ShardIndex::try_from(index).expect("shards are counted in 32 bits");
+            self.at(turn, shard, |shard, turn, facts, mirror| {
+                shard.give_back_stale(turn, facts, mirror);
+            });
+        }
+    }
+
+    /// Gives a shard its turn, if there is such a shard.
+    fn at(
+        &mut self,
+        turn: &mut Turn<'_>,
+        shard: ShardIndex,
+        act: impl FnOnce(&mut Shard, &mut Turn<'_>, &Facts<'_>, &mut Mirror),
+    ) {
+        let Self { mirror, definition, membership, timer, shards, .. } = self;
+        let facts = facts(turn, definition, membership, timer);
+        if let Some(shard) = shards.get_mut(shard as usize) {
+            act(shard, turn, &facts, mirror);
+        }
+    }
+
+    fn facts(&self, turn: &Turn<'_>) -> Facts<'_> {
+        facts(turn, &self.definition, &self.membership, &self.timer)
+    }
+
+    fn mark_all_shards(&self, turn: &mut Turn<'_>) {
+        for shard in 0..self.definition.shards() {
+            turn.mark_shard(shard);
+        }
+    }
+
+    fn set_timer(&mut self, turn: &mut Turn<'_>) {
+        let Some(config) = self.definition.config() else { return };
+        if let Some(plan) = self.mirror.plan_in_force(config.shards) {
+            self.timer.set(turn, plan, config);
+        }
+    }
+
+    /// Whether this node's clock is, as far as is known, near enough to the registry's for the job.
+    fn clock_agrees(&mut self, turn: &mut Turn<'_>) -> bool {
+        let limit = self.definition.max_time_difference();
+        match self.clock_note.compare(turn, limit) {
+            Agreement::Agree => true,
+            Agreement::Differ => false,
+            Agreement::AgreeAgain => {
+                for shard in self.shards.iter_mut().filter(|shard| shard.run_id().is_none()) {
+                    shard.held_up(turn.now.wall, Reason::ClockDiffers);
+                }
+                true
+            }
+        }
+    }
+
+    /// What came due while this server was switched off is not made up for.
+    fn note_server_status(&mut self, turn: &Turn<'_>) {
+        if self.membership.is_switched_on(&self.mirror, turn.instance()) {
+            for shard in &mut self.shards {
+                shard.held_up(turn.now.wall, Reason::Disabled);
+            }
+        }
+    }
+
+    /// Takes the registry's definition as the one that counts; says whether one counts.
+    fn adopt(&mut self, turn: &mut Turn<'_>) -> bool {
+        let phase = self.membership.phase();
+        let stands = (phase == Phase::Serving, phase == Phase::Refused);
+        match self.definition.adopt(turn, &self.mirror, stands) {
+            Adoption::None { counts } => counts,
+            Adoption::Counts(adopted) => {
+                self.adopted(turn, adopted);
+                true
+            }
+            Adoption::Refused { is_new, code, text } => {
+                if is_new {
+                    turn.report(Report::Refused { job: turn.name.clone(), code, text });
+                }
+                self.membership.refuse();
+                self.timer.stop();
+                self.deregister(turn);
+                false
+            }
+        }
+    }
+
+    fn adopted(&mut self, turn: &mut Turn<'_>, adopted: Adopted) {
+        let Some(config) = self.definition.config() else { return };
+        self.mirror.adopt(turn, config.schedule_fingerprint(), config.shards);
+        self.timer.reset();
+        self.membership.can_be_served();
+        let known = u32::try_from(self.shards.len()).expect("shards are counted in 32 bits");
+        self.shards.extend((known..config.shards).map(Shard::new));
+        if adopted.is_told {
+            let Adopted { differences, applied, .. } = adopted;
+            turn.report(Report::Serving { job: turn.name.clone(), differences, applied });
+        }
+        turn.mark_job();
+    }
+
+    fn register(&mut self, turn: &mut Turn<'_>) {
+        let config = self.definition.config().map(|config| &**config);
+        self.membership.register(turn, &mut self.mirror, config);
+    }
+
+    fn registered(&mut self, turn: &mut Turn<'_>, stands: Option<Registered>) {
+        match stands {
+            None | Some(Registered::Goes) => {}
+            Some(Registered::Refused) => self.deregister(turn),
+            Some(Registered::Serves) => {
+                let server = Facet::Server(turn.instance().server().to_owned());
+                for facet in [Facet::Instances, Facet::Plan, server] {
+                    self.mirror.read(turn, facet);
+                }
+                // Attempts released for this instance waited for this.
+                self.mark_all_shards(turn);
+            }
+        }
+    }
+
+    /// Whether this node runs something of it.
+    fn is_busy(&self) -> bool {
+        self.shards.iter().any(|shard| shard.run_id().is_some())
+    }
+}
+
+fn facts<'a>(
+    turn: &Turn<'_>,
+    definition: &'a Definition,
+    membership: &Membership,
+    timer: &Timer,
+) -> Facts<'a> {
+    Facts {
+        config: definition.config(),
+        is_served: membership.serves(),
+        goes: membership.goes(),
+        is_registered: membership.was_registered(turn.session()),
+        next: timer.next(),
+        memo: timer.memo(),
     }
 }

@@ -2,28 +2,30 @@
 //! sent. It decides nothing about any job.
 
 use crate::alarms::{Alarm, Alarms};
-use crate::clock::RegistryClock;
-use crate::job::{Job, JobIx};
-use crate::link::{Aim, Heard, Link, Member, Pause};
-use crate::run_table::RunTable;
-use crate::runs::Stage;
-use crate::status::{JobStatus, Status};
+use crate::capacity::Capacity;
+use crate::check::Parts;
+use crate::dirty::Dirty;
+use crate::job::Job;
+use crate::names::JobIx;
+use crate::outbox::{Change, Outbox, Pause, Purpose, Told, Verdict};
+use crate::registry_clock::RegistryClock;
+use crate::status::Status;
 use crate::trust::{Renewal, Trust};
 use crate::turn::Turn;
 use crate::{Define, Effect, Event, Report, Settings};
 use bytes::Bytes;
-use flockwork_core::config::OnSessionLoss;
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{JobName, ShardIndex};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_registry::{self as registry, Failure, Refusal, Request, SessionState};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Jobs that one wake-up fires: as many as make a few full commits.
 const MOST_DUE: usize = 256;
-/// How soon a read that gave no answer is tried again.
-pub(crate) const REREAD_AFTER: Duration = Duration::from_millis(500);
+/// How soon a watch is set again that was not confirmed, and how long reads wait that gave no answer while
+/// nothing gets through.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// One node.
 #[derive(Debug)]
@@ -33,16 +35,14 @@ pub struct Node {
     me: Bytes,
     trust: Trust,
     clock: RegistryClock,
-    link: Link,
+    outbox: Outbox,
     jobs: Vec<Job>,
-    names: BTreeMap<JobName, JobIx>,
-    runs: RunTable,
-    last_run: u64,
-    /// Fires that wait for a free place, by due instant.
-    waiting: BTreeSet<(Timestamp, JobIx, ShardIndex)>,
+    /// Their names, at the same places.
+    names: Vec<JobName>,
+    places: BTreeMap<JobName, JobIx>,
+    capacity: Capacity,
     alarms: Alarms,
-    /// Jobs about which something was learned since they were last tended.
-    untended: BTreeSet<JobIx>,
+    dirty: Dirty,
     /// Watches whose setting was not confirmed.
     unwatched: Vec<Request>,
     is_draining: bool,
@@ -67,24 +67,22 @@ impl Node {
     /// A node that knows nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let link = Link::new(settings.limits);
         Self {
             me: settings.instance.to_string().into(),
-            settings,
             trust: Trust::default(),
             clock: RegistryClock::default(),
-            link,
+            outbox: Outbox::new(settings.limits),
             jobs: Vec::new(),
-            names: BTreeMap::new(),
-            runs: RunTable::default(),
-            last_run: 0,
-            waiting: BTreeSet::new(),
+            names: Vec::new(),
+            places: BTreeMap::new(),
+            capacity: Capacity::new(settings.max_running),
             alarms: Alarms::default(),
-            untended: BTreeSet::new(),
+            dirty: Dirty::default(),
             unwatched: Vec::new(),
             is_draining: false,
             is_drained: false,
             last_wall: Timestamp::from_millis(i64::MIN),
+            settings,
         }
     }
 
@@ -94,35 +92,37 @@ impl Node {
         let mut step = Step { now, effects };
         self.note_clock(&mut step);
         match event {
-            Event::Registry(event) => self.hear(&mut step, event),
+            Event::Registry(event) => self.on_registry(&mut step, event),
             Event::Define(define) => self.define(&mut step, &define),
             Event::Withdraw(name) => {
-                if let Some(ix) = self.names.get(&name).copied() {
+                if let Some(ix) = self.places.get(&name).copied() {
                     self.at(&mut step, ix, Job::withdraw);
                 }
             }
             Event::RunEnded(run, outcome) => {
-                self.at_run(&mut step, run, |job, turn| job.run_ended(turn, run, outcome));
+                self.at_run(&mut step, run, |job, turn, shard| {
+                    job.run_ended(turn, shard, (run, outcome));
+                });
             }
             Event::NotStarted(run) => {
-                self.at_run(&mut step, run, |job, turn| job.not_started(turn, run));
+                self.at_run(&mut step, run, |job, turn, shard| job.not_started(turn, shard, run));
             }
-            Event::Wake => self.fire_due(&mut step),
+            Event::Wake => self.on_wake(&mut step),
             Event::Drain => self.drain(&mut step),
             Event::DrainOver => self.cancel_all(&mut step),
         }
-        self.look_at_alarms(&mut step);
+        self.on_alarms(&mut step);
     }
 
     /// Sends what was kept back, in as few commits as it can. To be called when no further event
     /// waits, and at the latest a millisecond after a step.
     pub fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut step = Step { now, effects };
-        while let Some(ix) = self.untended.pop_first() {
-            self.at(&mut step, ix, Job::tend);
+        while let Some(ix) = self.dirty.next_job() {
+            self.at(&mut step, ix, Job::reconcile);
         }
         self.admit_waiting(&mut step);
-        self.link.flush(now.mono, step.effects);
+        self.outbox.flush(now.mono, step.effects);
         if self.is_draining && !self.is_drained && self.has_left() {
             self.is_drained = true;
             step.effects.push(Effect::Drained);
@@ -139,42 +139,60 @@ impl Node {
     /// A copy of what the node knows, for pages and metrics. Costs time in proportion to its jobs.
     #[must_use]
     pub fn status(&self) -> Status {
+        let has_started =
+            |(_, (ix, shard)): &(RunId, (JobIx, ShardIndex))| self.job(*ix).has_started(*shard);
         Status {
             instance: self.settings.instance.clone(),
             is_suspended: !self.trust.is_hoped_for(),
             trusted_until: self.trust.until(),
             is_draining: self.is_draining,
-            running: self.runs.count(|run| run.run.is_some()),
-            waiting: self.waiting.len(),
-            commits_in_flight: self.link.commits_in_flight(),
-            jobs: self.jobs.iter().map(|job| JobStatus::of(job, &self.runs)).collect(),
+            running: self.capacity.runs().iter().filter(|run| has_started(run)).count(),
+            waiting: self.capacity.waiting(),
+            commits_in_flight: self.outbox.commits_in_flight(),
+            jobs: self.jobs.iter().zip(&self.names).map(|(job, name)| job.status(name)).collect(),
         }
     }
 
-    /// Gives a job its turn.
-    fn at<T>(
-        &mut self,
-        step: &mut Step<'_>,
-        ix: JobIx,
-        act: impl FnOnce(&mut Job, &mut Turn<'_>) -> T,
-    ) -> T {
+    /// Finds what does not hold between the parts of this node. Costs time in proportion to its jobs: for
+    /// tests and simulations, after each step and flush.
+    ///
+    /// # Errors
+    /// What does not hold, for people.
+    pub fn check(&self) -> Result<(), String> {
+        let parts = Parts {
+            jobs: &self.jobs,
+            capacity: &self.capacity,
+            outbox: &self.outbox,
+            alarms: &self.alarms,
+            dirty: &self.dirty,
+        };
+        parts.check()
+    }
+
+    fn job(&self, ix: JobIx) -> &Job {
+        &self.jobs[ix.position()]
+    }
+
+    /// Gives a job its turn, and looks at the shards that were marked in it.
+    fn at(&mut self, step: &mut Step<'_>, ix: JobIx, act: impl FnOnce(&mut Job, &mut Turn<'_>)) {
         let mut turn = Turn {
             now: step.now,
-            ix,
+            job: ix,
+            name: &self.names[ix.position()],
             settings: &self.settings,
             me: &self.me,
             is_draining: self.is_draining,
             trust: &self.trust,
             clock: &mut self.clock,
-            link: &mut self.link,
+            outbox: &mut self.outbox,
             alarms: &mut self.alarms,
-            runs: &mut self.runs,
-            last_run: &mut self.last_run,
-            waiting: &mut self.waiting,
-            untended: &mut self.untended,
+            capacity: &mut self.capacity,
+            dirty: &mut self.dirty,
             effects: step.effects,
         };
-        act(&mut self.jobs[ix.0 as usize], &mut turn)
+        let job = &mut self.jobs[ix.position()];
+        act(job, &mut turn);
+        job.settle(&mut turn);
     }
 
     /// Gives the job of a run its turn, if there still is such a run.
@@ -182,15 +200,29 @@ impl Node {
         &mut self,
         step: &mut Step<'_>,
         run: RunId,
-        act: impl FnOnce(&mut Job, &mut Turn<'_>),
+        act: impl FnOnce(&mut Job, &mut Turn<'_>, ShardIndex),
     ) {
-        if let Some(ix) = self.runs.get(&run).map(|run| run.ix) {
-            self.at(step, ix, act);
+        if let Some((ix, shard)) = self.capacity.whose(run) {
+            self.at(step, ix, |job, turn| act(job, turn, shard));
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = JobIx> + use<> {
-        (0..self.jobs.len()).map(|at| JobIx(u32::try_from(at).expect("fewer jobs than memory")))
+    /// The same with every run, in the order of their numbers.
+    fn at_each_run(
+        &mut self,
+        step: &mut Step<'_>,
+        act: impl Fn(&mut Job, &mut Turn<'_>, ShardIndex),
+    ) {
+        for (_, (ix, shard)) in self.capacity.runs() {
+            self.at(step, ix, |job, turn| act(job, turn, shard));
+        }
+    }
+
+    /// Gives each job its turn.
+    fn at_all(&mut self, step: &mut Step<'_>, act: impl Fn(&mut Job, &mut Turn<'_>)) {
+        for position in 0..self.jobs.len() {
+            self.at(step, JobIx::at(position), &act);
+        }
     }
 
     fn define(&mut self, step: &mut Step<'_>, define: &Define) {
@@ -199,107 +231,119 @@ impl Node {
             return;
         }
         let applies = define.apply || define.config.overwrite;
-        let fresh = Job::new(define.config.clone(), applies);
-        let ix = match self.names.get(&define.config.name).copied() {
-            None => {
-                let ix = JobIx(u32::try_from(self.jobs.len()).expect("fewer jobs than memory"));
-                self.jobs.push(fresh);
-                self.names.insert(define.config.name.clone(), ix);
-                ix
-            }
-            Some(ix) => {
-                self.jobs[ix.0 as usize].offer(fresh, &self.settings);
-                ix
-            }
-        };
+        let name = &define.config.name;
+        let known = self.places.get(name).copied();
+        let ix = known.unwrap_or_else(|| JobIx::at(self.jobs.len()));
+        if known.is_none() {
+            self.jobs.push(Job::new(define.config.clone(), applies));
+            self.names.push(name.clone());
+            self.places.insert(name.clone(), ix);
+        } else {
+            let offered = define.config.clone();
+            self.at(step, ix, |job, turn| job.offer(turn, offered, applies));
+        }
         if self.trust.session().is_some() {
             self.at(step, ix, Job::begin);
         }
-        self.untended.insert(ix);
+        self.dirty.mark_job(ix);
     }
 
-    fn hear(&mut self, step: &mut Step<'_>, event: registry::Event) {
+    fn on_registry(&mut self, step: &mut Step<'_>, event: registry::Event) {
         match event {
-            registry::Event::Session(state) => self.session_changed(step, state),
-            registry::Event::Resync => self.resync(step),
+            registry::Event::Session(state) => self.on_session(step, state),
+            // Without a session that is done once there is one again: nothing is decided before.
+            registry::Event::Resync if self.trust.session().is_none() => {}
+            registry::Event::Resync => self.at_all(step, Job::resync),
             registry::Event::Changed(key, _) => {
                 let Some((name, facet)) = self.settings.namespace.parse(&key) else { return };
-                let Some(ix) = self.names.get(&name).copied() else { return };
-                self.at(step, ix, |job, turn| job.look(turn, facet));
+                let Some(ix) = self.places.get(&name).copied() else { return };
+                self.at(step, ix, |job, turn| job.changed(turn, facet));
             }
             registry::Event::Answer(ticket, answer) => {
-                let heard = self.link.answered(ticket, answer);
-                self.heard(step, heard);
+                let told = self.outbox.answered(ticket, answer);
+                self.on_answer(step, told);
             }
         }
     }
 
-    fn heard(&mut self, step: &mut Step<'_>, heard: Heard) {
-        match heard {
-            Heard::Nothing => {}
-            Heard::Unwatched(request) => {
+    fn on_answer(&mut self, step: &mut Step<'_>, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Unwatched(request) => {
                 self.unwatched.push(request);
-                self.alarms.add(step.now.mono.plus(REREAD_AFTER), Alarm::Watch);
+                self.alarms.add(step.now.mono.plus(AGAIN_AFTER), Alarm::Watch);
             }
-            Heard::Read(ix, facet, answer) => {
-                self.at(step, ix, |job, turn| job.heard_read(turn, &facet, answer));
+            Told::Read(ix, facet, answer) => {
+                self.at(step, ix, |job, turn| job.read(turn, &facet, answer));
             }
-            Heard::Committed(members, receipt, sent) => {
+            Told::Committed(changes, receipt, sent) => {
                 if let Some(at) = receipt.at {
                     self.clock.told(at, sent, step.now.mono);
                 }
-                for member in members {
-                    self.at_aim(step, member.aim, |job, turn| {
-                        job.committed(turn, &member, receipt.index);
-                    });
+                for change in changes {
+                    self.tell(step, change, &Verdict::Done(receipt.index));
                 }
             }
-            Heard::Refused(refused) => {
-                for (member, refusal) in refused {
-                    self.refused(step, member, &refusal);
+            Told::Refused(refused) => {
+                for (change, refusal) in refused {
+                    self.refused(step, change, &refusal);
                 }
             }
-            Heard::Failed(members, failure) => self.failed(step, members, &failure),
+            Told::Failed(changes, failure) => self.failed(step, changes, &failure),
         }
     }
 
-    /// Gives the job that a change is for its turn; a run's is found by the run.
-    fn at_aim(&mut self, step: &mut Step<'_>, aim: Aim, act: impl FnOnce(&mut Job, &mut Turn<'_>)) {
-        match (aim.job(), aim.run()) {
-            (Some(ix), _) => self.at(step, ix, act),
-            (None, Some(run)) => self.at_run(step, run, act),
-            (None, None) => {}
+    /// Tells whoever sent a change what has become of it.
+    fn tell(&mut self, step: &mut Step<'_>, change: Change, verdict: &Verdict) {
+        match change.purpose {
+            Purpose::Parent => {}
+            Purpose::Job(ix, what) => {
+                self.at(step, ix, |job, turn| job.answered(turn, what, change, verdict));
+            }
+            Purpose::Shard(ix, shard, what) => {
+                self.at(step, ix, |job, turn| {
+                    job.shard_answered(turn, shard, (what, change, verdict));
+                });
+            }
         }
     }
 
-    /// One member's condition did not hold. What is missing is made, what is gone is left out;
-    /// otherwise what the member was based on is read again.
-    fn refused(&mut self, step: &mut Step<'_>, mut member: Member, refusal: &Refusal) {
-        if !self.link.repair(&self.settings.namespace, &mut member, refusal) {
-            self.at_aim(step, member.aim, |job, turn| job.refused(turn, &member, refusal));
+    /// One change's condition did not hold. What is missing is made, what is gone is left out; otherwise
+    /// whoever sent it is told.
+    fn refused(&mut self, step: &mut Step<'_>, mut change: Change, refusal: &Refusal) {
+        if !self.outbox.repair(&self.settings.namespace, &mut change, refusal) {
+            let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
+            self.tell(step, change, &Verdict::refused(refusal, facet));
         }
     }
 
     /// A commit as a whole has failed, or may have.
-    fn failed(&mut self, step: &mut Step<'_>, members: Vec<Member>, failure: &Failure) {
-        if matches!(failure, Failure::TooLarge { .. }) && members.len() > 1 {
+    fn failed(&mut self, step: &mut Step<'_>, changes: Vec<Change>, failure: &Failure) {
+        let verdict = Verdict::from(failure);
+        if matches!(verdict, Verdict::TooLarge) && changes.len() > 1 {
             // What the registry will never take is sent once more by itself, and then given up.
-            return self.link.gather_singly(members);
+            return self.outbox.gather_singly(changes);
         }
-        if let Some(Pause { until, is_new }) = self.link.pause_for(step.now.mono, failure) {
+        if let Some(Pause { until, is_new }) = self.outbox.pause_for(step.now.mono, failure) {
             self.alarms.add(until, Alarm::Send);
             if let Some(code) = is_new {
                 let text = failure.to_string();
                 step.report(Report::Trouble { job: None, code, text });
             }
         }
-        for member in members {
-            let aim = member.aim;
-            self.at_aim(step, aim, |job, turn| job.failed(turn, member, failure));
+        for change in changes {
+            let purpose = change.purpose;
+            self.tell(step, change, &verdict);
+            if matches!(verdict, Verdict::TooLarge)
+                && let Some(ix) = purpose.job()
+            {
+                let why = failure.to_string();
+                self.at(step, ix, |job, turn| job.is_too_large(turn, purpose, &why));
+            }
         }
     }
 
-    fn session_changed(&mut self, step: &mut Step<'_>, state: SessionState) {
+    fn on_session(&mut self, step: &mut Step<'_>, state: SessionState) {
         match state {
             SessionState::Live { session, trusted_until } => {
                 let until = Mono::from_millis(trusted_until);
@@ -308,13 +352,14 @@ impl Node {
                     return;
                 }
                 step.report(Report::SessionLive(session));
-                self.link.resume();
+                self.outbox.resume();
                 if renewal == Renewal::Fresh {
-                    for ix in self.all() {
-                        self.at(step, ix, Job::rejoin);
-                    }
+                    self.at_all(step, Job::session_is_new);
                 }
-                self.go_on(step);
+                // What waited goes on.
+                self.at_all(step, Job::session_is_back);
+                self.at_each_run(step, Job::tell_again);
+                self.alarms.watch_trust(step.now.mono, self.trust.until());
             }
             SessionState::Suspended { why } => {
                 self.trust.suspend();
@@ -324,43 +369,21 @@ impl Node {
             SessionState::Ended(session) => {
                 self.trust.end();
                 step.report(Report::SessionEnded(session));
-                let unsent = self.link.drop_members();
+                let unsent = self.outbox.drop_changes();
                 self.failed(step, unsent, &Failure::SessionEnded(session));
                 self.cancel_for_session(step);
             }
         }
     }
 
-    /// Everything must be read again: watches may have been silent for a while.
-    ///
-    /// Without a session that is done once there is one again: nothing is decided before.
-    fn resync(&mut self, step: &mut Step<'_>) {
-        if self.trust.session().is_none() {
-            return;
-        }
-        for ix in self.all() {
-            self.at(step, ix, Job::resync);
-        }
-    }
-
-    /// The session is proven again: what waited goes on, and what came due meanwhile is known to
-    /// have been held up by that.
-    fn go_on(&mut self, step: &mut Step<'_>) {
-        for ix in self.all() {
-            self.at(step, ix, Job::go_on);
-        }
-        for id in self.runs.of(|run| matches!(run.stage, Stage::Ended | Stage::TakingBack)) {
-            self.at_run(step, id, |job, turn| job.tell_again(turn, id));
-        }
-        self.alarms.watch_trust(step.now.mono, self.trust.until());
-    }
-
     /// From here on another instance may take over what runs here.
-    fn trust_ended(&mut self, step: &mut Step<'_>) {
+    fn on_trust_end(&mut self, step: &mut Step<'_>) {
         self.alarms.trust_alarm_came();
         if step.now.mono < self.trust.until() {
             // Renewed since. Only a session with runs that must stop is watched further.
-            if self.runs.any(|run| run.on_session_loss == OnSessionLoss::Stop) {
+            let runs = self.capacity.runs();
+            let mut shards = runs.iter().map(|(_, (ix, shard))| (self.job(*ix), *shard));
+            if shards.any(|(job, shard)| job.must_stop_without_session(shard)) {
                 self.alarms.watch_trust(step.now.mono, self.trust.until());
             }
             return;
@@ -369,72 +392,63 @@ impl Node {
     }
 
     fn cancel_for_session(&mut self, step: &mut Step<'_>) {
-        for id in self.runs.of(|run| run.on_session_loss == OnSessionLoss::Stop) {
-            self.at_run(step, id, |job, turn| job.cancel(turn, id, CancelReason::SessionLost));
-        }
+        self.at_each_run(step, |job, turn, shard| {
+            if job.must_stop_without_session(shard) {
+                job.cancel(turn, shard, CancelReason::SessionLost);
+            }
+        });
     }
 
     /// Tells every run to stop.
     fn cancel_all(&mut self, step: &mut Step<'_>) {
-        for id in self.runs.of(|run| run.stage == Stage::Running) {
-            self.at_run(step, id, |job, turn| job.cancel(turn, id, CancelReason::Shutdown));
-        }
+        self.at_each_run(step, |job, turn, shard| job.cancel(turn, shard, CancelReason::Shutdown));
     }
 
     /// Starts nothing new at all, and leaves each job when its runs have ended.
     fn drain(&mut self, step: &mut Step<'_>) {
         self.is_draining = true;
-        for ix in self.all() {
-            self.at(step, ix, Job::drain);
-        }
+        self.at_all(step, Job::drain);
     }
 
     /// Whether nothing of this node is left in the registry but its session.
     fn has_left(&self) -> bool {
-        self.jobs.iter().all(Job::has_left) && self.runs.is_empty() && self.link.is_idle()
+        let has_runs = self.capacity.running() > 0;
+        self.jobs.iter().all(Job::has_left) && !has_runs && self.outbox.is_idle()
     }
 
-    /// A wall clock that was set back shows instants again that the timers have passed; what held fires
-    /// up until an instant that it showed before is over.
+    /// A wall clock that was set back shows instants again that the timers have passed.
     fn note_clock(&mut self, step: &mut Step<'_>) {
         if step.now.wall < self.last_wall {
-            let waits = self.runs.of(|run| run.stage == Stage::Ahead);
-            for id in waits {
-                self.at_run(step, id, |job, turn| job.give_back_if_far_ahead(turn, id));
-            }
-            for ix in self.all() {
-                self.at(step, ix, Job::clock_was_set_back);
-            }
+            self.at_each_run(step, Job::give_back_if_far_ahead);
+            self.at_all(step, Job::clock_was_set_back);
         }
         self.last_wall = step.now.wall;
     }
 
     /// Starts what was claimed ahead and is due by now, then fires what else is due.
-    fn fire_due(&mut self, step: &mut Step<'_>) {
+    fn on_wake(&mut self, step: &mut Step<'_>) {
         for _ in 0..MOST_DUE {
             let Some(run) = self.alarms.pop_start(step.now.wall) else {
-                return self.fire_unclaimed(step);
+                return self.fire_due(step);
             };
-            self.at_run(step, run, |job, turn| job.start_on_time(turn, run));
+            self.at_run(step, run, Job::start_on_time);
         }
     }
 
     /// Fires what is due by now, the earliest first. What is above the bound stays due: the first claims
     /// are on their way while the next ones are made.
-    fn fire_unclaimed(&mut self, step: &mut Step<'_>) {
+    fn fire_due(&mut self, step: &mut Step<'_>) {
         for _ in 0..MOST_DUE {
             let Some((at, ix)) = self.alarms.pop_due(step.now.wall) else { return };
-            self.at(step, ix, |job, turn| job.is_due(turn, at));
+            self.at(step, ix, |job, turn| job.instant_has_come(turn, at));
         }
     }
 
     /// Lets those in that wait for a free place, the longest due first.
     fn admit_waiting(&mut self, step: &mut Step<'_>) {
-        let mut left = self.waiting.len();
-        while left > 0 && self.runs.len() < self.settings.max_running {
-            let Some((_, ix, shard)) = self.waiting.pop_first() else { return };
-            left -= 1;
-            self.at(step, ix, |job, turn| job.admit(turn, shard));
+        for _ in 0..self.capacity.waiting() {
+            let Some((ix, shard)) = self.capacity.admit() else { return };
+            self.at(step, ix, |job, turn| job.admitted(turn, shard));
         }
     }
 
@@ -443,39 +457,41 @@ impl Node {
         for request in std::mem::take(&mut self.unwatched) {
             if let Request::Watch(key, _) = &request
                 && let Some((name, facet)) = self.settings.namespace.parse(key)
-                && let Some(ix) = self.names.get(&name).copied()
+                && let Some(ix) = self.places.get(&name).copied()
             {
-                self.link.watch(request);
-                self.at(step, ix, |job, turn| job.look(turn, facet));
+                self.outbox.watch(request);
+                self.at(step, ix, |job, turn| job.changed(turn, facet));
             }
         }
     }
 
     /// Turns to every deadline that has come.
-    fn look_at_alarms(&mut self, step: &mut Step<'_>) {
-        while let Some(run) = self.alarms.timeouts.pop(step.now.mono) {
-            self.at_run(step, run, |job, turn| job.cancel(turn, run, CancelReason::TimedOut));
+    fn on_alarms(&mut self, step: &mut Step<'_>) {
+        while let Some(run) = self.alarms.pop_timeout(step.now.mono) {
+            self.at_run(step, run, |job, turn, shard| {
+                job.cancel(turn, shard, CancelReason::TimedOut);
+            });
         }
         while let Some(alarm) = self.alarms.pop(step.now.mono) {
-            self.look_at(step, alarm);
+            self.on_alarm(step, alarm);
         }
     }
 
-    fn look_at(&mut self, step: &mut Step<'_>, alarm: Alarm) {
+    fn on_alarm(&mut self, step: &mut Step<'_>, alarm: Alarm) {
         match alarm {
-            Alarm::Begin(run) => self.at_run(step, run, |job, turn| job.start_on_time(turn, run)),
-            Alarm::Overdue(run) => self.at_run(step, run, |job, turn| job.run_overdue(turn, run)),
-            Alarm::TrustEnd => self.trust_ended(step),
-            Alarm::Look(ix, shard) => self.at(step, ix, |job, turn| job.look_again(turn, shard)),
-            Alarm::Tend(ix) => {
-                self.untended.insert(ix);
+            Alarm::Begin(run) => self.at_run(step, run, Job::start_on_time),
+            Alarm::Overdue(run) => self.at_run(step, run, Job::overdue),
+            Alarm::TrustEnd => self.on_trust_end(step),
+            Alarm::Reconsider(ix, shard) => {
+                self.at(step, ix, |job, turn| job.look_again(turn, shard));
             }
+            Alarm::Reconcile(ix) => self.dirty.mark_job(ix),
             // While nothing gets through, asking again is of no use.
             Alarm::Reread(_) if !self.trust.is_hoped_for() => {
-                self.alarms.add(step.now.mono.plus(REREAD_AFTER), alarm);
+                self.alarms.add(step.now.mono.plus(AGAIN_AFTER), alarm);
             }
             Alarm::Reread(ix) => self.at(step, ix, Job::reread_unanswered),
-            Alarm::Reconcile(ix) => self.at(step, ix, Job::reconcile),
+            Alarm::Resync(ix) => self.at(step, ix, Job::resync_by_time),
             Alarm::Clock(ix) => self.at(step, ix, Job::probe_clock),
             Alarm::Watch => self.watch_again(step),
             Alarm::Send => {}

@@ -1,8 +1,6 @@
 //! A node's view of itself, for pages, metrics and people.
 
-use crate::job::{Job, Shard};
-use crate::run_table::RunTable;
-use flockwork_core::execution::Source;
+use crate::Phase;
 use flockwork_core::execution::{Fire, Run};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::{Mono, Timestamp};
@@ -28,23 +26,6 @@ pub struct Status {
     pub commits_in_flight: usize,
     /// Its jobs by name.
     pub jobs: Vec<JobStatus>,
-}
-
-/// Where a job stands on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Its place in the registry is being read or made.
-    Joining,
-    /// It is served.
-    Serving,
-    /// It is refused; the report said why.
-    Refused,
-    /// It is being left.
-    Leaving,
-    /// It is no longer served here.
-    Left,
-    /// It is gone from the registry.
-    Removed,
 }
 
 /// One job on this node.
@@ -96,43 +77,4 @@ pub struct ShardStatus {
     pub last: Option<&'static str>,
     /// Fires run by this node.
     pub ran: u64,
-}
-
-impl JobStatus {
-    pub(crate) fn of(job: &Job, runs: &RunTable) -> Self {
-        let instances = job.view.instances.last_seen();
-        let limit = job.config.as_ref().and_then(|config| config.max_time_difference);
-        let clock =
-            limit.zip(job.clock_note.differs).map(|(limit, ahead)| ClockStatus { limit, ahead });
-        Self {
-            clock,
-            name: job.name.clone(),
-            phase: job.phase,
-            schedule: job.schedule.to_string(),
-            next: job.next,
-            instances: instances.map_or_else(Vec::new, |all| all.iter().cloned().collect()),
-            leader: job.view.leader.last_seen().cloned(),
-            shards: (0..)
-                .zip(job.shards.iter().take(job.count()))
-                .map(|(i, shard)| ShardStatus::of(i, shard, runs))
-                .collect(),
-        }
-    }
-}
-
-impl ShardStatus {
-    fn of(index: ShardIndex, shard: &Shard, runs: &RunTable) -> Self {
-        let local = shard.run.and_then(|id| runs.get(&id));
-        let run = local.and_then(|run| run.run.clone());
-        Self {
-            shard: index,
-            owner: shard.owner.last_seen().cloned(),
-            run,
-            waiting: shard.waits_since.map(|due| Fire { due, source: Source::Schedule }),
-            is_overdue: local.is_some_and(|run| run.is_overdue),
-            is_disabled: shard.disabled.held().is_some(),
-            last: shard.last_code,
-            ran: shard.ran,
-        }
-    }
 }

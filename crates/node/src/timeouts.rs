@@ -2,11 +2,14 @@
 //!
 //! Nearly every run ends long before. So nothing is looked for when one does: its entry stays, is passed
 //! over when it comes, and goes with all others of its kind once most entries are such.
+#![expect(clippy::disallowed_types, reason = "its order is never seen")]
 
+use crate::spread::Spread;
 use flockwork_core::execution::RunId;
 use flockwork_core::time::Mono;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::BuildHasherDefault;
 
 /// So many entries of runs that are over are never worth a look at all of them.
 const FEW: usize = 64;
@@ -15,20 +18,24 @@ const FEW: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Timeouts {
     entries: BinaryHeap<Reverse<(Mono, RunId)>>,
-    /// How many of them are of runs that are over.
+    /// Those that go on.
+    runs: HashSet<RunId, BuildHasherDefault<Spread>>,
+    /// How many ended since entries were last taken out for that.
     over: usize,
 }
 
 impl Timeouts {
     pub(crate) fn add(&mut self, at: Mono, run: RunId) {
         self.entries.push(Reverse((at, run)));
+        self.runs.insert(run);
     }
 
-    /// A run that has an entry is over. `runs` says of each whether it goes on.
-    pub(crate) fn one_is_over(&mut self, runs: impl Fn(RunId) -> bool) {
+    /// A run that has an entry is over.
+    pub(crate) fn is_over(&mut self, run: RunId) {
+        self.runs.remove(&run);
         self.over += 1;
         if self.over > FEW && self.over > self.entries.len() / 2 {
-            self.entries.retain(|Reverse((_, run))| runs(*run));
+            self.entries.retain(|Reverse((_, run))| self.runs.contains(run));
             self.over = 0;
         }
     }
@@ -72,7 +79,7 @@ mod tests {
         }
         for run in 10..1_000_000 {
             timeouts.add(at(run), RunId(run));
-            timeouts.one_is_over(|run| run.0 < 10);
+            timeouts.is_over(RunId(run));
             assert!(timeouts.entries.len() <= 2 * (10 + FEW), "{}", timeouts.entries.len());
         }
         let left = std::iter::from_fn(|| timeouts.pop(at(u64::MAX))).filter(|run| run.0 < 10);

@@ -1,41 +1,49 @@
-//! One turn of a job: what time it is, and all that its duties may touch besides the job itself.
+//! One turn of a job: what time it is, and all that its duties may touch besides what they own.
 
-use crate::alarms::Alarms;
-use crate::clock::RegistryClock;
-use crate::job::JobIx;
-use crate::link::Link;
-use crate::run_table::RunTable;
+use crate::alarms::{Alarm, Alarms};
+use crate::capacity::Capacity;
+use crate::dirty::Dirty;
+use crate::names::JobIx;
+use crate::outbox::{Change, JobChange, Outbox, Purpose};
+use crate::registry_clock::RegistryClock;
 use crate::trust::Trust;
 use crate::{Effect, Report, Settings};
 use bytes::Bytes;
-use flockwork_core::id::{JobName, ShardIndex};
-use flockwork_core::time::{Now, Timestamp};
-use std::collections::BTreeSet;
+use flockwork_core::execution::RunId;
+use flockwork_core::id::{InstanceId, JobName, ShardIndex};
+use flockwork_core::time::{Mono, Now, Timestamp};
+use flockwork_layout::keys::Facet;
+use flockwork_registry::{Key, Op, SessionId};
+use std::time::Duration;
 
 /// One turn of one job.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
     /// The job whose turn it is.
-    pub(crate) ix: JobIx,
+    pub(crate) job: JobIx,
+    pub(crate) name: &'a JobName,
     pub(crate) settings: &'a Settings,
     /// This instance as marks and flags hold it.
     pub(crate) me: &'a Bytes,
     pub(crate) is_draining: bool,
     pub(crate) trust: &'a Trust,
     pub(crate) clock: &'a mut RegistryClock,
-    pub(crate) link: &'a mut Link,
+    pub(crate) outbox: &'a mut Outbox,
     pub(crate) alarms: &'a mut Alarms,
-    pub(crate) runs: &'a mut RunTable,
-    pub(crate) last_run: &'a mut u64,
-    pub(crate) waiting: &'a mut BTreeSet<(Timestamp, JobIx, ShardIndex)>,
-    pub(crate) untended: &'a mut BTreeSet<JobIx>,
+    pub(crate) capacity: &'a mut Capacity,
+    pub(crate) dirty: &'a mut Dirty,
     pub(crate) effects: &'a mut Vec<Effect>,
 }
 
 impl Turn<'_> {
-    /// The job is looked at as a whole before anything is sent.
-    pub(crate) fn tend(&mut self) {
-        self.untended.insert(self.ix);
+    /// This instance.
+    pub(crate) fn instance(&self) -> &InstanceId {
+        &self.settings.instance
+    }
+
+    /// The session whose entries are this node's, if there is one.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.trust.session()
     }
 
     /// Whether something new may start.
@@ -43,16 +51,74 @@ impl Turn<'_> {
         self.trust.is_proven(self.now) && !self.is_draining
     }
 
+    /// The job is looked at as a whole before anything is sent.
+    pub(crate) fn mark_job(&mut self) {
+        self.dirty.mark_job(self.job);
+    }
+
+    /// A shard of the job is looked at before this turn is over.
+    pub(crate) fn mark_shard(&mut self, shard: ShardIndex) {
+        self.dirty.mark_shard(shard);
+    }
+
+    /// The job is looked at as a whole after a while.
+    pub(crate) fn mark_job_in(&mut self, after: Duration) {
+        self.alarm_in(after, Alarm::Reconcile(self.job));
+    }
+
+    pub(crate) fn alarm_in(&mut self, after: Duration, alarm: Alarm) {
+        self.alarms.add(self.now.mono.plus(after), alarm);
+    }
+
+    pub(crate) fn alarm_at(&mut self, at: Mono, alarm: Alarm) {
+        self.alarms.add(at, alarm);
+    }
+
     /// Wakes when the session can no longer be proven, if a run must then stop.
     pub(crate) fn watch_trust(&mut self) {
         self.alarms.watch_trust(self.now.mono, self.trust.until());
+    }
+
+    /// The key of something about the job.
+    pub(crate) fn key(&self, facet: &Facet) -> Key {
+        self.settings.namespace.key(self.name, facet)
+    }
+
+    /// What a key of this job is about.
+    pub(crate) fn facet(&self, key: &Key) -> Option<Facet> {
+        self.settings.namespace.parse(key).map(|(_, facet)| facet)
+    }
+
+    /// Sends a change of the job as a whole with the next commit.
+    pub(crate) fn send_for_job(&mut self, what: JobChange, ops: Vec<Op>) {
+        self.send(Purpose::Job(self.job, what), ops);
+    }
+
+    /// Sends a change with the next commit.
+    pub(crate) fn send(&mut self, purpose: Purpose, ops: Vec<Op>) {
+        self.outbox.gather(Change::new(purpose, ops));
+    }
+
+    /// Sends a change once more that the registry could not take.
+    pub(crate) fn send_again(&mut self, change: Change) {
+        self.outbox.gather(change);
+    }
+
+    /// A run waits for its instant.
+    pub(crate) fn start_at(&mut self, at: Timestamp, run: RunId) {
+        self.alarms.add_start(at, run);
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
     }
 
     pub(crate) fn report(&mut self, report: Report) {
         self.effects.push(Effect::Report(report));
     }
 
-    pub(crate) fn trouble(&mut self, job: Option<&JobName>, code: &'static str, text: String) {
-        self.report(Report::Trouble { job: job.cloned(), code, text });
+    /// Tells of something about the job that a person may have to look at.
+    pub(crate) fn trouble(&mut self, code: &'static str, text: String) {
+        self.report(Report::Trouble { job: Some(self.name.clone()), code, text });
     }
 }

@@ -1,45 +1,45 @@
 //! Changes that were refused for what does not matter to them: what is missing is made, what is gone
 //! is left out, and the rest is sent once more.
 
-use crate::link::{Aim, Link, Member};
+use super::{Change, Outbox};
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_registry::{Lifetime, Op, Refusal, Why};
 
-impl Link {
-    /// Changes a member and sends it once more, if that may help; says whether it does.
+impl Outbox {
+    /// Alters a change and sends it once more, if that may help; says whether it does.
     pub(crate) fn repair(
         &mut self,
         namespace: &Namespace,
-        member: &mut Member,
+        change: &mut Change,
         refusal: &Refusal,
     ) -> bool {
-        if !member.may_be_repaired() {
+        if !change.may_be_repaired() {
             return false;
         }
         if refusal.why == Why::NoParent {
-            return self.make_parent(namespace, member, refusal);
+            return self.make_parent(namespace, change, refusal);
         }
-        if member.aim == Aim::Parent || refusal.at >= member.ops.len() {
+        if change.is_parent() || refusal.at >= change.ops.len() {
             return false;
         }
         let facet = namespace.parse(&refusal.key).map(|(_, facet)| facet);
         let Some(facet) = facet else { return false };
-        match mend(member.aim, &facet, &member.ops[refusal.at], refusal.why) {
+        match mend(change.makes_the_tree(), &facet, &change.ops[refusal.at], refusal.why) {
             Mend::None => return false,
-            Mend::With(op) => member.ops[refusal.at] = op,
+            Mend::With(op) => change.ops[refusal.at] = op,
             Mend::Without => {
-                member.ops.remove(refusal.at);
+                change.ops.remove(refusal.at);
             }
         }
-        if member.ops.is_empty() {
+        if change.ops.is_empty() {
             return false;
         }
-        self.gather_first(member.clone());
+        self.gather_first(change.clone());
         true
     }
 
     /// Makes the missing parent first. ElasticJob's election folders come and go by themselves.
-    fn make_parent(&mut self, namespace: &Namespace, member: &Member, refusal: &Refusal) -> bool {
+    fn make_parent(&mut self, namespace: &Namespace, change: &Change, refusal: &Refusal) -> bool {
         let Some(parent) = refusal.key.parent() else { return false };
         // A job that was removed must not come back by way of its shards' marks.
         let is_mark = |facet: &Facet| {
@@ -59,13 +59,13 @@ impl Link {
         let mut ops = vec![Op::create(parent, "")];
         // Nor by way of its folders: its definition goes first.
         if let Some((job, facet)) = parsed
-            && !(facet.is_own() || matches!(member.aim, Aim::Tree(_)))
+            && !(facet.is_own() || change.makes_the_tree())
         {
             let config = namespace.key(&job, &Facet::Config);
             ops.insert(0, Op::Check(config, None));
         }
-        self.gather_first(member.clone());
-        self.gather_first(Member { repairs: member.repairs, ..Member::new(Aim::Parent, ops) });
+        self.gather_first(change.clone());
+        self.gather_first(Change::parent_of(change, ops));
         true
     }
 }
@@ -80,7 +80,7 @@ enum Mend {
     With(Op),
 }
 
-fn mend(aim: Aim, facet: &Facet, op: &Op, why: Why) -> Mend {
+fn mend(makes_tree: bool, facet: &Facet, op: &Op, why: Why) -> Mend {
     let (is_gone, exists) = (why == Why::Absent, why == Why::Exists);
     match (facet, op) {
         // What was to be deleted is not there.
@@ -98,11 +98,7 @@ fn mend(aim: Aim, facet: &Facet, op: &Op, why: Why) -> Mend {
             Op::Delete(..),
         ) if is_gone => Mend::Without,
         // A folder of the job's that is there already, as a removal was interrupted.
-        (facet, Op::Create { .. })
-            if exists && matches!(aim, Aim::Tree(_)) && facet.is_folder() =>
-        {
-            Mend::Without
-        }
+        (facet, Op::Create { .. }) if exists && makes_tree && facet.is_folder() => Mend::Without,
         // A mark that was left, or whose answer was lost, stands for this one.
         (Facet::Failover(_) | Facet::Leaver(_), Op::Create { .. }) if exists => Mend::Without,
         (Facet::Running(_), Op::Set(key, value, _)) if is_gone => Mend::With(Op::Create {

@@ -22,6 +22,22 @@ pub(crate) struct Slot<T> {
     is_unreadable: bool,
 }
 
+/// What can be done to a slot whatever it holds.
+pub(crate) trait Any {
+    /// Notes that the belief no longer stands; says whether a read must be sent.
+    fn doubt(&mut self) -> bool;
+
+    /// A read failed: the slot stays unknown.
+    fn read_failed(&mut self);
+
+    /// What was read makes no sense to this release; says whether that is new. The slot stays unknown.
+    fn not_understood(&mut self) -> bool;
+
+    /// Believes nothing of the key until it is read, and then understands it anew, even if it looks
+    /// like what was read before: the registry may have lost its data, and its numbers start again.
+    fn forget_state(&mut self);
+}
+
 impl<T> Default for Slot<T> {
     fn default() -> Self {
         Self {
@@ -80,13 +96,6 @@ impl<T> Slot<T> {
         self.held = self.held.take().map(|held| Held { value: keep(held.value), ..held });
     }
 
-    /// Notes that the belief no longer stands; says whether a read must be sent.
-    pub(crate) fn doubt(&mut self) -> bool {
-        self.is_fresh = false;
-        self.is_changed_since = self.is_reading;
-        !std::mem::replace(&mut self.is_reading, true)
-    }
-
     /// Takes a read's answer in; says whether it must be read again, as it changed meanwhile.
     pub(crate) fn read(&mut self, held: Option<Held<T>>) -> bool {
         self.held = held;
@@ -104,32 +113,36 @@ impl<T> Slot<T> {
         Some(self.read(Some(held)))
     }
 
-    /// Believes nothing of the key until it is read, and then understands it anew, even if it looks
-    /// like what was read before: the registry may have lost its data, and its numbers start again.
-    pub(crate) fn forget_state(&mut self) {
+    /// Takes in what an own commit has made of the key. A change told since stands.
+    pub(crate) fn wrote(&mut self, held: Option<Held<T>>) {
+        self.held = held;
+        self.is_fresh = !self.is_reading;
+    }
+}
+
+impl<T> Any for Slot<T> {
+    fn doubt(&mut self) -> bool {
         self.is_fresh = false;
-        if let Some(held) = &mut self.held {
-            held.stamp = Stamp::default();
-        }
+        self.is_changed_since = self.is_reading;
+        !std::mem::replace(&mut self.is_reading, true)
     }
 
-    /// A read failed: the slot stays unknown.
-    pub(crate) fn read_failed(&mut self) {
+    fn read_failed(&mut self) {
         self.is_fresh = false;
         self.is_reading = false;
         self.is_changed_since = false;
     }
 
-    /// What was read makes no sense to this release; says whether that is new. The slot stays unknown.
-    pub(crate) fn not_understood(&mut self) -> bool {
+    fn not_understood(&mut self) -> bool {
         self.read_failed();
         !std::mem::replace(&mut self.is_unreadable, true)
     }
 
-    /// Takes in what an own commit has made of the key. A change told since stands.
-    pub(crate) fn wrote(&mut self, held: Option<Held<T>>) {
-        self.held = held;
-        self.is_fresh = !self.is_reading;
+    fn forget_state(&mut self) {
+        self.is_fresh = false;
+        if let Some(held) = &mut self.held {
+            held.stamp = Stamp::default();
+        }
     }
 }
 

@@ -1,0 +1,338 @@
+//! A job's nodes and its definition: made where there are none, adopted or refused where there are.
+
+use super::differences::differences;
+use crate::mirror::Mirror;
+use crate::outbox::{Change, JobChange, Verdict};
+use crate::turn::Turn;
+use bytes::Bytes;
+use flockwork_core::config::JobConfig;
+use flockwork_layout::document;
+use flockwork_layout::keys::Facet;
+use flockwork_layout::plan::{self, Plan};
+use flockwork_registry::{Index, Op, Stamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often all that is believed about a job is read again, if it does not say itself.
+const RESYNC_INTERVAL: Duration = Duration::from_mins(10);
+
+/// One job's definition: the one that this node came with, and the one that counts.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    offered: Arc<JobConfig>,
+    /// That one as a document, from its making until one counts.
+    document: Option<Bytes>,
+    /// Whether that one replaces the registry's.
+    applies: bool,
+    /// Whether it has.
+    is_applied: bool,
+    /// One was found in the registry since the job was given to this node.
+    was_found: bool,
+    /// The one that counts.
+    config: Option<Arc<JobConfig>>,
+    /// The registry's that was last adopted or refused, as it stands there.
+    adopted: Bytes,
+    /// When the one was made that was last read.
+    made_at: Option<Index>,
+    /// Whether the job's nodes are being made.
+    is_making: bool,
+    /// Whether the definition is being written.
+    is_writing: bool,
+}
+
+/// What becomes of the registry's definition.
+#[derive(Debug)]
+pub(crate) enum Adoption {
+    /// Nothing is new: one counts, or none does yet.
+    None { counts: bool },
+    /// Another counts from here on.
+    Counts(Adopted),
+    /// It cannot be served.
+    Refused { is_new: bool, code: &'static str, text: String },
+}
+
+/// A definition that counts from here on.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    /// Whether people are to be told.
+    pub(crate) is_told: bool,
+    /// What it says otherwise than this node's own, for people.
+    pub(crate) differences: Vec<String>,
+    /// Whether it is this node's own, and has replaced another.
+    pub(crate) applied: bool,
+}
+
+/// What the reading of a definition shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The job that was known, or none.
+    Same,
+    /// The job, for the first time.
+    First,
+    /// One that was made anew: the job was removed meanwhile, even if that was never seen.
+    MadeAnew,
+}
+
+impl Definition {
+    pub(crate) fn new(offered: Arc<JobConfig>, applies: bool) -> Self {
+        Self {
+            offered,
+            document: None,
+            applies,
+            is_applied: false,
+            was_found: false,
+            config: None,
+            adopted: Bytes::new(),
+            made_at: None,
+            is_making: false,
+            is_writing: false,
+        }
+    }
+
+    /// It is offered once more, perhaps otherwise, and compared with the registry's once more.
+    pub(crate) fn offer(&mut self, offered: Arc<JobConfig>, applies: bool) {
+        (self.offered, self.document, self.applies) = (offered, None, applies);
+        (self.adopted, self.was_found) = (Bytes::new(), false);
+    }
+
+    /// The changes whose answers it waits for.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = JobChange> + use<> {
+        let tree = self.is_making.then_some(JobChange::Tree);
+        tree.into_iter().chain(self.is_writing.then_some(JobChange::Config))
+    }
+
+    /// The one that counts, if one does.
+    pub(crate) fn config(&self) -> Option<&Arc<JobConfig>> {
+        self.config.as_ref()
+    }
+
+    /// How many shards count now.
+    pub(crate) fn shards(&self) -> u32 {
+        self.config.as_ref().map_or(0, |config| config.shards)
+    }
+
+    /// By how much a clock may differ.
+    pub(crate) fn max_time_difference(&self) -> Option<Duration> {
+        self.config.as_ref()?.max_time_difference
+    }
+
+    /// How often all that is believed about the job is read again.
+    pub(crate) fn resync_interval(&self) -> Duration {
+        let config = self.config.as_ref().unwrap_or(&self.offered);
+        config.reconcile_interval.unwrap_or(RESYNC_INTERVAL)
+    }
+
+    /// Whether it was in the registry, and is not any more.
+    pub(crate) fn is_gone(&self, mirror: &Mirror) -> bool {
+        self.was_found && mirror.config().is_absent()
+    }
+
+    /// Makes a new job's nodes, all or none; says whether that is under way. Nobody but who offers the job
+    /// anew brings back what was there and is not any more: `is_joining` says whether this node may.
+    pub(crate) fn make_tree(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mirror: &Mirror,
+        is_joining: bool,
+    ) -> bool {
+        if self.is_making {
+            return true;
+        }
+        let is_new = mirror.config().is_absent() && is_joining;
+        let lacks_own = mirror.own_tree().is_absent() && is_joining;
+        if !is_new && !lacks_own {
+            return false;
+        }
+        let old_plan = mirror.plan().known().map(|held| held.map(|held| held.stamp));
+        let (Some(old_plan), Some(_)) = (old_plan, mirror.implementation().known()) else {
+            return is_new;
+        };
+        let mut ops = Vec::new();
+        if is_new {
+            self.made_at = None;
+            let is_anonymous = mirror.implementation().is_absent();
+            ops.extend(self.tree(turn, is_anonymous, old_plan));
+        }
+        if lacks_own {
+            let own = [Facet::OwnJob, Facet::Records, Facet::Retries];
+            ops.extend(own.map(|facet| Op::create(turn.key(&facet), Bytes::new())));
+        }
+        self.is_making = true;
+        turn.send_for_job(JobChange::Tree, ops);
+        true
+    }
+
+    /// What makes a job in ElasticJob's tree.
+    fn tree(&mut self, turn: &Turn<'_>, is_anonymous: bool, old_plan: Option<Stamp>) -> Vec<Op> {
+        let mut ops = Vec::new();
+        if let Some(stamp) = old_plan {
+            // A job of this name was removed: nothing was due while there was none.
+            let schedule = self.offered.schedule_fingerprint();
+            let plan = Plan::new(schedule.into(), self.offered.shards, turn.now.wall);
+            ops.push(Op::Set(turn.key(&Facet::Plan), plan::encode(&plan), Some(stamp)));
+        }
+        if is_anonymous {
+            let value = Bytes::from(self.offered.implementation.clone());
+            ops.push(Op::create(turn.key(&Facet::Job), value));
+        }
+        ops.push(Op::create(turn.key(&Facet::Config), self.offered_document()));
+        let folders = [
+            Facet::Instances,
+            Facet::Servers,
+            Facet::LeaderRoot,
+            Facet::Election,
+            Facet::ShardingFlags,
+            Facet::Sharding,
+            Facet::Triggers,
+        ];
+        ops.extend(folders.map(|facet| Op::create(turn.key(&facet), Bytes::new())));
+        ops
+    }
+
+    /// The definition this node came with, as a document.
+    fn offered_document(&mut self) -> Bytes {
+        let offered = &self.offered;
+        self.document.get_or_insert_with(|| document::encode(offered).into()).clone()
+    }
+
+    /// A definition was read.
+    pub(crate) fn read(&mut self, mirror: &Mirror) -> Reading {
+        let Some(made) = mirror.config().held().map(|held| held.stamp.created) else {
+            return Reading::Same;
+        };
+        match self.made_at.replace(made) {
+            Some(before) if before == made => Reading::Same,
+            Some(_) => Reading::MadeAnew,
+            None => Reading::First,
+        }
+    }
+
+    /// Takes the registry's definition as the one that counts. `is_served` and `is_refused` say how the job
+    /// stands by now.
+    pub(crate) fn adopt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mirror: &Mirror,
+        (is_served, is_refused): (bool, bool),
+    ) -> Adoption {
+        let Some(read) = mirror.config().value().cloned() else {
+            return Adoption::None { counts: self.config.is_some() && is_served };
+        };
+        self.was_found = true;
+        if self.config.is_some() && self.adopted == read {
+            return Adoption::None { counts: !is_refused };
+        }
+        // What it means is not known without the other; what it meant before counts no more.
+        let Some(implementation) = mirror.implementation().value() else {
+            return Adoption::None { counts: false };
+        };
+        match self.decoded(turn, &read, implementation) {
+            Ok(decoded) => self.adopt_decoded(turn, mirror, read, decoded),
+            Err((code, text)) => {
+                let is_new = !is_refused || self.adopted != read;
+                self.adopted = read;
+                Adoption::Refused { is_new, code, text }
+            }
+        }
+    }
+
+    /// What the registry's definition means, or why this node cannot serve it.
+    fn decoded(
+        &mut self,
+        turn: &Turn<'_>,
+        read: &Bytes,
+        implementation: &str,
+    ) -> Result<Arc<JobConfig>, (&'static str, String)> {
+        if !implementation.is_empty() && implementation != self.offered.implementation {
+            let text = format!(
+                "the registry has it as {implementation:?}, this node as {:?}; give one of them \
+                 another name",
+                self.offered.implementation
+            );
+            return Err(("IMPLEMENTATION_CONFLICT", text));
+        }
+        if self.offered_document() == read {
+            return Ok(self.offered.clone());
+        }
+        let reading = document::Reading {
+            name: turn.name,
+            implementation,
+            default_zone: None,
+            now: turn.now.wall,
+        };
+        let checked = document::decode(read, reading);
+        if let Some(decoded) = checked.config {
+            return Ok(Arc::new(decoded));
+        }
+        let errors = || checked.problems.iter().filter(|problem| problem.is_error());
+        let text: Vec<String> = errors().map(ToString::to_string).collect();
+        let code = errors().next().map_or("INVALID_CONFIG", |problem| problem.code.as_str());
+        Err((code, text.join("; ")))
+    }
+
+    fn adopt_decoded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mirror: &Mirror,
+        read: Bytes,
+        decoded: Arc<JobConfig>,
+    ) -> Adoption {
+        let is_own = Arc::ptr_eq(&decoded, &self.offered);
+        let differences = if is_own { Vec::new() } else { differences(&decoded, &self.offered) };
+        if self.is_writing {
+            return Adoption::None { counts: false };
+        }
+        if !differences.is_empty() && self.applies {
+            let stamp = mirror.config().held().map(|held| held.stamp);
+            let op = Op::Set(turn.key(&Facet::Config), self.offered_document(), stamp);
+            self.is_writing = true;
+            turn.send_for_job(JobChange::Config, vec![op]);
+            return Adoption::None { counts: false };
+        }
+        let is_first = self.config.is_none();
+        (self.adopted, self.document, self.config) = (read, None, Some(decoded));
+        let applied = std::mem::take(&mut self.is_applied);
+        Adoption::Counts(Adopted { is_told: is_first || applied, differences, applied })
+    }
+
+    /// The job's nodes were made, or not.
+    pub(crate) fn tree_answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mirror: &mut Mirror,
+        change: Change,
+        verdict: &Verdict,
+    ) {
+        let based_on = [Facet::Config, Facet::Job, Facet::OwnJob, Facet::Plan];
+        self.is_making = !mirror.is_over(turn, change, verdict, &based_on);
+        if matches!(verdict, Verdict::Done(_)) {
+            for facet in based_on {
+                mirror.read(turn, facet);
+            }
+        }
+    }
+
+    /// The definition was written, or not.
+    pub(crate) fn answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mirror: &mut Mirror,
+        change: Change,
+        verdict: &Verdict,
+    ) {
+        self.is_writing = !mirror.is_over(turn, change, verdict, &[Facet::Config]);
+        if matches!(verdict, Verdict::Done(_)) {
+            (self.is_applied, self.applies) = (true, false);
+            mirror.read(turn, Facet::Config);
+        }
+    }
+
+    /// The job is gone from the registry.
+    pub(crate) fn removed(&mut self, mirror: &Mirror) {
+        if mirror.config().is_absent() {
+            self.made_at = None;
+        }
+        (self.config, self.was_found) = (None, false);
+        (self.is_making, self.is_writing) = (false, false);
+    }
+}

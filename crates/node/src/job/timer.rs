@@ -1,0 +1,81 @@
+//! When a job is next due.
+
+use crate::turn::Turn;
+use flockwork_core::config::JobConfig;
+use flockwork_core::schedule::Memo;
+use flockwork_core::time::Timestamp;
+use flockwork_layout::plan::Plan;
+
+/// One job's timer.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    /// The next due instant that the alarms know of.
+    next: Option<Timestamp>,
+    /// How it was found.
+    memo: Memo,
+}
+
+/// What an instant is for which the job asked to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Instant {
+    /// A fire is due.
+    Due,
+    /// A fire that is to come may be claimed.
+    Ahead { next: Timestamp },
+    /// It was asked for by a schedule that counts no more, or has been seen to.
+    Past,
+}
+
+impl Timer {
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.next
+    }
+
+    pub(crate) fn memo(&self) -> Memo {
+        self.memo
+    }
+
+    /// Nothing is due until it is set again.
+    pub(crate) fn stop(&mut self) {
+        self.next = None;
+    }
+
+    /// Another schedule counts.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn what_is(&self, at: Timestamp, now: Timestamp) -> Instant {
+        match self.next {
+            Some(next) if next == at => Instant::Due,
+            Some(next) if next > now => Instant::Ahead { next },
+            _ => Instant::Past,
+        }
+    }
+
+    /// Sets the alarms to the job's next due instant.
+    pub(crate) fn set(&mut self, turn: &mut Turn<'_>, plan: &Plan, config: &JobConfig) {
+        let now = turn.now.wall;
+        if self.next.is_some_and(|next| next > now) {
+            return;
+        }
+        let mut memo = self.memo;
+        let mut first_after = |instant| {
+            let first_of = |from| memo.search(&config.schedule, instant, from);
+            plan.begins().filter_map(first_of).min()
+        };
+        // From the fire that is due now: what comes after it is asked again when it is settled.
+        let mut next = first_after(self.next.unwrap_or(now));
+        if next.is_some_and(|next| next <= now) {
+            next = first_after(now);
+        }
+        (self.next, self.memo) = (next, memo);
+        if let Some(next) = next {
+            turn.alarms.add_due(next, turn.job);
+            let ahead = next.minus(config.claim_ahead);
+            if now < ahead && ahead < next {
+                turn.alarms.add_due(ahead, turn.job);
+            }
+        }
+    }
+}

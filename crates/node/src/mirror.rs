@@ -1,0 +1,485 @@
+//! What a node believes of one job's keys, and how that belief is renewed.
+//!
+//! A [`Mirror`] owns every [`Slot`] of a job. Duties ask it what it knows; it changes by answers to reads
+//! and by what own commits have written.
+
+mod intake;
+mod slot;
+
+pub(crate) use intake::Unreadable;
+pub(crate) use slot::{Held, Slot};
+
+use crate::outbox::{Change, Verdict};
+use crate::turn::Turn;
+use bytes::Bytes;
+use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_layout::keys::Facet;
+use flockwork_layout::plan::Plan;
+use flockwork_layout::record::Stored;
+use flockwork_registry::{Answer, Index, Op, Request, Scope, Stamp, Why};
+use slot::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// One job's keys.
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    implementation: Slot<String>,
+    config: Slot<Bytes>,
+    own_tree: Slot<()>,
+    instances: Slot<BTreeSet<InstanceId>>,
+    servers: BTreeMap<String, Slot<bool>>,
+    leader: Slot<InstanceId>,
+    necessary: Slot<()>,
+    sharding: Slot<BTreeSet<ShardIndex>>,
+    plan: Slot<Plan>,
+    trigger: Slot<()>,
+    retries: Slot<BTreeSet<ShardIndex>>,
+    /// Who is to be dealt nothing: watched by leaders.
+    leavers: Slot<BTreeSet<InstanceId>>,
+    watches_leavers: bool,
+    shards: Vec<ShardSlots>,
+    /// The schedule of the definition that counts, as text: plans that name it share it.
+    schedule: Arc<str>,
+}
+
+/// One shard's keys.
+#[derive(Debug, Default)]
+struct ShardSlots {
+    owner: Slot<InstanceId>,
+    disabled: Slot<()>,
+    record: Slot<Arc<Stored>>,
+}
+
+/// What the mirror is to do with the record of a shard when all is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordIs {
+    /// Known by what this node writes, as a run or a change of its own is under way.
+    Ours,
+    /// Looked after by this node, or in doubt.
+    Followed,
+    /// Another's.
+    Others,
+}
+
+impl Mirror {
+    /// How many shards have their keys here.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    pub(crate) fn implementation(&self) -> &Slot<String> {
+        &self.implementation
+    }
+
+    pub(crate) fn config(&self) -> &Slot<Bytes> {
+        &self.config
+    }
+
+    pub(crate) fn own_tree(&self) -> &Slot<()> {
+        &self.own_tree
+    }
+
+    pub(crate) fn instances(&self) -> &Slot<BTreeSet<InstanceId>> {
+        &self.instances
+    }
+
+    /// A host's status, once it is watched.
+    pub(crate) fn server(&self, ip: &str) -> Option<&Slot<bool>> {
+        self.servers.get(ip)
+    }
+
+    pub(crate) fn leader(&self) -> &Slot<InstanceId> {
+        &self.leader
+    }
+
+    pub(crate) fn necessary(&self) -> &Slot<()> {
+        &self.necessary
+    }
+
+    pub(crate) fn sharding(&self) -> &Slot<BTreeSet<ShardIndex>> {
+        &self.sharding
+    }
+
+    pub(crate) fn plan(&self) -> &Slot<Plan> {
+        &self.plan
+    }
+
+    pub(crate) fn trigger(&self) -> &Slot<()> {
+        &self.trigger
+    }
+
+    pub(crate) fn retries(&self) -> &Slot<BTreeSet<ShardIndex>> {
+        &self.retries
+    }
+
+    pub(crate) fn leavers(&self) -> &Slot<BTreeSet<InstanceId>> {
+        &self.leavers
+    }
+
+    /// Who a shard is assigned to, if there is such a shard.
+    pub(crate) fn owner(&self, shard: ShardIndex) -> Option<&Slot<InstanceId>> {
+        self.shards.get(shard as usize).map(|slots| &slots.owner)
+    }
+
+    pub(crate) fn record(&self, shard: ShardIndex) -> Option<&Slot<Arc<Stored>>> {
+        self.shards.get(shard as usize).map(|slots| &slots.record)
+    }
+
+    /// Whether a shard is switched off; none while that is not known.
+    pub(crate) fn is_off(&self, shard: ShardIndex) -> Option<bool> {
+        let slots = self.shards.get(shard as usize)?;
+        Some(slots.disabled.known()?.is_some())
+    }
+
+    /// Whether it is known to be.
+    pub(crate) fn is_surely_off(&self, shard: ShardIndex) -> bool {
+        self.is_off(shard) == Some(true)
+    }
+
+    /// What a shard's record holds now; a new one, if there is none yet; none while that is not known.
+    pub(crate) fn stored(&self, shard: ShardIndex) -> Option<Arc<Stored>> {
+        let known = self.record(shard)?.known()?;
+        Some(known.map_or_else(Arc::default, |held| held.value.clone()))
+    }
+
+    /// Whether an instance's server is known to be switched on.
+    pub(crate) fn is_enabled(&self, instance: &InstanceId) -> Option<bool> {
+        let server = self.servers.get(instance.server())?;
+        Some(server.known()?.is_some_and(|held| held.value))
+    }
+
+    /// Whether an instance is known to serve the job, or known not to.
+    pub(crate) fn is_live(&self, instance: &InstanceId) -> Option<bool> {
+        Some(self.instances.value()?.contains(instance))
+    }
+
+    /// The instances that may take shards, in descending order; `None` while that is not known.
+    pub(crate) fn eligible(&self) -> Option<Vec<InstanceId>> {
+        let mut eligible = Vec::new();
+        for instance in self.instances.value()?.iter().rev() {
+            if self.is_enabled(instance)? {
+                eligible.push(instance.clone());
+            }
+        }
+        Some(eligible)
+    }
+
+    /// The same as last heard, whether or not it still stands: for a choice that whoever is chosen,
+    /// or else the shard's keeper, makes good.
+    pub(crate) fn last_eligible(&self) -> Vec<InstanceId> {
+        let is_on = |instance: &InstanceId| {
+            self.servers.get(instance.server()).and_then(Slot::last_seen) == Some(&true)
+        };
+        let instances = self.instances.last_seen().into_iter().flatten().rev();
+        instances.filter(|instance| is_on(instance)).cloned().collect()
+    }
+
+    /// Who looks after a shard's record: its owner, or, if that is gone, one that the shard's
+    /// number chooses among those that live. `None` while that is not known.
+    pub(crate) fn keeper(&self, shard: ShardIndex) -> Option<InstanceId> {
+        let live = self.instances.value()?;
+        let owner = self.owner(shard)?.known()?;
+        if let Some(owner) = owner.filter(|owner| live.contains(&owner.value)) {
+            return Some(owner.value.clone());
+        }
+        let eligible = self.eligible()?;
+        let at = (shard as usize).checked_rem(eligible.len())?;
+        eligible.get(at).cloned()
+    }
+
+    /// The plan, once it is that of the definition that counts, which has so many shards.
+    pub(crate) fn plan_in_force(&self, shards: u32) -> Option<&Plan> {
+        self.plan.value().filter(|plan| plan.agrees(&self.schedule, shards))
+    }
+
+    /// The schedule of the definition that counts, as text.
+    pub(crate) fn schedule(&self) -> &Arc<str> {
+        &self.schedule
+    }
+
+    /// Another definition counts from here on. Says which shards are new, whose keys are watched.
+    pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>, schedule: String, shards: u32) {
+        if *self.schedule != *schedule {
+            self.schedule = schedule.into();
+        }
+        let schedule = self.schedule.clone();
+        self.plan.revise(|plan| plan.sharing(&schedule));
+        let known = u32::try_from(self.shards.len()).expect("shards are counted in 32 bits");
+        for shard in known..shards {
+            self.shards.push(ShardSlots::default());
+            self.watch(turn, Facet::Owner(shard));
+            self.watch(turn, Facet::Disabled(shard));
+        }
+    }
+
+    /// Watches who waits to leave. Only leaders need to know.
+    pub(crate) fn watch_leavers(&mut self, turn: &mut Turn<'_>) {
+        if !std::mem::replace(&mut self.watches_leavers, true) {
+            self.watch(turn, Facet::Leavers);
+        }
+    }
+
+    /// Watches the status of each server that an instance runs on.
+    pub(crate) fn watch_servers(&mut self, turn: &mut Turn<'_>) {
+        let Some(instances) = self.instances.value() else { return };
+        let unknown: Vec<String> = instances
+            .iter()
+            .map(InstanceId::server)
+            .filter(|server| !self.servers.contains_key(*server))
+            .map(str::to_owned)
+            .collect();
+        for server in unknown {
+            self.watch(turn, Facet::Server(server));
+        }
+    }
+
+    /// Reads a key of the job, unless that is under way.
+    pub(crate) fn read(&mut self, turn: &mut Turn<'_>, facet: Facet) {
+        if self.doubt(&facet, turn.instance()) {
+            self.ask(turn, facet);
+        }
+    }
+
+    fn ask(&self, turn: &mut Turn<'_>, facet: Facet) {
+        let key = turn.key(&facet);
+        let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
+        turn.outbox.read(turn.job, facet, request);
+    }
+
+    /// Reads a shard's record, unless it is known or being read.
+    pub(crate) fn read_record_if_unread(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+        if self.record(shard).is_some_and(Slot::is_unread) {
+            self.read(turn, Facet::Record(shard));
+        }
+    }
+
+    /// Watches a key of the job and reads it.
+    pub(crate) fn watch(&mut self, turn: &mut Turn<'_>, facet: Facet) {
+        let request = Request::Watch(turn.key(&facet), scope(&facet));
+        turn.outbox.watch(request);
+        self.read(turn, facet);
+    }
+
+    /// Watches a key no more.
+    pub(crate) fn unwatch(&self, turn: &mut Turn<'_>, facet: &Facet) {
+        let request = Request::Unwatch(turn.key(facet), scope(facet));
+        turn.outbox.watch(request);
+    }
+
+    /// Reads everything again that is believed about the job.
+    pub(crate) fn reread(&mut self, turn: &mut Turn<'_>, record: impl Fn(ShardIndex) -> RecordIs) {
+        for facet in self.believed(turn, record) {
+            self.read(turn, facet);
+        }
+    }
+
+    /// The same under a new session, whose registry may be another one behind the same address.
+    pub(crate) fn read_anew(
+        &mut self,
+        turn: &mut Turn<'_>,
+        record: impl Fn(ShardIndex) -> RecordIs,
+    ) {
+        for facet in self.believed(turn, &record) {
+            self.read(turn, facet.clone());
+            if let Some(slot) = self.slot(&facet) {
+                slot.forget_state();
+            }
+        }
+        // Also the records of shards that are others': an attempt of theirs may be released to this
+        // node. What is under a run of its own is known by what it wrote.
+        for shard in (0..).take(self.shards.len()) {
+            let slots = &self.shards[shard as usize];
+            if record(shard) == RecordIs::Others && slots.record.last_seen().is_some() {
+                self.read(turn, Facet::Record(shard));
+                self.shards[shard as usize].record.forget_state();
+            }
+        }
+    }
+
+    fn believed(&self, turn: &Turn<'_>, record: impl Fn(ShardIndex) -> RecordIs) -> Vec<Facet> {
+        let mut facets = vec![
+            Facet::Config,
+            Facet::Job,
+            Facet::OwnJob,
+            Facet::Instances,
+            Facet::Leader,
+            Facet::Necessary,
+            Facet::Sharding,
+            Facet::Plan,
+            Facet::Trigger(turn.instance().clone()),
+            Facet::Retries,
+        ];
+        facets.extend(self.watches_leavers.then_some(Facet::Leavers));
+        facets.extend(self.servers.keys().cloned().map(Facet::Server));
+        for shard in (0..).take(self.shards.len()) {
+            facets.extend([Facet::Owner(shard), Facet::Disabled(shard)]);
+            if record(shard) == RecordIs::Followed {
+                facets.push(Facet::Record(shard));
+            }
+        }
+        facets
+    }
+
+    /// A read was answered. What cannot be read stays unknown, and is said.
+    pub(crate) fn answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        facet: &Facet,
+        answer: Answer,
+    ) -> Result<(), Unreadable> {
+        if let Answer::Failed(_) = answer {
+            self.forget(facet, turn.instance());
+            return Err(Unreadable::NotAnswered);
+        }
+        match self.take(facet, answer, turn.instance()) {
+            Ok(true) => self.ask(turn, facet.clone()),
+            Ok(false) => {}
+            Err(text) => {
+                let is_new = self.slot(facet).is_none_or(Any::not_understood);
+                return Err(Unreadable::NotUnderstood { text, is_new });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in that this instance leads.
+    pub(crate) fn wrote_leader(&mut self, turn: &Turn<'_>, index: Index) {
+        let (value, stamp) = (turn.instance().clone(), stamp_after(None, index));
+        self.leader.wrote(Some(Held { value, stamp, session: turn.session() }));
+    }
+
+    /// Takes in what an assignment has written over the state with stamp `old`.
+    pub(crate) fn wrote_owner(
+        &mut self,
+        shard: ShardIndex,
+        value: &[u8],
+        old: Option<Stamp>,
+        index: Index,
+    ) {
+        let Ok(value) = InstanceId::new(&String::from_utf8_lossy(value)) else { return };
+        if let Some(slots) = self.shards.get_mut(shard as usize) {
+            let stamp = stamp_after(old, index);
+            slots.owner.wrote(Some(Held { value, stamp, session: None }));
+        }
+    }
+
+    /// Takes in what an own commit has made of a shard's record.
+    pub(crate) fn wrote_record(&mut self, shard: ShardIndex, value: Arc<Stored>, stamp: Stamp) {
+        if let Some(slots) = self.shards.get_mut(shard as usize) {
+            slots.record.wrote(Some(Held { value, stamp, session: None }));
+        }
+    }
+
+    /// What a change about the job as a whole was based on is read again, unless the change was made or is
+    /// sent once more; says whether it is no longer under way.
+    pub(crate) fn is_over(
+        &mut self,
+        turn: &mut Turn<'_>,
+        change: Change,
+        verdict: &Verdict,
+        based_on: &[Facet],
+    ) -> bool {
+        match verdict {
+            Verdict::Done(_) | Verdict::TooLarge => {}
+            Verdict::NotTaken => {
+                turn.send_again(change);
+                return false;
+            }
+            Verdict::SessionEnded(_) => turn.mark_job(),
+            Verdict::Refused(why, facet) => {
+                if *why == Why::NoParent {
+                    self.read(turn, Facet::Config);
+                }
+                self.read_basis(turn, based_on, facet.as_ref());
+            }
+            Verdict::Unknown => {
+                self.read_basis(turn, based_on, None);
+                for facet in
+                    change.ops.iter().filter_map(|op| turn.facet(op.key())).collect::<Vec<_>>()
+                {
+                    self.read(turn, facet);
+                }
+            }
+        }
+        true
+    }
+
+    fn read_basis(&mut self, turn: &mut Turn<'_>, based_on: &[Facet], facet: Option<&Facet>) {
+        for facet in based_on.iter().chain(facet.filter(|facet| !based_on.contains(facet))) {
+            self.read(turn, facet.clone());
+        }
+        turn.mark_job();
+    }
+
+    /// The slot of a facet that is believed in.
+    fn slot(&mut self, facet: &Facet) -> Option<&mut dyn Any> {
+        Some(match facet {
+            Facet::Job => &mut self.implementation,
+            Facet::Config => &mut self.config,
+            Facet::OwnJob => &mut self.own_tree,
+            Facet::Instances => &mut self.instances,
+            Facet::Leader => &mut self.leader,
+            Facet::Necessary => &mut self.necessary,
+            Facet::Sharding => &mut self.sharding,
+            Facet::Plan => &mut self.plan,
+            Facet::Trigger(_) => &mut self.trigger,
+            Facet::Retries => &mut self.retries,
+            Facet::Leavers => &mut self.leavers,
+            Facet::Server(ip) => self.servers.entry(ip.clone()).or_default(),
+            Facet::Owner(i) => &mut self.shards.get_mut(*i as usize)?.owner,
+            Facet::Disabled(i) => &mut self.shards.get_mut(*i as usize)?.disabled,
+            Facet::Record(i) => &mut self.shards.get_mut(*i as usize)?.record,
+            _ => return None,
+        })
+    }
+
+    /// Doubts what is believed of a key; says whether to read it. Another instance's trigger is none
+    /// of this node's business.
+    fn doubt(&mut self, facet: &Facet, me: &InstanceId) -> bool {
+        match facet {
+            Facet::Trigger(instance) if instance != me => false,
+            // Not believed, only read: whether a run elsewhere is over, whether this node is registered.
+            Facet::Running(_) | Facet::Instance(_) => true,
+            _ => self.slot(facet).is_some_and(Any::doubt),
+        }
+    }
+
+    fn forget(&mut self, facet: &Facet, me: &InstanceId) {
+        if matches!(facet, Facet::Trigger(instance) if instance != me) {
+            return;
+        }
+        if let Some(slot) = self.slot(facet) {
+            slot.read_failed();
+        }
+    }
+}
+
+/// The stamp that a commit gives to a key, written over the state with stamp `old`.
+pub(crate) fn stamp_after(old: Option<Stamp>, index: Index) -> Stamp {
+    let fresh = Stamp { created: index, modified: index, version: 0 };
+    old.map_or(fresh, |old| Stamp { modified: index, version: old.version + 1, ..old })
+}
+
+/// What a change wrote to a key: the stamp of the state that it wrote over, none if it made the key; none
+/// at all if it did not write it.
+pub(crate) fn written_over(
+    change: &Change,
+    facet: &Facet,
+    turn: &Turn<'_>,
+) -> Option<Option<Stamp>> {
+    let written = turn.key(facet);
+    change.ops.iter().find_map(|op| match op {
+        Op::Set(key, _, old) if *key == written => Some(*old),
+        Op::Create { key, .. } if *key == written => Some(None),
+        _ => None,
+    })
+}
+
+fn is_list(facet: &Facet) -> bool {
+    matches!(facet, Facet::Instances | Facet::Sharding | Facet::Retries | Facet::Leavers)
+}
+
+fn scope(facet: &Facet) -> Scope {
+    if is_list(facet) { Scope::Children } else { Scope::Value }
+}

@@ -1,0 +1,417 @@
+//! The node's side of the connection: what is under way, and what shares a commit.
+//!
+//! Each [`Change`] is all or nothing for itself. A flush packs changes into as few commits as the limits
+//! allow. If a commit is refused, the change that was at fault is told and the others are sent again at
+//! once, so that none waits for another.
+
+mod change;
+mod repair;
+
+pub(crate) use change::{Change, JobChange, Purpose, ShardChange, Verdict};
+
+use crate::Effect;
+use crate::names::JobIx;
+use flockwork_core::time::Mono;
+use flockwork_layout::keys::Facet;
+use flockwork_registry::{Answer, Failure, Limits, Op, Receipt, Refusal, Request, Ticket};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Changes in one commit: enough to share a round trip, few enough that a refusal costs little.
+const MOST_CHANGES: usize = 100;
+/// Commits without an answer. Enough to keep a registry busy, few enough that what waits still
+/// shares commits.
+const MOST_COMMITS: usize = 64;
+
+/// How long a change waits that the registry could not take.
+pub(crate) const PAUSE: Duration = Duration::from_millis(250);
+/// How long a change waits that the registry does not want: a person must act first.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long no commit is sent, as the registry could take none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    pub(crate) until: Mono,
+    /// The code of why, if that is to be told.
+    pub(crate) is_new: Option<&'static str>,
+}
+
+/// What a ticket stands for.
+#[derive(Debug)]
+enum Sent {
+    Read(JobIx, Facet),
+    Watch(Request),
+    Commit(Vec<Change>, Mono),
+}
+
+/// What an answer means.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// Nothing that matters.
+    Nothing,
+    /// A key of a job was read.
+    Read(JobIx, Facet, Answer),
+    /// A watch may not be set.
+    Unwatched(Request),
+    /// A commit happened that was sent at an instant.
+    Committed(Vec<Change>, Receipt, Mono),
+    /// One change was at fault, or several by the same condition; the others go out again.
+    Refused(Vec<(Change, Refusal)>),
+    /// A commit has, or may have, failed as a whole.
+    Failed(Vec<Change>, Failure),
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limits: Limits,
+    last_ticket: u64,
+    sent: BTreeMap<Ticket, Sent>,
+    commits: usize,
+    requests: VecDeque<(Ticket, Request)>,
+    changes: VecDeque<Change>,
+    paused_until: Option<Mono>,
+    /// Why commits fail at present, as it was told: each reason once, until one succeeds.
+    told_failure: Option<&'static str>,
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            last_ticket: 0,
+            sent: BTreeMap::new(),
+            commits: 0,
+            requests: VecDeque::new(),
+            changes: VecDeque::new(),
+            paused_until: None,
+            told_failure: None,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Commits sent and not answered.
+    pub(crate) fn commits_in_flight(&self) -> usize {
+        self.commits
+    }
+
+    /// Whether nothing is under way or waits to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.commits == 0 && self.changes.is_empty()
+    }
+
+    /// What the changes are for that are under way, or wait to be.
+    pub(crate) fn purposes(&self) -> impl Iterator<Item = Purpose> {
+        let sent = self.sent.values().flat_map(|sent| match sent {
+            Sent::Commit(changes, _) => changes.as_slice(),
+            Sent::Read(..) | Sent::Watch(_) => &[],
+        });
+        sent.chain(&self.changes).map(|change| change.purpose)
+    }
+
+    pub(crate) fn read(&mut self, job: JobIx, facet: Facet, request: Request) {
+        self.ask(Sent::Read(job, facet), request);
+    }
+
+    pub(crate) fn watch(&mut self, request: Request) {
+        self.ask(Sent::Watch(request.clone()), request);
+    }
+
+    fn ask(&mut self, what: Sent, request: Request) {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.sent.insert(ticket, what);
+        self.requests.push_back((ticket, request));
+    }
+
+    pub(crate) fn gather(&mut self, change: Change) {
+        self.changes.push_back(change);
+    }
+
+    /// Puts a change before those that wait, but behind the parents that it may need as much as they.
+    pub(crate) fn gather_first(&mut self, change: Change) {
+        let parents = self.changes.iter().take_while(|change| change.is_parent()).count();
+        let at = if change.is_parent() { 0 } else { parents };
+        self.changes.insert(at, change);
+    }
+
+    /// Gathers changes again that were too large together.
+    pub(crate) fn gather_singly(&mut self, changes: Vec<Change>) {
+        for change in changes.into_iter().rev() {
+            self.gather_first(change.alone());
+        }
+    }
+
+    /// Sends no commit for a while if the registry has no room, or is not there.
+    pub(crate) fn pause_for(&mut self, now: Mono, failure: &Failure) -> Option<Pause> {
+        let pause = match failure {
+            Failure::Unknown(_) | Failure::SessionEnded(_) | Failure::TooLarge { .. } => {
+                return None;
+            }
+            Failure::NotSent(_) => PAUSE,
+            Failure::Full(_) => LONG_PAUSE / 10,
+            Failure::Denied(_) => LONG_PAUSE,
+        };
+        let until = now.plus(pause);
+        self.paused_until = Some(until);
+        let code = failure_code(failure);
+        let is_new = self.told_failure.replace(code) != Some(code);
+        Some(Pause { until, is_new: is_new.then_some(code) })
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// Drops all that waits to be sent: it was meant for a session that has ended.
+    pub(crate) fn drop_changes(&mut self) -> Vec<Change> {
+        self.changes.drain(..).collect()
+    }
+
+    /// Sends what may be sent.
+    pub(crate) fn flush(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        let open = self.paused_until.is_none_or(|until| now >= until);
+        if open {
+            self.paused_until = None;
+        }
+        while open && self.commits < MOST_COMMITS && !self.changes.is_empty() {
+            let changes = self.pack();
+            let mut ops = Vec::with_capacity(changes.iter().map(|change| change.ops.len()).sum());
+            for change in &changes {
+                ops.extend_from_slice(&change.ops);
+            }
+            self.commits += 1;
+            self.last_ticket += 1;
+            let ticket = Ticket(self.last_ticket);
+            self.sent.insert(ticket, Sent::Commit(changes, now));
+            effects.push(Effect::Submit(ticket, Request::Commit(ops)));
+        }
+        // Requests wait here rather than be refused there; half the room is left to commits.
+        let waiting = self.requests.len();
+        let under_way = self.sent.len() - waiting;
+        let room = (self.limits.max_in_flight / 2).saturating_sub(under_way).min(waiting);
+        effects.extend(
+            self.requests.drain(..room).map(|(ticket, request)| Effect::Submit(ticket, request)),
+        );
+    }
+
+    /// The changes of the next commit: at least one, else as many as the limits allow.
+    fn pack(&mut self) -> Vec<Change> {
+        let (mut ops, mut bytes) = (0, 0);
+        let mut packed = Vec::with_capacity(self.changes.len().min(MOST_CHANGES));
+        while let Some(change) = self.changes.front() {
+            ops += change.ops.len();
+            bytes += change.bytes();
+            let fits = ops <= self.limits.max_ops
+                && bytes <= self.limits.max_bytes
+                && packed.len() < MOST_CHANGES;
+            let is_shared = packed.last().is_none_or(|last: &Change| !last.is_alone());
+            let may_join = fits && is_shared && !change.is_alone();
+            if !(packed.is_empty() || may_join) {
+                break;
+            }
+            packed.extend(self.changes.pop_front());
+        }
+        packed
+    }
+
+    /// Says what an answer means, and sends again what was not at fault.
+    pub(crate) fn answered(&mut self, ticket: Ticket, answer: Answer) -> Told {
+        match self.sent.remove(&ticket) {
+            Some(Sent::Watch(request)) if matches!(answer, Answer::Failed(_)) => {
+                Told::Unwatched(request)
+            }
+            None | Some(Sent::Watch(_)) => Told::Nothing,
+            Some(Sent::Read(job, facet)) => Told::Read(job, facet, answer),
+            Some(Sent::Commit(changes, sent)) => {
+                self.commits -= 1;
+                self.commit_answered(changes, answer, sent)
+            }
+        }
+    }
+
+    fn commit_answered(&mut self, mut changes: Vec<Change>, answer: Answer, sent: Mono) -> Told {
+        match answer {
+            Answer::Committed(receipt) => {
+                self.told_failure = None;
+                Told::Committed(changes, receipt, sent)
+            }
+            Answer::Refused(refusal) => {
+                let mut at = refusal.at;
+                let faulty = changes.iter().position(|change| {
+                    let here = at < change.ops.len();
+                    at = at.saturating_sub(if here { 0 } else { change.ops.len() });
+                    here
+                });
+                let faulty = changes.remove(faulty.unwrap_or(0));
+                let refused = rested_on_the_same(&faulty, at, &refusal, &mut changes);
+                for change in changes.into_iter().rev() {
+                    self.changes.push_front(change);
+                }
+                let first = (faulty, Refusal { at, ..refusal });
+                Told::Refused(std::iter::once(first).chain(refused).collect())
+            }
+            Answer::Failed(failure) => Told::Failed(changes, failure),
+            Answer::Entry(_) | Answer::Children(_) | Answer::Done => Told::Failed(
+                changes,
+                Failure::Unknown("the answer is not one to a commit".to_owned()),
+            ),
+        }
+    }
+}
+
+fn failure_code(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Unknown(_) => "OUTCOME_UNKNOWN",
+        Failure::NotSent(_) => "REGISTRY_UNAVAILABLE",
+        Failure::SessionEnded(_) => "SESSION_ENDED",
+        Failure::TooLarge { .. } => "TOO_LARGE",
+        Failure::Full(_) => "REGISTRY_FULL",
+        Failure::Denied(_) => "REGISTRY_DENIED",
+    }
+}
+
+/// Takes out the changes that rest on the condition that did not hold for one of their commit: a
+/// plan that changes would else cost a round trip for each claim that was made on it.
+fn rested_on_the_same(
+    faulty: &Change,
+    at: usize,
+    refusal: &Refusal,
+    changes: &mut Vec<Change>,
+) -> Vec<(Change, Refusal)> {
+    let Some(Op::Check(key, stamp)) = faulty.ops.get(at) else { return Vec::new() };
+    let rests = |op: &Op| matches!(op, Op::Check(other, of) if other == key && of == stamp);
+    let place = |change: &Change| change.ops.iter().position(rests);
+    changes
+        .extract_if(.., |change| place(change).is_some())
+        .map(|change| {
+            let at = place(&change).unwrap_or(0);
+            (change, Refusal { at, ..refusal.clone() })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flockwork_core::execution::RunId;
+    use flockwork_registry::{Index, Key, Stamp, Why};
+
+    fn claim(run: u64) -> Purpose {
+        Purpose::Shard(JobIx(0), 0, ShardChange::Claim(RunId(run)))
+    }
+
+    fn outbox(max_ops: usize) -> Outbox {
+        Outbox::new(Limits { max_ops, max_bytes: 10_000, max_value: 1_000, max_in_flight: 10 })
+    }
+
+    fn change(run: u64, ops: usize) -> Change {
+        let key = |i| Key::new(&format!("/{run}/{i}")).unwrap();
+        Change::new(claim(run), (0..ops).map(|i| Op::create(key(i), "")).collect())
+    }
+
+    fn commits(effects: &[Effect]) -> Vec<(Ticket, usize)> {
+        effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Submit(ticket, Request::Commit(ops)) => Some((*ticket, ops.len())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn changes_share_commits_up_to_the_limits() {
+        let mut outbox = outbox(7);
+        for run in 0..4 {
+            outbox.gather(change(run, 3));
+        }
+        let mut effects = vec![];
+        outbox.flush(Mono::default(), &mut effects);
+        assert_eq!(commits(&effects).iter().map(|c| c.1).collect::<Vec<_>>(), [6, 6]);
+    }
+
+    #[test]
+    fn only_the_change_at_fault_is_refused() {
+        let mut outbox = outbox(100);
+        for run in 0..3 {
+            outbox.gather(change(run, 3));
+        }
+        let mut effects = vec![];
+        outbox.flush(Mono::default(), &mut effects);
+        let refusal = Refusal { at: 4, key: Key::root(), why: Why::Exists };
+        let heard = outbox.answered(commits(&effects)[0].0, Answer::Refused(refusal));
+        let Told::Refused(refused) = heard else { panic!("{heard:?}") };
+        let [(change, refusal)] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!((change.purpose, refusal.at), (claim(1), 1));
+        effects.clear();
+        outbox.flush(Mono::default(), &mut effects);
+        let resent = commits(&effects);
+        assert_eq!(resent[0].1, 6);
+        let receipt = Receipt { index: Index(9), ..Receipt::default() };
+        let heard = outbox.answered(resent[0].0, Answer::Committed(receipt));
+        let Told::Committed(changes, ..) = heard else { panic!("{heard:?}") };
+        assert_eq!(changes[1].purpose, claim(2));
+        assert!(outbox.is_idle());
+    }
+
+    #[test]
+    fn all_that_rest_on_what_did_not_hold_are_refused_at_once() {
+        let mut outbox = outbox(100);
+        let plan = |stamp| Op::Check(Key::new("/plan").unwrap(), Some(stamp));
+        let (old, new) = (Stamp::default(), Stamp { version: 1, ..Stamp::default() });
+        for (run, stamp) in [(0, new), (1, old), (2, new), (3, old)] {
+            let mut change = change(run, 2);
+            change.ops.insert(1, plan(stamp));
+            outbox.gather(change);
+        }
+        let mut effects = vec![];
+        outbox.flush(Mono::default(), &mut effects);
+        let refusal = Refusal { at: 4, key: Key::new("/plan").unwrap(), why: Why::Changed };
+        let heard = outbox.answered(commits(&effects)[0].0, Answer::Refused(refusal));
+        let Told::Refused(refused) = heard else { panic!("{heard:?}") };
+        let told: Vec<_> = refused.iter().map(|(change, why)| (change.purpose, why.at)).collect();
+        assert_eq!(told, [(claim(1), 1), (claim(3), 1)]);
+        effects.clear();
+        outbox.flush(Mono::default(), &mut effects);
+        assert_eq!(commits(&effects)[0].1, 6, "the two others");
+    }
+
+    #[test]
+    fn reads_never_take_more_than_half_the_room() {
+        let mut outbox = outbox(100);
+        for i in 0..20 {
+            let key = Key::new(&format!("/{i}")).unwrap();
+            outbox.read(JobIx(0), Facet::Config, Request::Get(key));
+        }
+        let mut effects = vec![];
+        outbox.flush(Mono::default(), &mut effects);
+        assert_eq!(effects.len(), 5);
+        let Effect::Submit(ticket, _) = effects[0] else { panic!() };
+        let _ = outbox.answered(ticket, Answer::Entry(None));
+        effects.clear();
+        outbox.flush(Mono::default(), &mut effects);
+        assert_eq!(effects.len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_committed_during_a_pause() {
+        let mut outbox = outbox(100);
+        outbox.gather(change(1, 1));
+        let away = Failure::NotSent(String::new());
+        let pause = outbox.pause_for(Mono::default(), &away).unwrap();
+        assert_eq!(
+            (pause.until, pause.is_new),
+            (Mono::default().plus(PAUSE), Some("REGISTRY_UNAVAILABLE"))
+        );
+        assert_eq!(outbox.pause_for(Mono::default(), &away).unwrap().is_new, None, "told once");
+        let mut effects = vec![];
+        outbox.flush(Mono::from_millis(249), &mut effects);
+        assert!(effects.is_empty());
+        outbox.flush(Mono::from_millis(250), &mut effects);
+        assert_eq!(effects.len(), 1);
+    }
+}

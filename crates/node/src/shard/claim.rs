@@ -1,0 +1,258 @@
+//! Claims of this node, from their sending until it is known whether they stand.
+
+use super::accounting::{still_gone, without_retry};
+use super::keys::{Keys, write_record};
+use crate::facts::Facts;
+use crate::mirror::Mirror;
+use crate::outbox::{Purpose, ShardChange};
+use crate::turn::Turn;
+use flockwork_core::account::{Claim, ClaimState, Fate, Note, Reason, Span};
+use flockwork_core::config::{JobConfig, OnSessionLoss};
+use flockwork_core::execution::{Fire, RunId, Source};
+use flockwork_core::id::ShardIndex;
+use flockwork_core::time::Timestamp;
+use flockwork_layout::keys::Facet;
+use flockwork_layout::record::Stored;
+use flockwork_registry::{Index, Lifetime, Op, SessionId, Stamp};
+use std::sync::Arc;
+
+/// A claim of this node, and what it was made on.
+#[derive(Debug)]
+pub(crate) struct OwnClaim {
+    id: RunId,
+    session: Option<SessionId>,
+    /// The assignment it was made on; none for a run taken over or tried again.
+    dealt: Option<Stamp>,
+    /// Since when the schedule was in force that it is due by; none likewise.
+    from: Option<Timestamp>,
+    /// The record as it was before.
+    before: Arc<Stored>,
+    /// The stamp of that record; none if there was none.
+    before_stamp: Option<Stamp>,
+    /// The record as the claim writes it.
+    after: Arc<Stored>,
+    /// Whether a mark of take-over is made.
+    is_taken_over: bool,
+    on_session_loss: OnSessionLoss,
+}
+
+/// A claim whose answer is not known.
+#[derive(Debug)]
+pub(crate) struct Claiming {
+    claim: Box<OwnClaim>,
+    /// What becomes of other fires with it.
+    notes: Vec<Note>,
+}
+
+impl OwnClaim {
+    pub(crate) fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// The claim as the record names it.
+    pub(crate) fn claim(&self) -> &Claim {
+        self.after.record.claim.as_ref().expect("a claim's record holds the claim")
+    }
+
+    pub(crate) fn before(&self) -> &Arc<Stored> {
+        &self.before
+    }
+
+    pub(crate) fn after(&self) -> &Arc<Stored> {
+        &self.after
+    }
+
+    /// Whether it is for a fire of an own shard, and no other run of that fire was.
+    pub(crate) fn is_first(&self) -> bool {
+        self.dealt.is_some()
+    }
+
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.is_taken_over
+    }
+
+    pub(crate) fn is_of(&self, session: Option<SessionId>) -> bool {
+        self.session == session
+    }
+
+    /// Whether its mark is still there: one that does not last went with the session.
+    pub(crate) fn mark_stands(&self, session: Option<SessionId>) -> bool {
+        self.claim().mark_lasts || self.is_of(session)
+    }
+
+    pub(crate) fn must_stop_without_session(&self) -> bool {
+        self.on_session_loss == OnSessionLoss::Stop
+    }
+
+    /// The definition may have changed since the claim was sent: its run goes by what counts now.
+    pub(crate) fn on_session_loss(&mut self, now: OnSessionLoss) {
+        self.on_session_loss = now;
+    }
+
+    /// Whether the schedule by which it is due is still the one in force since then.
+    pub(crate) fn is_planned(&self, since: Option<Timestamp>) -> bool {
+        self.from.is_none_or(|from| since == Some(from))
+    }
+
+    /// Whether the assignment it was made on is known to stand.
+    pub(crate) fn is_dealt(&self, owner: Option<Stamp>) -> bool {
+        self.dealt.is_none_or(|dealt| owner == Some(dealt))
+    }
+
+    /// Whether a claim for a trigger, which is no longer held, stood and was not undone. Only the
+    /// shard's owner counts triggers.
+    pub(crate) fn was_answered_meanwhile(&self, found: Option<&Stored>) -> bool {
+        let before = self.before.record.counts.triggered;
+        let counted = found.is_some_and(|stored| stored.record.counts.triggered > before);
+        self.claim().fire.source == Source::Trigger && counted
+    }
+}
+
+impl Claiming {
+    /// Claims a fire of an own, free shard.
+    pub(crate) fn first(
+        (turn, keys, shard): (&mut Turn<'_>, &Keys, ShardIndex),
+        facts: &Facts<'_>,
+        mirror: &Mirror,
+        before: Arc<Stored>,
+        (fire, mut notes): (Fire, Vec<Note>),
+    ) -> Option<Self> {
+        let owner = mirror.owner(shard)?.held()?.stamp;
+        let plan = mirror.plan().held()?.stamp;
+        let mut after = Stored::clone(&before);
+        match fire.source {
+            Source::Trigger => {
+                after.record.counts.ran += 1;
+                after.record.counts.triggered += 1;
+            }
+            _ => notes.push(ran(fire)),
+        }
+        after.record.account(&notes);
+        let from = mirror.plan_in_force(facts.shards()).map(|plan| plan.from(shard));
+        let mark_lasts = facts.fails_over();
+        let id = turn.capacity.name_run();
+        after.record.claim = Some(claim(turn, id, fire, mark_lasts));
+        // What is due follows from the plan, and a claim that was made on one out of date would be
+        // taken over by others if its answer is lost.
+        let ops = vec![
+            is_on(keys),
+            Op::Check(keys.plan.clone(), Some(plan)),
+            Op::Check(keys.owner.clone(), Some(owner)),
+            write_record(keys, mirror, shard, &after),
+            mark(turn, keys, mark_lasts),
+        ];
+        let basis = (Some(owner), from);
+        Some(Self::send((turn, shard, id), (facts, mirror), (before, after), (basis, notes), ops))
+    }
+
+    /// Claims another run of a fire whose earlier run failed or crashed.
+    pub(crate) fn again(
+        (turn, keys, shard): (&mut Turn<'_>, &Keys, ShardIndex),
+        facts: &Facts<'_>,
+        mirror: &Mirror,
+        (stored, old): (&Arc<Stored>, &Claim),
+    ) -> Self {
+        let has_crashed = old.state == ClaimState::Held;
+        let lasts = facts.fails_over();
+        let mark_lasts = lasts || (has_crashed && old.mark_lasts);
+        // A crash that only a retry makes up for counts as a failure.
+        let is_taken_over = has_crashed && lasts && old.crashes < JobConfig::MAX_TAKEOVERS;
+        let crashes = old.crashes + u32::from(is_taken_over);
+        let id = turn.capacity.name_run();
+        let mut after = Stored::clone(stored);
+        after.record.counts.crashed += u64::from(has_crashed);
+        let next =
+            Claim { attempt: old.attempt + 1, crashes, ..claim(turn, id, old.fire, mark_lasts) };
+        after.record.claim = Some(next);
+        let mut ops = vec![is_on(keys)];
+        ops.extend(still_gone(turn, old));
+        ops.push(write_record(keys, mirror, shard, &after));
+        ops.push(match has_crashed && old.mark_lasts {
+            true => Op::Set(keys.running.clone(), turn.me.clone(), None),
+            false => mark(turn, keys, mark_lasts),
+        });
+        if has_crashed {
+            let key = turn.key(&Facet::Failover(shard));
+            ops.push(Op::create_for_session(key, turn.me.clone()));
+        }
+        ops.extend(without_retry(turn, shard, old));
+        let records = (stored.clone(), after);
+        let basis = ((None, None), Vec::new());
+        let mut claiming = Self::send((turn, shard, id), (facts, mirror), records, basis, ops);
+        claiming.claim.is_taken_over = has_crashed;
+        claiming
+    }
+
+    fn send(
+        (turn, shard, id): (&mut Turn<'_>, ShardIndex, RunId),
+        (facts, mirror): (&Facts<'_>, &Mirror),
+        (before, after): (Arc<Stored>, Stored),
+        ((dealt, from), notes): ((Option<Stamp>, Option<Timestamp>), Vec<Note>),
+        ops: Vec<Op>,
+    ) -> Self {
+        let before_stamp =
+            mirror.record(shard).and_then(|record| record.held()).map(|held| held.stamp);
+        turn.capacity.take(id, (turn.job, shard));
+        turn.send(Purpose::Shard(turn.job, shard, ShardChange::Claim(id)), ops);
+        let claim = Box::new(OwnClaim {
+            id,
+            session: turn.session(),
+            dealt,
+            from,
+            before,
+            before_stamp,
+            after: Arc::new(after),
+            is_taken_over: false,
+            on_session_loss: facts.config.map_or(OnSessionLoss::Finish, |it| it.on_session_loss),
+        });
+        Self { claim, notes }
+    }
+
+    pub(crate) fn claim(&self) -> &OwnClaim {
+        &self.claim
+    }
+
+    /// The stamp of the record that it has written, if the commit with this index made it.
+    pub(crate) fn stamp(&self, index: Index) -> Stamp {
+        crate::mirror::stamp_after(self.claim.before_stamp, index)
+    }
+
+    pub(crate) fn into_parts(self) -> (Box<OwnClaim>, Vec<Note>) {
+        (self.claim, self.notes)
+    }
+}
+
+fn ran(fire: Fire) -> Note {
+    let span = Span { first: fire.due, last: fire.due, fires: 1 };
+    Note { fate: Fate::Ran, reason: Reason::Due, span }
+}
+
+/// The first claim of a fire.
+fn claim(turn: &Turn<'_>, id: RunId, fire: Fire, mark_lasts: bool) -> Claim {
+    Claim {
+        fire,
+        attempt: 1,
+        crashes: 0,
+        instance: turn.instance().clone(),
+        nonce: id.0,
+        at: turn.now.wall,
+        mark_lasts,
+        state: ClaimState::Held,
+    }
+}
+
+/// The condition that this instance still serves the job: others take over what one that was taken
+/// off has claimed.
+fn is_on(keys: &Keys) -> Op {
+    Op::Check(keys.instance.clone(), None)
+}
+
+/// Makes the mark of a run, in ElasticJob's form.
+fn mark(turn: &Turn<'_>, keys: &Keys, lasts: bool) -> Op {
+    Op::Create {
+        key: keys.running.clone(),
+        value: turn.me.clone(),
+        lifetime: if lasts { Lifetime::Lasting } else { Lifetime::Session },
+        sequence: false,
+    }
+}

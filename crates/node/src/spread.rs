@@ -1,0 +1,25 @@
+//! How runs are looked up: by their numbers, spread.
+
+use std::hash::Hasher;
+
+/// Numbers that are given one after the other need no more than being spread: by Fibonacci hashing
+/// (Knuth, The Art of Computer Programming, vol. 3, 6.4).
+#[derive(Debug, Default)]
+pub(crate) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte) ^ self.0);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    /// The map looks at the lowest bits, and those of a product know only the lowest of its factors.
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}
