@@ -2,7 +2,7 @@
 
 use crate::queue::HostAt;
 use crate::scenario::Scenario;
-use crate::world::{Ended, Runaway, World};
+use crate::world::{Ended, Stopped, World};
 use crate::{reached, trace_hash};
 use flockwork_checker::story::Stories;
 use flockwork_checker::trace::Line;
@@ -151,9 +151,17 @@ pub fn run_scenario(seed: u64, scenario: Scenario, keep_reports: bool) -> Outcom
             drop(stories);
             Outcome { seed, verdicts, counts, trace, said }
         }
-        Err(Runaway { at }) => {
-            let why = Verdict::Unknown(format!("no end in sight at {at} ms: a node is spinning"));
-            let verdicts = vec![("an end", why)];
+        Err(stopped) => {
+            let verdicts = vec![match stopped {
+                Stopped::Runaway { at } => {
+                    let why = format!("no end in sight at {at} ms: a node is spinning");
+                    ("an end", Verdict::Unknown(why))
+                }
+                Stopped::Broken { at, why } => {
+                    let why = format!("at {at} ms, {why}");
+                    ("what holds between a node's parts", Verdict::Unknown(why))
+                }
+            }];
             let counts = Counts::default();
             Outcome { seed, verdicts, counts, trace: Vec::new(), said: Vec::new() }
         }

@@ -61,6 +61,8 @@ pub struct World {
     /// What nodes reported, for people; kept only on request.
     pub(crate) said: Option<Vec<Said>>,
     starts: u64,
+    /// What a node's parts contradicted each other in first.
+    broken: Option<String>,
     /// How many faults were struck.
     pub(crate) strikes: usize,
     /// How many runs have ended by themselves or as they were told to.
@@ -69,9 +71,19 @@ pub struct World {
 
 /// Why a world came to no end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Runaway {
-    /// When it was given up.
-    pub at: u64,
+pub enum Stopped {
+    /// There is none in sight: a node is spinning.
+    Runaway {
+        /// When it was given up.
+        at: u64,
+    },
+    /// The parts of a node contradict each other.
+    Broken {
+        /// Since when.
+        at: u64,
+        /// In what.
+        why: String,
+    },
 }
 
 impl World {
@@ -105,6 +117,7 @@ impl World {
             full_until: 0,
             counts: Counts::default(),
             said: keep_reports.then(Vec::new),
+            broken: None,
             starts: 0,
             strikes: 0,
             ended: 0,
@@ -155,8 +168,8 @@ impl World {
     /// Lets everything happen, in order; the trace is what is left of it.
     ///
     /// # Errors
-    /// [`Runaway`], if there is no end to it.
-    pub fn run(mut self) -> Result<Ended, Runaway> {
+    /// [`Stopped`], if there is no end to it, or none that could be judged.
+    pub fn run(mut self) -> Result<Ended, Stopped> {
         for _ in 0..MOST_EVENTS {
             let Some((at, happens)) = self.queue.pop() else { break };
             self.now = at;
@@ -171,8 +184,11 @@ impl World {
                 });
             }
             self.happen(happens);
+            if let Some(why) = self.broken.take() {
+                return Err(Stopped::Broken { at, why });
+            }
         }
-        Err(Runaway { at: self.now })
+        Err(Stopped::Runaway { at: self.now })
     }
 
     fn happen(&mut self, happens: Happens) {
@@ -337,6 +353,8 @@ impl World {
         let Some(node) = &mut host.node else { return };
         let mut effects = Vec::new();
         node.step(clocks, event, &mut effects);
+        let checked = node.check();
+        self.note_broken(at, checked);
         self.carry_out(at, effects);
         let host = &mut self.hosts[at];
         if !std::mem::replace(&mut host.is_flush_due, true) {
@@ -346,6 +364,13 @@ impl World {
         self.arm(at);
     }
 
+    /// The first node whose parts contradict each other ends the world.
+    fn note_broken(&mut self, at: HostAt, checked: Result<(), String>) {
+        if let Err(why) = checked {
+            self.broken.get_or_insert(format!("node {at}: {why}"));
+        }
+    }
+
     fn flush(&mut self, at: HostAt) {
         let host = &mut self.hosts[at];
         host.is_flush_due = false;
@@ -353,6 +378,8 @@ impl World {
         let Some(node) = &mut host.node else { return };
         let mut effects = Vec::new();
         node.flush(clocks, &mut effects);
+        let checked = node.check();
+        self.note_broken(at, checked);
         self.carry_out(at, effects);
         self.arm(at);
     }
