@@ -12,17 +12,38 @@
 //!   leader                   container
 //!     election               container
 //!       instance             session    the leader's id
+//!       latch                container  who would become the leader
+//!         {name}             session
 //!     sharding               lasting
 //!       necessary            lasting    someone asks for a new assignment
+//!       processing           session    ElasticJob's leader is making one
+//!     failover               lasting
+//!       items                lasting    crashed shards that nobody has taken over
+//!         {i}                lasting
+//!       latch                container  who would take one over
+//!         {name}             session
 //!   sharding                 lasting
 //!     {i}                    lasting
 //!       instance             lasting    the owner's id
 //!       running              either     the runner's id; session, unless failover or retries
+//!       misfire              lasting    a fire was passed over, and is to be made up for
 //!       disabled             lasting    the shard is switched off
 //!       failover             session    the id of the instance that took the shard over
 //!       failovering          lasting    the same, to be found when that instance crashes, too
 //!   trigger                  lasting
 //!     {instance}             lasting    run now
+//!   guarantee                lasting    ElasticJob's once-only listeners
+//!     started                lasting    shards that have begun
+//!       {i}                  lasting
+//!     started-latch          container  who would call the listener before the work
+//!       {name}               session
+//!     completed              lasting    shards that have ended
+//!       {i}                  lasting
+//!     completed-latch        container  who would call the listener after the work
+//!       {name}               session
+//!   systemTime               lasting
+//!     current                lasting    written to learn the registry's time
+//!   next-job-instance-ip     session    the host that has the next turn
 //! /{ns}.flockwork/{job}      lasting
 //!   plan                     lasting    since when, under which schedule
 //!   records                  lasting
@@ -45,12 +66,12 @@ use flockwork_registry::Key;
 use row::Tree;
 use std::fmt;
 
-pub use facet::Facet;
+pub use facet::{Facet, Latch};
 pub use name::shard;
 pub use row::{Lifetime, Maker};
 
 /// The most parts that a key has below its job.
-const MAX_PARTS: usize = 3;
+const MAX_PARTS: usize = 4;
 
 /// A namespace: one or more parts, each as a job name may be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

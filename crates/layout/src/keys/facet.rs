@@ -26,10 +26,23 @@ pub enum Facet {
     Election,
     /// The node that names the leader.
     Leader,
+    /// A queue of those who would each do something alone.
+    Latch(Latch),
+    /// Someone who waits at a latch, by the name in the queue: `_c_{uuid}-latch-` and ten digits that
+    /// the registry appends. The lowest digits have their turn.
+    Candidate(Latch, String),
     /// Parent of the requests for a new assignment.
     ShardingFlags,
     /// A request for a new assignment.
     Necessary,
+    /// A mark of ElasticJob's leader: shards are being assigned, which takes it more than one commit.
+    Processing,
+    /// Parent of what concerns all crashed shards.
+    FailoverRoot,
+    /// Parent of the crashed shards that nobody has taken over.
+    FailoverItems,
+    /// A crashed shard that nobody has taken over.
+    FailoverItem(ShardIndex),
     /// Parent of the shards.
     Sharding,
     /// Parent of what concerns one shard.
@@ -38,6 +51,8 @@ pub enum Facet {
     Owner(ShardIndex),
     /// The instance that runs a shard.
     Running(ShardIndex),
+    /// A mark: ElasticJob passed over a fire of the shard and is to make up for it.
+    Misfire(ShardIndex),
     /// A shard is switched off.
     Disabled(ShardIndex),
     /// A crashed shard was taken over (lives with the taker).
@@ -48,6 +63,22 @@ pub enum Facet {
     Triggers,
     /// A request that an instance runs its shards now.
     Trigger(InstanceId),
+    /// Parent of what ElasticJob's once-only listeners agree on.
+    GuaranteeRoot,
+    /// Parent of the shards that have begun, as ElasticJob's once-only listeners count them.
+    StartedItems,
+    /// A shard that has begun, as ElasticJob's once-only listeners count it.
+    Started(ShardIndex),
+    /// Parent of the shards that have ended, as ElasticJob's once-only listeners count them.
+    CompletedItems,
+    /// A shard that has ended, as ElasticJob's once-only listeners count it.
+    Completed(ShardIndex),
+    /// Parent of the node by which ElasticJob learns the registry's time.
+    TimeRoot,
+    /// A node that ElasticJob writes to learn the registry's time: when it was changed is now.
+    Time,
+    /// The host that has the next turn at a job with one shard that goes from host to host.
+    NextServer,
     /// Parent of what is ours about the job.
     OwnJob,
     /// Since when the job is served, and under which schedule.
@@ -70,6 +101,20 @@ pub enum Facet {
     Leavers,
 }
 
+/// What each of those who queue would do alone. The queues are Curator's, so that ElasticJob's nodes
+/// and ours can stand in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Latch {
+    /// Become the leader of the job.
+    Election,
+    /// Take over a crashed shard.
+    Failover,
+    /// Call a once-only listener before the work of a fire.
+    Started,
+    /// Call a once-only listener after the work of a fire.
+    Completed,
+}
+
 impl Facet {
     /// The folders that come with a job, parents first.
     pub fn folders() -> impl Iterator<Item = Self> {
@@ -83,8 +128,8 @@ impl Facet {
         self.row().is_folder()
     }
 
-    /// Whether the key's children are a list: of instances, shards or hosts. Then their names are
-    /// what there is to read.
+    /// Whether the key's children are a list: of instances, shards, hosts or candidates. Then their
+    /// names are what there is to read.
     #[must_use]
     pub fn is_list(&self) -> bool {
         self.row().kind == Kind::List

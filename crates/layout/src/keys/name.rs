@@ -1,4 +1,4 @@
-//! Names that stand in keys: of shards, instances and hosts.
+//! Names that stand in keys: of shards, instances, hosts, and free ones.
 
 use flockwork_core::id::{InstanceId, ShardIndex};
 use std::fmt::Write;

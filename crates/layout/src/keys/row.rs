@@ -6,7 +6,7 @@ pub(super) struct Row {
     /// The tree in which the key lies.
     pub(super) tree: Tree,
     /// The key's parts below the job. A part in braces stands for a name: `{i}` a shard's number,
-    /// `{instance}` an instance's id, `{ip}` a host's address.
+    /// `{instance}` an instance's id, `{ip}` a host's address, `{name}` any text.
     pub(super) path: &'static [&'static str],
     /// What the key is.
     pub(super) kind: Kind,
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Value,
     /// Parent of keys that are known one by one.
     Folder,
-    /// Parent of keys that are named after instances, shards or hosts.
+    /// Parent of keys that are named after instances, shards, hosts or candidates.
     List,
 }
 

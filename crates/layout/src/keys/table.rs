@@ -4,7 +4,7 @@
 //! The compiler finds a facet without a row, a row without a facet and two rows for one facet or one
 //! key; tests find a row that does not fit the others or is not drawn.
 
-use super::facet::Facet;
+use super::facet::{Facet, Latch};
 use super::name::Name;
 use super::row::{Kind, Lifetime, Maker, Row, Tree};
 
@@ -104,17 +104,38 @@ table! {
     ["leader"]                             LeaderRoot                        Folder Container Starter
     ["leader", "election"]                 Election                          Folder Container Starter
     ["leader", "election", "instance"]     Leader                            Value  Session   Leader
+    ["leader", "election", "latch"]        Latch(Latch::Election)            List   Container Anyone
+    ["leader", "election", "latch", name]  Candidate(Latch::Election, name)  Value  Session   Anyone
     ["leader", "sharding"]                 ShardingFlags                     Folder Lasting   Starter
     ["leader", "sharding", "necessary"]    Necessary                         Value  Lasting   Leader
+    ["leader", "sharding", "processing"]   Processing                        Value  Session   Leader
+    ["leader", "failover"]                 FailoverRoot                      Folder Lasting   Survivor
+    ["leader", "failover", "items"]        FailoverItems                     List   Lasting   Survivor
+    ["leader", "failover", "items", i]     FailoverItem(i)                   Value  Lasting   Survivor
+    ["leader", "failover", "latch"]        Latch(Latch::Failover)            List   Container Anyone
+    ["leader", "failover", "latch", name]  Candidate(Latch::Failover, name)  Value  Session   Anyone
     ["sharding"]                           Sharding                          List   Lasting   Starter
     ["sharding", i]                        Shard(i)                          Folder Lasting   Leader
     ["sharding", i, "instance"]            Owner(i)                          Value  Lasting   Leader
     ["sharding", i, "running"]             Running(i)                        Value  Either    Runner
+    ["sharding", i, "misfire"]             Misfire(i)                        Value  Lasting   Runner
     ["sharding", i, "disabled"]            Disabled(i)                       Value  Lasting   Operator
     ["sharding", i, "failover"]            Failover(i)                       Value  Session   Survivor
     ["sharding", i, "failovering"]         Failovering(i)                    Value  Lasting   Survivor
     ["trigger"]                            Triggers                          List   Lasting   Starter
     ["trigger", instance]                  Trigger(instance)                 Value  Lasting   Operator
+    ["guarantee"]                          GuaranteeRoot                     Folder Lasting   Runner
+    ["guarantee", "started"]               StartedItems                      List   Lasting   Runner
+    ["guarantee", "started", i]            Started(i)                        Value  Lasting   Runner
+    ["guarantee", "started-latch"]         Latch(Latch::Started)             List   Container Anyone
+    ["guarantee", "started-latch", name]   Candidate(Latch::Started, name)   Value  Session   Anyone
+    ["guarantee", "completed"]             CompletedItems                    List   Lasting   Runner
+    ["guarantee", "completed", i]          Completed(i)                      Value  Lasting   Runner
+    ["guarantee", "completed-latch"]       Latch(Latch::Completed)           List   Container Anyone
+    ["guarantee", "completed-latch", name] Candidate(Latch::Completed, name) Value  Session   Anyone
+    ["systemTime"]                         TimeRoot                          Folder Lasting   Runner
+    ["systemTime", "current"]              Time                              Value  Lasting   Runner
+    ["next-job-instance-ip"]               NextServer                        Value  Session   Runner
 
     Own:
     []                                     OwnJob                            Folder Lasting   Starter

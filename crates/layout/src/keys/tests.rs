@@ -11,6 +11,7 @@ fn sample(part: &str) -> &str {
         "{i}" => "3",
         "{instance}" => "10.0.0.1@-@7-x",
         "{ip}" => "10.0.0.1",
+        "{name}" => "_c_394f7f52-7711-47db-8467-7ebe8b225495-latch-0000000001",
         word => {
             assert!(!word.contains('{'), "{word} has no sample here");
             word
@@ -134,14 +135,26 @@ fn the_folders_of_a_new_job_are_listed_parents_first() {
 
 #[test]
 fn keys_live_as_long_as_elasticjob_lets_them() {
+    let candidate = |latch| Facet::Candidate(latch, sample("{name}").to_owned());
     for (facet, lifetime) in [
         (Facet::Config, Lifetime::Lasting),
         (Facet::Leader, Lifetime::Session),
+        (Facet::Latch(Latch::Election), Lifetime::Container),
+        (candidate(Latch::Election), Lifetime::Session),
+        (candidate(Latch::Completed), Lifetime::Session),
         (Facet::Necessary, Lifetime::Lasting),
+        (Facet::Processing, Lifetime::Session),
+        (Facet::FailoverItems, Lifetime::Lasting),
+        (Facet::FailoverItem(3), Lifetime::Lasting),
+        (Facet::Latch(Latch::Failover), Lifetime::Container),
         (Facet::Owner(3), Lifetime::Lasting),
         (Facet::Running(3), Lifetime::Either),
+        (Facet::Misfire(3), Lifetime::Lasting),
         (Facet::Failover(3), Lifetime::Session),
         (Facet::Failovering(3), Lifetime::Lasting),
+        (Facet::Started(3), Lifetime::Lasting),
+        (Facet::Latch(Latch::Started), Lifetime::Container),
+        (Facet::NextServer, Lifetime::Session),
     ] {
         assert_eq!(facet.lifetime(), lifetime, "{facet:?}");
     }
