@@ -46,6 +46,7 @@
 //!   next-job-instance-ip     session    the host that has the next turn
 //! /{ns}.flockwork/{job}      lasting
 //!   plan                     lasting    since when, under which schedule
+//!   guarantee                lasting    how far our once-only listener of the fire has come (JSON)
 //!   records                  lasting
 //!     {i}                    lasting    what became of the shard's fires
 //!   retries                  lasting

@@ -83,6 +83,8 @@ pub enum Facet {
     OwnJob,
     /// Since when the job is served, and under which schedule.
     Plan,
+    /// How far our once-only listener of the fire under way has come, a JSON document.
+    Once,
     /// Parent of the shards' records.
     Records,
     /// What became of a shard's fires.

@@ -140,6 +140,7 @@ table! {
     Own:
     []                                     OwnJob                            Folder Lasting   Starter
     ["plan"]                               Plan                              Value  Lasting   Anyone
+    ["guarantee"]                          Once                              Value  Lasting   Anyone
     ["records"]                            Records                           List   Lasting   Starter
     ["records", i]                         Record(i)                         Value  Lasting   Runner
     ["retries"]                            Retries                           List   Lasting   Starter

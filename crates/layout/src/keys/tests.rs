@@ -155,6 +155,7 @@ fn keys_live_as_long_as_elasticjob_lets_them() {
         (Facet::Started(3), Lifetime::Lasting),
         (Facet::Latch(Latch::Started), Lifetime::Container),
         (Facet::NextServer, Lifetime::Session),
+        (Facet::Once, Lifetime::Lasting),
     ] {
         assert_eq!(facet.lifetime(), lifetime, "{facet:?}");
     }
