@@ -19,7 +19,7 @@ usage: cargo xtask COMMAND
 
   setup [--yes]       install what the tests need: says what, and asks unless --yes or CI=true
   test [--yes]        setup, then everything that must hold before a change is handed in
-  tidy                only the checks of names, sizes and layering
+  tidy                only the checks of names, sizes, layers and circles of files
   sim [--seeds N] [--seed S]
                       simulate N clusters (300), or the one of seed S
   sim --shrink S      the same with as few faults as it takes to fail

@@ -1,8 +1,13 @@
-//! Checks that no compiler makes: sizes, names, layers, and that each invariant has its test.
+//! Checks that no compiler makes: sizes, names, layers, walls inside crates, and that each invariant
+//! has its test.
 
+mod circles;
 mod invariants;
 mod layers;
+mod modules;
+mod outline;
 mod source;
+mod walls;
 
 use source::Source;
 use std::path::Path;
@@ -23,6 +28,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let sources = source::read_all(root)?;
     let mut broken: Vec<String> = RULES.iter().flat_map(|rule| rule(&sources)).collect();
     broken.extend(layers::broken(root)?);
+    broken.extend(walls::broken(root, &sources)?);
     broken.extend(invariants::broken(root, &sources)?);
     for line in &broken {
         eprintln!("tidy: {line}");
