@@ -40,6 +40,7 @@ pub(super) struct Outline {
 pub(super) struct Block {
     /// The type that has the names; empty for one without a name, such as a slice.
     pub(super) of: Words,
+    pub(super) line: usize,
     pub(super) methods: Vec<Method>,
     /// Functions without `self`, constants and types.
     pub(super) others: Vec<String>,

@@ -1,4 +1,4 @@
-//! The walls inside crates: no circle of files.
+//! The walls inside crates: no circle of files, and one file for a node's own methods.
 
 mod listed;
 
@@ -14,6 +14,10 @@ const LIST: &str = "xtask/src/tidy/circles.txt";
 /// Crates that decide: no circle of theirs may be listed.
 const WITHOUT_CIRCLES: [&str; 2] = ["core", "node"];
 
+/// The crate and the type whose `impl` blocks all stand in one file: code in a second one sees all
+/// of the type, so that the two files are one thing in two places.
+const WHOLE: (&str, &str) = ("node", "Node");
+
 pub(super) fn broken(root: &Path, sources: &[Source]) -> Result<Vec<String>, String> {
     let list = std::fs::read_to_string(root.join(LIST)).map_err(|why| format!("{LIST}: {why}"))?;
     judge(sources, &list)
@@ -21,10 +25,15 @@ pub(super) fn broken(root: &Path, sources: &[Source]) -> Result<Vec<String>, Str
 
 fn judge(sources: &[Source], list: &str) -> Result<Vec<String>, String> {
     let mut circles: BTreeMap<&str, Vec<Circle>> = BTreeMap::new();
+    let mut broken = Vec::new();
     for (name, targets) in read(&crates(sources))? {
         circles.insert(name, targets.iter().flat_map(circles::find).collect());
+        if name == WHOLE.0 {
+            broken.extend(targets.iter().filter_map(|target| scattered(target, WHOLE.1)));
+        }
     }
-    Ok(listed::broken(list, &circles))
+    broken.extend(listed::broken(list, &circles));
+    Ok(broken)
 }
 
 /// The texts below each crate's `src`.
@@ -54,12 +63,56 @@ fn read<'a>(crates: &BTreeMap<&'a str, Texts<'_>>) -> Result<Vec<(&'a str, Vec<M
     })
 }
 
+/// Names the files with an `impl` of a type, if they are more than one.
+fn scattered(modules: &Modules, name: &str) -> Option<String> {
+    let mut places = BTreeMap::new();
+    for module in &modules.all {
+        for block in &module.outline.impls {
+            if block.of.last().is_some_and(|last| last == name) {
+                places.entry(modules.files[module.file].as_str()).or_insert(block.line);
+            }
+        }
+    }
+    let shown: Vec<String> =
+        places.iter().map(|(file, line)| format!("\n    {file}:{line}")).collect();
+    (shown.len() > 1).then(|| {
+        let of = WHOLE.0;
+        format!("crates/{of}: `impl {name}` belongs in one file, and stands in{}", shown.concat())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn source((path, text): (&str, &str)) -> Source {
         Source { path: path.into(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_second_file_with_an_impl_of_node_is_found() {
+        let files = |second: &'static str| {
+            [
+                ("crates/node/src/lib.rs", "mod machine; mod lead;"),
+                ("crates/node/src/machine.rs", "pub struct Node; impl Node {}\nimpl Node {}"),
+                ("crates/node/src/lead.rs", second),
+            ]
+            .map(source)
+        };
+        let seconds = [
+            "use crate::machine::Node;\nimpl Node { fn lead(&mut self) {} }",
+            "impl std::fmt::Display for crate::machine::Node {}",
+            "impl<'a> From<&'a u8> for &'a crate::machine::Node {}",
+        ];
+        for second in seconds {
+            let broken = judge(&files(second), "").unwrap();
+            assert!(matches!(&broken[..], [one] if one.contains("lead.rs:")), "{broken:?}");
+        }
+        let others =
+            ["impl From<Node> for u8 {}", "#[cfg(test)]\nmod tests { impl super::Node {} }"];
+        for other in others {
+            assert!(judge(&files(other), "").unwrap().is_empty(), "{other}");
+        }
     }
 
     #[test]

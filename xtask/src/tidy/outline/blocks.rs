@@ -4,7 +4,7 @@ use super::{Block, Method, Words, test_code, word, words};
 use syn::{ImplItem, Signature, TraitItem, Type, Visibility};
 
 pub(super) fn of_impl(block: &syn::ItemImpl, of: Words) -> Block {
-    let mut found = empty(of);
+    let mut found = empty(of, block.impl_token.span.start().line);
     let is_of_trait = block.trait_.is_some();
     for item in block.items.iter().filter(|item| !test_code::of_impl(item)) {
         match item {
@@ -19,7 +19,7 @@ pub(super) fn of_impl(block: &syn::ItemImpl, of: Words) -> Block {
 }
 
 pub(super) fn of_trait(block: &syn::ItemTrait, of: Words) -> Block {
-    let mut found = empty(of);
+    let mut found = empty(of, block.trait_token.span.start().line);
     for item in block.items.iter().filter(|item| !test_code::of_trait(item)) {
         match item {
             TraitItem::Fn(item) => function(&mut found, &item.sig, everywhere()),
@@ -42,8 +42,8 @@ pub(super) fn named(of: &Type) -> Words {
     }
 }
 
-fn empty(of: Words) -> Block {
-    Block { of, methods: Vec::new(), others: Vec::new() }
+fn empty(of: Words, line: usize) -> Block {
+    Block { of, line, methods: Vec::new(), others: Vec::new() }
 }
 
 fn function(block: &mut Block, signature: &Signature, seen_in: Words) {
