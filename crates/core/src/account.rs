@@ -5,8 +5,10 @@
 //! sees the same, nothing is forgotten, and nothing is accounted twice. [`settle()`] says what is to
 //! become of what is pending.
 
+pub mod note;
 pub mod record;
 pub mod settle;
 
-pub use record::{Claim, ClaimState, Counts, Last, Note, Record};
-pub use settle::{Fate, Hold, Policy, Reason, Settled, Span, settle};
+pub use note::{Fate, Note, Reason, Span};
+pub use record::{Claim, ClaimState, Counts, Last, Record};
+pub use settle::{Hold, Policy, Settled, settle};

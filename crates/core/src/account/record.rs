@@ -1,6 +1,6 @@
 //! A shard's record: all that the registry keeps about its fires.
 
-use super::settle::{Fate, Reason, Span};
+use super::note::{Fate, Note};
 use crate::execution::{Fire, Source};
 use crate::id::InstanceId;
 use crate::time::Timestamp;
@@ -119,17 +119,6 @@ pub struct Counts {
     pub failed: u64,
     /// Runs whose instance was gone.
     pub crashed: u64,
-}
-
-/// Fires that met another fate than a plain run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Their fate.
-    pub fate: Fate,
-    /// Why.
-    pub reason: Reason,
-    /// Which.
-    pub span: Span,
 }
 
 impl Record {

@@ -1,6 +1,6 @@
 //! What is to become of fires that are due and not accounted.
 
-use super::record::Note;
+use super::note::{Fate, Note, Reason, Span};
 use crate::config::{CatchUp, JobConfig, Overlap};
 use crate::execution::{Fire, Source};
 use crate::schedule::{Memo, Schedule};
@@ -14,97 +14,6 @@ pub const MOST_PENDING: usize = 1_000;
 /// How many late fires are settled at a time, so that a shard that was held up for months keeps its
 /// node busy for milliseconds only. The rest is settled next.
 const MOST_LATE: usize = 20_000;
-
-/// What became of fires. Each due fire is accounted exactly once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
-    /// A run was claimed for it.
-    Ran,
-    /// It could not run on time; one later run makes up for it.
-    Misfired,
-    /// It was not run, on purpose.
-    Skipped,
-    /// It was due while no node lived, and is not run.
-    Missed,
-}
-
-impl Fate {
-    /// The word for people, metrics and stored forms.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ran => "ran",
-            Self::Misfired => "misfired",
-            Self::Skipped => "skipped",
-            Self::Missed => "missed",
-        }
-    }
-}
-
-/// Why fires met their fate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// Due, and run.
-    Due,
-    /// An earlier run of the shard was still under way.
-    Overlap,
-    /// The shard was on its way from one instance to another.
-    Resharding,
-    /// The node could not prove its session.
-    NoRegistry,
-    /// The node's clock differed from the registry's by more than the job tolerates.
-    ClockDiffers,
-    /// The node was late: stopped for a while, or its pool was full.
-    Late,
-    /// The shard, its server or the job was switched off.
-    Disabled,
-    /// No node lived.
-    NoNode,
-    /// More fires waited than a queue takes.
-    QueueFull,
-}
-
-impl Reason {
-    /// The stable code for people, metrics and stored forms.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Due => "DUE",
-            Self::Overlap => "OVERLAP",
-            Self::Resharding => "RESHARDING",
-            Self::NoRegistry => "NO_REGISTRY",
-            Self::ClockDiffers => "CLOCK_DIFFERS",
-            Self::Late => "LATE",
-            Self::Disabled => "DISABLED",
-            Self::NoNode => "NO_NODE",
-            Self::QueueFull => "QUEUE_FULL",
-        }
-    }
-
-    /// All of them, for reading stored forms.
-    pub const ALL: [Self; 9] = [
-        Self::Due,
-        Self::Overlap,
-        Self::Resharding,
-        Self::NoRegistry,
-        Self::ClockDiffers,
-        Self::Late,
-        Self::Disabled,
-        Self::NoNode,
-        Self::QueueFull,
-    ];
-}
-
-/// Consecutive fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The first one's due instant.
-    pub first: Timestamp,
-    /// The last one's.
-    pub last: Timestamp,
-    /// How many.
-    pub fires: u64,
-}
 
 /// What a job says about fires that cannot run on time.
 #[derive(Clone, Copy, Debug)]

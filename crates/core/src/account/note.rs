@@ -1,0 +1,105 @@
+//! What is written down of fires: which they were, what became of them and why.
+
+use crate::time::Timestamp;
+
+/// Fires that met another fate than a plain run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Their fate.
+    pub fate: Fate,
+    /// Why.
+    pub reason: Reason,
+    /// Which.
+    pub span: Span,
+}
+
+/// What became of fires. Each due fire is accounted exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// A run was claimed for it.
+    Ran,
+    /// It could not run on time; one later run makes up for it.
+    Misfired,
+    /// It was not run, on purpose.
+    Skipped,
+    /// It was due while no node lived, and is not run.
+    Missed,
+}
+
+impl Fate {
+    /// The word for people, metrics and stored forms.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::Misfired => "misfired",
+            Self::Skipped => "skipped",
+            Self::Missed => "missed",
+        }
+    }
+}
+
+/// Why fires met their fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Due, and run.
+    Due,
+    /// An earlier run of the shard was still under way.
+    Overlap,
+    /// The shard was on its way from one instance to another.
+    Resharding,
+    /// The node could not prove its session.
+    NoRegistry,
+    /// The node's clock differed from the registry's by more than the job tolerates.
+    ClockDiffers,
+    /// The node was late: stopped for a while, or its pool was full.
+    Late,
+    /// The shard, its server or the job was switched off.
+    Disabled,
+    /// No node lived.
+    NoNode,
+    /// More fires waited than a queue takes.
+    QueueFull,
+}
+
+impl Reason {
+    /// The stable code for people, metrics and stored forms.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Due => "DUE",
+            Self::Overlap => "OVERLAP",
+            Self::Resharding => "RESHARDING",
+            Self::NoRegistry => "NO_REGISTRY",
+            Self::ClockDiffers => "CLOCK_DIFFERS",
+            Self::Late => "LATE",
+            Self::Disabled => "DISABLED",
+            Self::NoNode => "NO_NODE",
+            Self::QueueFull => "QUEUE_FULL",
+        }
+    }
+
+    /// All of them, for reading stored forms.
+    pub const ALL: [Self; 9] = [
+        Self::Due,
+        Self::Overlap,
+        Self::Resharding,
+        Self::NoRegistry,
+        Self::ClockDiffers,
+        Self::Late,
+        Self::Disabled,
+        Self::NoNode,
+        Self::QueueFull,
+    ];
+}
+
+/// Consecutive fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first one's due instant.
+    pub first: Timestamp,
+    /// The last one's.
+    pub last: Timestamp,
+    /// How many.
+    pub fires: u64,
+}
