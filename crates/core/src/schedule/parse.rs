@@ -2,11 +2,13 @@
 
 mod draft;
 mod item;
+mod refusal;
 
 use super::cron::{Cron, Fields};
 use super::error::CronError;
 use super::field::Field;
 use draft::Draft;
+use refusal::syntax;
 
 /// What the strict level refuses although Quartz accepts it, collected on the way.
 pub(super) type Objections = Vec<CronError>;
@@ -155,8 +157,4 @@ fn field_items(draft: &mut Draft<'_>, field: Field, token: Token<'_>) -> Result<
         draft.object(|| syntax(field, token, "a value is missing"));
     }
     Ok(())
-}
-
-fn syntax(field: Field, token: Token<'_>, what: &str) -> CronError {
-    CronError::Syntax { field, offset: token.offset, what: format!("{what}: {:?}", token.shown()) }
 }

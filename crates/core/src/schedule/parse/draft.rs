@@ -1,6 +1,6 @@
 //! What has been read of an expression so far.
 
-use super::item::{range, step_error};
+use super::refusal::{greatest_step, range, step_error};
 use super::{Objections, Parsed, Token};
 use crate::schedule::cron::{Days, Fields, Years};
 use crate::schedule::error::CronError;
@@ -64,7 +64,7 @@ impl<'o> Draft<'o> {
 
     /// Quartz lets a step lead past the end of its range, where it does nothing.
     pub(super) fn object_to_long_step(&mut self, field: Field, step: Token<'_>, by: i32) {
-        let greatest = super::item::greatest_step(field).unwrap_or(Years::COUNT);
+        let greatest = greatest_step(field).unwrap_or(Years::COUNT);
         if by == 0 || by > greatest {
             self.object(|| step_error(field, step));
         }

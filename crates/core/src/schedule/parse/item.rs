@@ -1,7 +1,8 @@
 //! One item of a list: `5`, `0/5`, `MON-FRI`, `L-3W`, `2#1`.
 
+use super::Token;
 use super::draft::{Draft, Span};
-use super::{Token, syntax};
+use super::refusal::{greatest_step, range, step_error, syntax};
 use crate::schedule::error::CronError;
 use crate::schedule::field::Field;
 
@@ -257,27 +258,6 @@ fn check_step(field: Field, step: Token<'_>, by: i32) -> Result<(), CronError> {
         Some(greatest) if by > greatest => Err(step_error(field, step)),
         _ => Ok(()),
     }
-}
-
-pub(super) fn greatest_step(field: Field) -> Option<i32> {
-    match field {
-        Field::Second | Field::Minute => Some(59),
-        Field::Hour => Some(23),
-        Field::DayOfMonth => Some(31),
-        Field::Month => Some(12),
-        Field::DayOfWeek => Some(7),
-        Field::Year => None,
-    }
-}
-
-pub(super) fn step_error(field: Field, step: Token<'_>) -> CronError {
-    let (low, high) = field.bounds();
-    let high = greatest_step(field).unwrap_or(high - low);
-    CronError::Step { field, offset: step.offset, step: step.shown(), high }
-}
-
-pub(super) fn range(field: Field, value: Token<'_>, (low, high): (i32, i32)) -> CronError {
-    CronError::Range { field, offset: value.offset, value: value.shown(), low, high }
 }
 
 /// Quartz reads a value and lets be what follows it.
