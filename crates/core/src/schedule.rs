@@ -1,13 +1,15 @@
 //! When a job is due.
 //!
-//! In reading order: the fields of a cron expression ([`Field`]), how it is read and what it means
-//! ([`Cron`]), how the next instant is found (`search`), where clocks change ([`Zone`]), what can
-//! be wrong with all this ([`CronError`]).
+//! In reading order: the fields of a cron expression ([`Field`]), what they mean (`fields`), how it
+//! is read (`parse`) and kept ([`Cron`]), how the next instant is found (`search`), where clocks
+//! change ([`Zone`]), what can be wrong with all this ([`CronError`]).
 
 mod civil;
 mod cron;
 mod error;
 mod field;
+mod fields;
+mod limits;
 mod memo;
 mod offsets;
 mod parse;

@@ -1,7 +1,8 @@
 use super::error::CronError;
+use super::fields::Fields;
 use super::search::Search;
 use super::zone::Zone;
-use super::{parse, strict};
+use super::{limits, parse, strict};
 use crate::time::Timestamp;
 use std::fmt;
 
@@ -28,7 +29,7 @@ use std::fmt;
 pub struct Cron {
     fields: Fields,
     /// Whether the strict level has anything to say about how it is written.
-    pub(super) objected: bool,
+    objected: bool,
     expression: Box<str>,
     zone: Zone,
     dst: DstPolicy,
@@ -63,76 +64,12 @@ impl DstPolicy {
     }
 }
 
-/// When clocks show a time of the expression. Bit `n` of a set stands for the value `n`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fields {
-    pub(super) seconds: u64,
-    pub(super) minutes: u64,
-    pub(super) hours: u32,
-    pub(super) days: Days,
-    pub(super) months: u16,
-    pub(super) years: Years,
-}
-
-/// On which days of a month.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Days {
-    /// These dates.
-    Dates(u32),
-    /// The last one, or so many before it.
-    BeforeLast(i32),
-    /// The weekday (Monday to Friday) nearest to [`Days::BeforeLast`], in the same month.
-    WeekdayBeforeLast(i32),
-    /// The weekday nearest to a date, in the same month.
-    NearestWeekday(i32),
-    /// These days of the week, 1 being Sunday.
-    Weekdays(u32),
-    /// The last one of this day of the week.
-    LastWeekday(i32),
-    /// The n-th one of a day of the week.
-    NthWeekday {
-        /// 1 being Sunday.
-        weekday: i32,
-        /// From 1 to 5.
-        nth: i32,
-    },
-    /// None (`9#2`).
-    Never,
-}
-
-/// In which years. Most expressions name none, and that takes no memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Years {
-    /// From 1970 on.
-    All,
-    /// Bit `n` stands for `1970 + n`.
-    Some(Box<[u64; Years::WORDS]>),
-}
-
-impl Years {
-    pub(super) const WORDS: usize = 6;
-
-    /// The first year of the set that is not before `year`.
-    pub(super) fn first_from(&self, year: i32) -> Option<i32> {
-        let from = usize::try_from(year.max(1970) - 1970).unwrap_or(0);
-        let Self::Some(words) = self else { return Some(year.max(1970)) };
-        let mut word = from / 64;
-        let mut rest = words.get(word)? >> (from % 64) << (from % 64);
-        while rest == 0 {
-            word += 1;
-            rest = *words.get(word)?;
-        }
-        let found = word * 64 + usize::try_from(rest.trailing_zeros()).unwrap_or(0);
-        i32::try_from(found).ok().map(|found| found + 1970)
-    }
-}
-
 impl Cron {
     /// The longest expression that is read.
-    pub const MAX_BYTES: usize = 256;
+    pub const MAX_BYTES: usize = limits::MAX_BYTES;
 
     /// The last year in which anything fires.
-    pub const LAST_YEAR: i32 = 2299;
+    pub const LAST_YEAR: i32 = limits::LAST_YEAR;
 
     /// Reads an expression as Quartz 2.3.2 does.
     ///
@@ -173,7 +110,11 @@ impl Cron {
     /// expressions that never fire again.
     #[must_use]
     pub fn strict_objections(&self, now: Timestamp) -> Vec<CronError> {
-        strict::objections(self, now)
+        let mut found = strict::objections(&self.expression, self.objected);
+        if self.next_after(now).is_none() {
+            found.push(CronError::Never { after: now });
+        }
+        found
     }
 
     /// The expression as it was given.

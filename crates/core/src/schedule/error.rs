@@ -1,4 +1,5 @@
 use super::field::Field;
+use super::limits::MAX_BYTES;
 
 /// What is wrong with a cron expression or its zone.
 ///
@@ -9,7 +10,7 @@ pub enum CronError {
     #[error("the cron expression is empty")]
     Empty,
     /// More than [`super::Cron::MAX_BYTES`] bytes.
-    #[error("the cron expression has {bytes} bytes, the limit is {}", super::Cron::MAX_BYTES)]
+    #[error("the cron expression has {bytes} bytes, the limit is {MAX_BYTES}")]
     TooLong {
         /// How many there were.
         bytes: usize,

@@ -1,3 +1,4 @@
+use super::limits::LAST_YEAR;
 use std::fmt;
 
 /// A field of a cron expression, in the order in which they are written.
@@ -40,7 +41,7 @@ impl Field {
             Self::DayOfMonth => (1, 31),
             Self::Month => (1, 12),
             Self::DayOfWeek => (1, 7),
-            Self::Year => (1970, super::Cron::LAST_YEAR),
+            Self::Year => (1970, LAST_YEAR),
         }
     }
 

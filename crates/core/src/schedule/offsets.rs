@@ -2,6 +2,7 @@
 //! that finding a fire needs no call into a time zone library.
 
 use super::civil::Civil;
+use super::limits::LAST_YEAR;
 use jiff::tz::TimeZone;
 use std::ops::Range;
 
@@ -43,14 +44,8 @@ impl Offsets {
 
     pub(super) fn of(zone: &TimeZone) -> Self {
         let first = jiff::Timestamp::from_second(FIRST).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let after_last = Civil {
-            year: super::Cron::LAST_YEAR + 1,
-            month: 1,
-            day: 3,
-            hour: 0,
-            minute: 0,
-            second: 0,
-        };
+        let after_last =
+            Civil { year: LAST_YEAR + 1, month: 1, day: 3, hour: 0, minute: 0, second: 0 };
         let mut periods = vec![Period {
             start: i64::MIN,
             wall: i64::MIN,

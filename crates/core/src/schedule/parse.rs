@@ -4,9 +4,10 @@ mod draft;
 mod item;
 mod refusal;
 
-use super::cron::{Cron, Fields};
 use super::error::CronError;
 use super::field::Field;
+use super::fields::Fields;
+use super::limits::MAX_BYTES;
 use draft::Draft;
 use refusal::syntax;
 
@@ -25,11 +26,11 @@ pub(super) fn fields(
     expression: &str,
     objections: Option<&mut Objections>,
 ) -> Result<Parsed, CronError> {
-    if expression.len() > Cron::MAX_BYTES {
+    if expression.len() > MAX_BYTES {
         return Err(CronError::TooLong { bytes: expression.len() });
     }
     if expression.is_ascii() {
-        let mut folded = [0; Cron::MAX_BYTES];
+        let mut folded = [0; MAX_BYTES];
         let folded = &mut folded[..expression.len()];
         folded.copy_from_slice(expression.as_bytes());
         folded.make_ascii_uppercase();

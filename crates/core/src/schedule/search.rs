@@ -6,7 +6,8 @@
 //! clocks show such a time, because that is what decides which fires Quartz leaves out near a gap.
 
 use super::civil::{Civil, days_of_month};
-use super::cron::{Days, Fields};
+use super::fields::{Days, Fields};
+use super::limits::LAST_YEAR;
 use super::offsets::{Offsets, Stretch};
 
 pub(super) struct Search<'a> {
@@ -103,7 +104,7 @@ impl<'a> Search<'a> {
     }
 
     fn last_year(&self, start: &Civil) -> i32 {
-        self.last_year.unwrap_or(start.year + YEARS_AHEAD).min(super::Cron::LAST_YEAR)
+        self.last_year.unwrap_or(start.year + YEARS_AHEAD).min(LAST_YEAR)
     }
 }
 

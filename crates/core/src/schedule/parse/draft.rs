@@ -2,9 +2,9 @@
 
 use super::refusal::{greatest_step, range, step_error};
 use super::{Objections, Parsed, Token};
-use crate::schedule::cron::{Days, Fields, Years};
 use crate::schedule::error::CronError;
 use crate::schedule::field::Field;
+use crate::schedule::fields::{Days, Fields, Years};
 
 /// From `start` to `end` (the last value of the field, if none) in steps.
 #[derive(Clone, Copy)]
@@ -266,14 +266,5 @@ impl<'o> Draft<'o> {
             let offset = self.offsets[field as usize];
             self.object(|| CronError::Syntax { field, offset, what });
         }
-    }
-}
-
-impl Years {
-    /// How many years there are from the first to the last.
-    pub(super) const COUNT: i32 = 330;
-
-    fn of(words: [u64; Self::WORDS]) -> Self {
-        if words == [u64::MAX; Self::WORDS] { Self::All } else { Self::Some(Box::new(words)) }
     }
 }
