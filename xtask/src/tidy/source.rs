@@ -13,27 +13,50 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The part above the tests at its end; nothing of a file that is all tests.
-    fn production(&self) -> &str {
+    /// The lines that ship, with their numbers from 1: none of a file that is all tests.
+    fn production(&self) -> Vec<(usize, &str)> {
         let tests = |part: &std::path::Component<'_>| {
             matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "testing" | "benches"))
         };
         if self.path.components().any(|part| tests(&part)) {
-            return "";
+            return Vec::new();
         }
-        let end = self.text.find("#[cfg(test)]\nmod ").unwrap_or(self.text.len());
-        &self.text[..end]
+        outside_test_modules(&self.text)
     }
 
     /// Production lines that are code, with their numbers from 1.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self.production().lines().enumerate().map(|(at, line)| (at + 1, line));
+        let lines = self.production().into_iter();
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
     fn at(&self, line: usize, what: &str) -> String {
         format!("{}:{line}: {what}", self.path.display())
     }
+}
+
+/// The lines of a text with their numbers from 1, without the modules that only tests have. In
+/// formatted source such a module ends with the first brace that is indented as its mark is.
+fn outside_test_modules(text: &str) -> Vec<(usize, &str)> {
+    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line)).peekable();
+    let mut kept = Vec::new();
+    while let Some((at, line)) = lines.next() {
+        let marked = lines.next_if(|(_, next)| line.trim() == "#[cfg(test)]" && is_module(next));
+        let Some((_, module)) = marked else {
+            kept.push((at, line));
+            continue;
+        };
+        let end = line.replace("#[cfg(test)]", "}");
+        if module.ends_with('{') {
+            lines.by_ref().find(|(_, line)| *line == end);
+        }
+    }
+    kept
+}
+
+/// Whether a line starts a module, with or without a visibility.
+fn is_module(line: &str) -> bool {
+    line.split_whitespace().take(2).any(|word| word == "mod")
 }
 
 /// All Rust files of the workspace, in the order of their paths.
@@ -63,7 +86,7 @@ fn walk(at: &Path, root: &Path, found: &mut Vec<Source>) -> Result<(), String> {
 }
 
 pub(super) fn too_long(sources: &[Source]) -> Vec<String> {
-    let length = |source: &Source| source.production().lines().count();
+    let length = |source: &Source| source.production().len();
     let long = sources.iter().filter(|source| length(source) > MAX_LINES);
     long.map(|source| source.at(length(source), &format!("longer than {MAX_LINES} lines")))
         .collect()
@@ -162,6 +185,31 @@ mod tests {
         assert!(too_long(&source("crates/a/src/a.rs", &tests)).is_empty());
         assert_eq!(too_long(&source("crates/a/src/a.rs", &format!("{code}\n;"))).len(), 1);
         assert!(too_long(&source("crates/a/tests/a.rs", &code.repeat(2))).is_empty());
+    }
+
+    #[test]
+    fn what_stands_below_a_test_module_is_seen() {
+        let modules = [
+            "#[cfg(test)]\nmod tests;\n",
+            "#[cfg(test)]\npub(crate) mod trial {\n    struct TheirManager;\n}\n",
+            "#[cfg(test)]\nmod tests { struct TheirManager; }\n",
+            "#[cfg(test)]\nmod tests {\n    fn f() {\n    }\n    struct TheirManager;\n}\n",
+            "    #[cfg(test)]\n    mod tests {\n        struct TheirManager;\n    }\n",
+        ];
+        for module in modules {
+            let text = format!("use a;\n{module}struct JobManager;\n");
+            let last = text.lines().count();
+            let found = says_nothing(&source("a.rs", &text));
+            let place = format!("a.rs:{last}: ");
+            assert!(matches!(&found[..], [one] if one.starts_with(&place)), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_half_a_test_module_is_seen() {
+        for text in ["use a;\nmod b {\nstruct JobManager;\n}", "#[cfg(test)]\nstruct JobManager;"] {
+            assert_eq!(says_nothing(&source("a.rs", text)).len(), 1, "{text}");
+        }
     }
 
     #[test]
