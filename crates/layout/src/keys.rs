@@ -59,6 +59,7 @@
 
 mod facet;
 mod name;
+mod question;
 mod row;
 mod table;
 
