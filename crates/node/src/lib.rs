@@ -20,6 +20,8 @@ mod outbox;
 mod registry_clock;
 mod shard;
 mod spread;
+#[cfg(test)]
+mod stage;
 mod timeouts;
 mod trust;
 mod turn;

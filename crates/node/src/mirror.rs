@@ -455,6 +455,21 @@ impl Mirror {
     }
 }
 
+#[cfg(test)]
+impl Mirror {
+    /// Believes that a key holds something, or nothing.
+    pub(crate) fn holds(&mut self, facet: Facet, entry: Option<flockwork_registry::Entry>) {
+        self.take(&facet, Answer::Entry(entry), &crate::stage::instance(crate::stage::ME)).unwrap();
+    }
+
+    /// Believes that a list names these.
+    pub(crate) fn lists(&mut self, facet: Facet, names: &[&str]) {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let answer = Answer::Children(Some(names));
+        self.take(&facet, answer, &crate::stage::instance(crate::stage::ME)).unwrap();
+    }
+}
+
 /// The stamp that a commit gives to a key, written over the state with stamp `old`.
 pub(crate) fn stamp_after(old: Option<Stamp>, index: Index) -> Stamp {
     let fresh = Stamp { created: index, modified: index, version: 0 };

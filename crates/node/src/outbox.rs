@@ -166,6 +166,17 @@ impl Outbox {
         self.paused_until = None;
     }
 
+    /// The keys that wait to be read or watched, which are forgotten.
+    #[cfg(test)]
+    pub(crate) fn asked(&mut self) -> Vec<flockwork_registry::Key> {
+        let key = |request| match request {
+            Request::Get(key) | Request::Children(key) => Some(key),
+            Request::Watch(key, _) => Some(key),
+            Request::Unwatch(..) | Request::Commit(_) => None,
+        };
+        self.requests.drain(..).filter_map(|(_, request)| key(request)).collect()
+    }
+
     /// Drops all that waits to be sent: it was meant for a session that has ended.
     pub(crate) fn drop_changes(&mut self) -> Vec<Change> {
         self.changes.drain(..).collect()
