@@ -138,8 +138,10 @@ impl World {
         if let Some(node) = self.hosts[n].node.as_mut() {
             for event in events {
                 node.step(now, event, &mut effects);
+                node.check().unwrap();
             }
             node.flush(now, &mut effects);
+            node.check().unwrap();
         }
         effects
     }
@@ -199,8 +201,10 @@ impl World {
             let mut effects = vec![];
             for event in events.drain(..) {
                 node.step(now, event, &mut effects);
+                node.check().unwrap();
             }
             node.flush(now, &mut effects);
+            node.check().unwrap();
             for effect in effects {
                 self.carry_out(n, effect, &mut events);
             }
