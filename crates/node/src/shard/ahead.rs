@@ -14,7 +14,7 @@ use crate::alarms::Alarm;
 use crate::facts::Facts;
 use crate::mirror::Mirror;
 use crate::turn::Turn;
-use flockwork_core::account::{Claim, Hold, Note, Policy, Settled, settle};
+use flockwork_core::account::{Claim, Hold, Policy, Settled, settle};
 use flockwork_core::config::MAX_CLAIM_AHEAD;
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::ShardIndex;
@@ -27,8 +27,6 @@ use flockwork_registry::{SessionId, Stamp};
 pub(crate) struct Standing {
     claim: Box<OwnClaim>,
     stamp: Stamp,
-    /// What became of other fires with it: told once its run begins.
-    notes: Vec<Note>,
     /// Whether its instant has come, or it has waited for as long as any claim does.
     has_waited: bool,
 }
@@ -46,8 +44,8 @@ pub(crate) enum Wait {
 }
 
 impl Standing {
-    pub(crate) fn new(claim: Box<OwnClaim>, stamp: Stamp, notes: Vec<Note>) -> Self {
-        Self { claim, stamp, notes, has_waited: false }
+    pub(crate) fn new(claim: Box<OwnClaim>, stamp: Stamp) -> Self {
+        Self { claim, stamp, has_waited: false }
     }
 
     pub(crate) fn claim(&self) -> &OwnClaim {
@@ -147,8 +145,8 @@ impl Standing {
         TakingBack::new(self.claim, self.stamp)
     }
 
-    pub(crate) fn into_parts(self) -> (Box<OwnClaim>, Stamp, Vec<Note>) {
-        (self.claim, self.stamp, self.notes)
+    pub(crate) fn into_parts(self) -> (Box<OwnClaim>, Stamp) {
+        (self.claim, self.stamp)
     }
 }
 

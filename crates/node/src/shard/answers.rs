@@ -89,9 +89,9 @@ impl Shard {
         claiming: Claiming,
         stamp: Stamp,
     ) {
-        let (claim, notes) = claiming.into_parts();
+        let claim = claiming.into_claim();
         mirror.wrote_record(self.index, claim.after().clone(), stamp);
-        self.enter(State::Standing(Standing::new(claim, stamp, notes)));
+        self.enter(State::Standing(Standing::new(claim, stamp)));
         turn.mark_shard(self.index);
     }
 

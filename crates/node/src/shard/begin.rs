@@ -56,13 +56,14 @@ impl Shard {
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, facts: &Facts<'_>, standing: Standing) {
         // Removed meanwhile.
         let Some(config) = facts.config else { return self.take_back(turn, standing) };
-        let (claim, stamp, notes) = standing.into_parts();
+        let (mut claim, stamp) = standing.into_parts();
         self.begins_a_run();
-        accounting::report(turn, self.index, &notes);
+        accounting::report(turn, self.index, &claim.take_notes());
         if self.ask.run_starts(claim.claim().fire.source == Source::Trigger) {
             turn.mark_job();
         }
-        self.enter(State::Running(Running::start(turn, claim, stamp, self.index, config)));
+        let running = Running::start(turn, claim, stamp, self.index, config);
+        self.enter(State::Running(Box::new(running)));
     }
 
     /// Gives a claim back of which nothing was started: the record becomes what it was.

@@ -34,15 +34,13 @@ pub(crate) struct OwnClaim {
     /// Whether a mark of take-over is made.
     is_taken_over: bool,
     on_session_loss: OnSessionLoss,
+    /// What becomes of other fires with it: told once its run begins.
+    notes: Vec<Note>,
 }
 
 /// A claim whose answer is not known.
 #[derive(Debug)]
-pub(crate) struct Claiming {
-    claim: Box<OwnClaim>,
-    /// What becomes of other fires with it.
-    notes: Vec<Note>,
-}
+pub(crate) struct Claiming(Box<OwnClaim>);
 
 impl OwnClaim {
     pub(crate) fn id(&self) -> RunId {
@@ -78,6 +76,11 @@ impl OwnClaim {
     /// Whether its mark is still there: one that does not last went with the session.
     pub(crate) fn mark_stands(&self, session: Option<SessionId>) -> bool {
         self.claim().mark_lasts || self.is_of(session)
+    }
+
+    /// Gives what became of other fires, once.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     pub(crate) fn must_stop_without_session(&self) -> bool {
@@ -179,7 +182,7 @@ impl Claiming {
         let records = (stored.clone(), after);
         let basis = ((None, None), Vec::new());
         let mut claiming = Self::send((turn, shard, id), (facts, mirror), records, basis, ops);
-        claiming.claim.is_taken_over = has_crashed;
+        claiming.0.is_taken_over = has_crashed;
         claiming
     }
 
@@ -204,21 +207,22 @@ impl Claiming {
             after: Arc::new(after),
             is_taken_over: false,
             on_session_loss: facts.config.map_or(OnSessionLoss::Finish, |it| it.on_session_loss),
+            notes,
         });
-        Self { claim, notes }
+        Self(claim)
     }
 
     pub(crate) fn claim(&self) -> &OwnClaim {
-        &self.claim
+        &self.0
     }
 
     /// The stamp of the record that it has written, if the commit with this index made it.
     pub(crate) fn stamp(&self, index: Index) -> Stamp {
-        crate::mirror::stamp_after(self.claim.before_stamp, index)
+        crate::mirror::stamp_after(self.0.before_stamp, index)
     }
 
-    pub(crate) fn into_parts(self) -> (Box<OwnClaim>, Vec<Note>) {
-        (self.claim, self.notes)
+    pub(crate) fn into_claim(self) -> Box<OwnClaim> {
+        self.0
     }
 }
 

@@ -26,14 +26,14 @@ pub(crate) struct Ended {
     claim: Box<OwnClaim>,
     stamp: Stamp,
     run: Arc<Run>,
-    outcome: Box<Outcome>,
+    outcome: Outcome,
     took: Duration,
 }
 
 /// One of which the registry is being told, or may have been.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    ended: Ended,
+    ended: Box<Ended>,
     /// The record as the end is to write it.
     record: Arc<Stored>,
 }
@@ -46,7 +46,7 @@ impl Ended {
         outcome: Outcome,
         took: Duration,
     ) -> Self {
-        Self { claim, stamp, run, outcome: Box::new(outcome), took }
+        Self { claim, stamp, run, outcome, took }
     }
 
     pub(crate) fn claim(&self) -> &OwnClaim {
@@ -59,7 +59,7 @@ impl Ended {
 
     /// Tells the registry.
     pub(crate) fn tell(
-        self,
+        self: Box<Self>,
         turn: &mut Turn<'_>,
         (keys, shard): (&Keys, ShardIndex),
         facts: &Facts<'_>,
@@ -136,7 +136,7 @@ impl Ending {
     }
 
     /// It was not told after all.
-    pub(crate) fn untold(self) -> Ended {
+    pub(crate) fn untold(self) -> Box<Ended> {
         self.ended
     }
 
@@ -148,15 +148,15 @@ impl Ending {
             ClaimState::Released { to, not_before, .. } => Some((to.clone(), *not_before)),
             ClaimState::Held => None,
         });
-        let Ended { run, outcome, took, .. } = ended;
-        turn.report(Report::Ended { run, outcome: *outcome, took, retry });
+        let Ended { run, outcome, took, .. } = *ended;
+        turn.report(Report::Ended { run, outcome, took, retry });
         record
     }
 
     /// The shard was taken by another before its end was known: the outcome counts for nothing.
     pub(crate) fn superseded(self, turn: &mut Turn<'_>) {
-        let Ended { run, outcome, .. } = self.ended;
-        turn.report(Report::Superseded { run, outcome: *outcome });
+        let Ended { run, outcome, .. } = *self.ended;
+        turn.report(Report::Superseded { run, outcome });
     }
 }
 

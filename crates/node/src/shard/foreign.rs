@@ -18,12 +18,12 @@ use flockwork_registry::{Index, Request, Scope};
 use std::time::Duration;
 
 /// What this node remembers of a claim that is not its own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Foreign {
     /// The mark of a run elsewhere is watched, to learn of its end.
     is_mark_watched: bool,
     /// The released attempt that was last seen, by its commit, and when it was first seen.
-    released: Option<(Index, Mono)>,
+    released: Option<Box<(Index, Mono)>>,
 }
 
 /// What is to be done about such a claim.
@@ -103,8 +103,9 @@ impl Foreign {
             return by_wall;
         };
         let commit = held.stamp.modified;
-        let known = self.released.filter(|(seen, _)| *seen == commit);
-        let (_, since) = *self.released.insert(known.unwrap_or((commit, turn.now.mono)));
+        let known = self.released.take().filter(|known| known.0 == commit);
+        let known = known.unwrap_or_else(|| Box::new((commit, turn.now.mono)));
+        let since = self.released.insert(known).1;
         let longest = config.retry.delay_after(claim.attempt);
         by_wall.min(since.plus(longest).since(turn.now.mono))
     }

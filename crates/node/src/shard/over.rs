@@ -40,7 +40,7 @@ impl Shard {
         match self.leave_stage() {
             State::Running(running) if running.run().id == id => {
                 self.ended_with(outcome.ending.code());
-                let ended = running.ended(turn, outcome);
+                let ended = Box::new(running.ended(turn, outcome));
                 self.tell(turn, facts, mirror, ended);
             }
             other => self.enter(other),
@@ -53,7 +53,7 @@ impl Shard {
         turn: &mut Turn<'_>,
         facts: &Facts<'_>,
         mirror: &Mirror,
-        ended: Ended,
+        ended: Box<Ended>,
     ) {
         if turn.session().is_none() {
             self.enter(State::Ended(ended));

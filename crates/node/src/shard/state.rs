@@ -43,9 +43,9 @@ pub(crate) enum State {
     /// A claim is being given back, as nothing was started.
     TakingBack(TakingBack),
     /// Its code runs.
-    Running(Running),
+    Running(Box<Running>),
     /// Its code has ended; the registry is to be told.
-    Ended(Ended),
+    Ended(Box<Ended>),
     /// The registry is being told.
     Ending(Ending),
     /// The answer to that was lost.
