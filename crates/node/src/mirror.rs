@@ -243,7 +243,7 @@ impl Mirror {
 
     fn ask(&self, turn: &mut Turn<'_>, facet: Facet) {
         let key = turn.key(&facet);
-        let request = if is_list(&facet) { Request::Children(key) } else { Request::Get(key) };
+        let request = if facet.is_list() { Request::Children(key) } else { Request::Get(key) };
         turn.outbox.read(turn.job, facet, request);
     }
 
@@ -491,10 +491,6 @@ pub(crate) fn written_over(
     })
 }
 
-fn is_list(facet: &Facet) -> bool {
-    matches!(facet, Facet::Instances | Facet::Sharding | Facet::Retries | Facet::Leavers)
-}
-
 fn scope(facet: &Facet) -> Scope {
-    if is_list(facet) { Scope::Children } else { Scope::Value }
+    if facet.is_list() { Scope::Children } else { Scope::Value }
 }

@@ -154,8 +154,7 @@ impl Definition {
             ops.extend(self.tree(turn, is_anonymous, old_plan));
         }
         if lacks_own {
-            let own = [Facet::OwnJob, Facet::Records, Facet::Retries];
-            ops.extend(own.map(|facet| Op::create(turn.key(&facet), Bytes::new())));
+            ops.extend(folders(turn, true));
         }
         self.is_making = true;
         turn.send_for_job(JobChange::Tree, ops);
@@ -176,16 +175,7 @@ impl Definition {
             ops.push(Op::create(turn.key(&Facet::Job), value));
         }
         ops.push(Op::create(turn.key(&Facet::Config), self.offered_document()));
-        let folders = [
-            Facet::Instances,
-            Facet::Servers,
-            Facet::LeaderRoot,
-            Facet::Election,
-            Facet::ShardingFlags,
-            Facet::Sharding,
-            Facet::Triggers,
-        ];
-        ops.extend(folders.map(|facet| Op::create(turn.key(&facet), Bytes::new())));
+        ops.extend(folders(turn, false));
         ops
     }
 
@@ -335,4 +325,10 @@ impl Definition {
         (self.config, self.was_found) = (None, false);
         (self.is_making, self.is_writing) = (false, false);
     }
+}
+
+/// Makes the folders that come with a job, in our own tree or in ElasticJob's.
+fn folders(turn: &Turn<'_>, own: bool) -> impl Iterator<Item = Op> {
+    let folders = Facet::folders().filter(move |facet| facet.is_own() == own);
+    folders.map(|facet| Op::create(turn.key(&facet), Bytes::new()))
 }
