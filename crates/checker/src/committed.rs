@@ -173,7 +173,7 @@ fn plain_record(entry: &Entry) -> Option<Record> {
         source: fire.source.as_str().to_owned(),
     };
     Some(Record {
-        through: record.through.as_millis(),
+        watermark: record.watermark.as_millis(),
         claim: record.claim.map(|claim| Claim {
             fire: fire(claim.fire),
             attempt: claim.attempt,

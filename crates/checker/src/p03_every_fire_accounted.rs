@@ -43,7 +43,7 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 return Verdict::breach(trace, change.line, what);
             }
             // That it never goes back is judged by P18.
-            let through = change.change.new.as_ref().map(|new| new.through);
+            let through = change.change.new.as_ref().map(|new| new.watermark);
             highest = through.map_or(i64::MIN, |through| through.max(highest));
         }
         if let Some((line, what)) = miscounted(stories, story) {
@@ -83,11 +83,11 @@ fn accounts_what_was_due(
         return if is_right { Ok(()) } else { Err("the record was deleted".to_owned()) };
     };
     let counted = new.counts.accounted() - change.base.counts.accounted();
-    let after = change.base.through.max(highest);
-    let (due, earlier) = stories.due(change, after, new.through)?;
+    let after = change.base.watermark.max(highest);
+    let (due, earlier) = stories.due(change, after, new.watermark)?;
     let least = i128::from(due.min(MOST_PENDING));
     if counted < least || counted > i128::from(due + earlier) {
-        let through = new.through;
+        let through = new.watermark;
         return Err(format!(
             "{due} were due in ({after}, {through}] ({earlier} more by a schedule before), \
              {counted} were accounted"
@@ -149,7 +149,7 @@ fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
         for shard in (0..plan.shards).filter(|shard| stories.is_looked_after(job, *shard)) {
             let story = stories.shards.get(&(*job, shard));
             let record = story.and_then(|story| story.changes.last()?.change.new.as_ref());
-            let through = record.map_or(i64::MIN, |record| record.through);
+            let through = record.map_or(i64::MIN, |record| record.watermark);
             let after = through.max(plan.from(shard));
             let lost = schedule.next_after(after).filter(|due| *due + TOLERANCE <= over);
             if let Some(due) = lost {

@@ -79,7 +79,7 @@ fn no_run(
     let plan = stories.plans.get(job)?.last()?;
     let schedule = stories.schedules.named(job, &plan.schedule)?;
     let by_then = story.changes.iter().take_while(|change| trace[change.line].at <= since).last();
-    let through = by_then.and_then(|change| Some(change.change.new.as_ref()?.through));
+    let through = by_then.and_then(|change| Some(change.change.new.as_ref()?.watermark));
     let begin = wall - i64::try_from(over.saturating_sub(since)).unwrap_or(0);
     let after = begin.max(through.unwrap_or(i64::MIN)).max(plan.from(shard));
     let due = schedule.next_after(after).filter(|due| *due + TOLERANCE <= wall)?;

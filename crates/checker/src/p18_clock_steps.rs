@@ -43,9 +43,9 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
 fn went_back(story: &Story<'_>) -> Option<(usize, String)> {
     story.changes.iter().find_map(|change| {
         let new = change.change.new.as_ref()?;
-        let from = change.base.through;
-        let what = || format!("the watermark went back from {from} to {}", new.through);
-        (new.through < from).then(|| (change.line, what()))
+        let from = change.base.watermark;
+        let what = || format!("the watermark went back from {from} to {}", new.watermark);
+        (new.watermark < from).then(|| (change.line, what()))
     })
 }
 
@@ -58,8 +58,8 @@ fn outside(story: &Story<'_>) -> Option<(usize, String)> {
     story.claims.iter().filter(is_first).find_map(|claimed| {
         let due = claimed.claim.fire.due;
         let change = &story.changes[claimed.change];
-        let before = story.before(claimed.change).through;
-        let after = change.change.new.as_ref().map_or(i64::MIN, |new| new.through);
+        let before = story.before(claimed.change).watermark;
+        let after = change.change.new.as_ref().map_or(i64::MIN, |new| new.watermark);
         let what = || format!("claimed a fire at {due}, the change accounts ({before}, {after}]");
         (due <= before || due > after).then(|| (claimed.made, what()))
     })

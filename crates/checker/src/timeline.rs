@@ -75,7 +75,7 @@ fn shown(record: Option<&Record>) -> String {
     let c = &record.counts;
     format!(
         "[..{} {claim}; ran {} trig {} misf {} skip {} miss {}; ok {} fail {} crash {}]",
-        record.through,
+        record.watermark,
         c.ran,
         c.triggered,
         c.misfired,

@@ -245,7 +245,8 @@ pub struct RecordChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Every fire due up to here is accounted.
-    pub through: i64,
+    #[serde(rename = "through")]
+    pub watermark: i64,
     /// The claim on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,

@@ -1,6 +1,6 @@
 //! What became of a shard's fires.
 //!
-//! A shard's [`Record`] has a watermark: every fire due up to `through` is accounted, none after
+//! A shard's [`Record`] has a `watermark`: every fire due up to it is accounted, none after
 //! it. So what is pending is never stored, it follows from the schedule; whoever takes a shard over
 //! sees the same, nothing is forgotten, and nothing is accounted twice. [`settle()`] says what is to
 //! become of what is pending.

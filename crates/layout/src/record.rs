@@ -49,7 +49,8 @@ struct Form<'a> {
     /// Known by then; named here so that it is none of the unknown fields.
     #[serde(rename = "v")]
     _version: u32,
-    through: i64,
+    #[serde(rename = "through")]
+    watermark: i64,
     #[serde(borrow)]
     claim: Option<ClaimForm<'a>>,
     #[serde(borrow)]
@@ -150,7 +151,7 @@ impl Form<'_> {
         let notes: Result<Vec<Note>, NotReadable> =
             self.notes.into_iter().take(NOTES).map(NoteForm::read).collect();
         let record = Record {
-            through: Timestamp::from_millis(self.through),
+            watermark: Timestamp::from_millis(self.watermark),
             claim: self.claim.map(ClaimForm::read).transpose()?,
             last: self.last.map(LastForm::read).transpose()?.map(Arc::new),
             counts: self.counts.read(),
@@ -259,7 +260,7 @@ mod tests {
             is_signalled: true,
         };
         let record = Record {
-            through: Timestamp::from_millis(5_000),
+            watermark: Timestamp::from_millis(5_000),
             claim: Some(Claim {
                 fire,
                 attempt: 2,

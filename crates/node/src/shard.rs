@@ -231,7 +231,7 @@ impl Shard {
         let plan = mirror.plan_in_force(facts.shards())?;
         let from = plan.from(self.index);
         let policy = Policy { memo: facts.memo, ..Policy::of(facts.config?, from) };
-        let settled = settle(&policy, stored.record.through, plan.alive, self.hold, now);
+        let settled = settle(&policy, stored.record.watermark, plan.alive, self.hold, now);
         Some(match settled {
             Settled { notes, run: None } if self.ask.is_open() && !is_off => {
                 let due = trigger_instant(stored, now);

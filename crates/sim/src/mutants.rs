@@ -170,6 +170,6 @@ fn same_watermark(old: &[u8], new: &[u8]) -> bytes::Bytes {
     let (Ok(old), Ok(mut new)) = (record::decode(old), record::decode(new)) else {
         return new.to_vec().into();
     };
-    new.record.through = old.record.through;
+    new.record.watermark = old.record.watermark;
     record::encode(&new)
 }

@@ -163,8 +163,8 @@ fn balance(stories: &Stories<'_>, (job, shard): (&str, u32), story: &Story<'_>) 
     let (Some(plan), Some(record)) = (plan, record) else { return (0, 0) };
     let Some(schedule) = stories.schedules.named(job, &plan.schedule) else { return (0, 0) };
     let accounted = u64::try_from(record.counts.accounted()).unwrap_or(0);
-    let due = schedule.count(plan.from(shard), record.through);
-    (due + schedule.count(record.through, stories.over.1 - ACCOUNTED_WITHIN), accounted)
+    let due = schedule.count(plan.from(shard), record.watermark);
+    (due + schedule.count(record.watermark, stories.over.1 - ACCOUNTED_WITHIN), accounted)
 }
 
 /// Fires of shards that have no record at all.

@@ -254,9 +254,9 @@ impl Scribe {
     /// What was left pending before `due` is misfired.
     fn catch_up(&self, at: (&'static str, u32), due: i64, period: u64) -> Record {
         let mut record = self.shards[&at].record.clone();
-        let after = record.through.max(WALL);
+        let after = record.watermark.max(WALL);
         record.counts.misfired += u64::try_from(due - after).unwrap().div_ceil(period) - 1;
-        record.through = due;
+        record.watermark = due;
         record
     }
 

@@ -379,14 +379,14 @@ fn end_later(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
 fn watermark_back(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let Some(found) = pick(trace, dice, |c| ran_plainly(c) && !c.is_last) else { return false };
     let closing = record(&mut trace[found.closed.unwrap()]);
-    closing.new.as_mut().unwrap().through -= 1;
+    closing.new.as_mut().unwrap().watermark -= 1;
     let (job, shard) = (closing.job.clone(), closing.shard);
     let next =
         trace.iter_mut().skip(found.closed.unwrap() + 1).find_map(|line| match &mut line.fact {
             Fact::Record(change) if change.job == job && change.shard == shard => Some(change),
             _ => None,
         });
-    next.unwrap().old.as_mut().unwrap().through -= 1;
+    next.unwrap().old.as_mut().unwrap().watermark -= 1;
     true
 }
 

@@ -13,7 +13,7 @@ pub const NOTES: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// Every fire due up to here is accounted.
-    pub through: Timestamp,
+    pub watermark: Timestamp,
     /// The claim that is held, or was released to be tried again.
     pub claim: Option<Claim>,
     /// The last run that ended.
@@ -132,7 +132,7 @@ impl Record {
                 Fate::Missed => &mut self.counts.missed,
             };
             *count += note.span.fires;
-            self.through = self.through.max(note.span.last);
+            self.watermark = self.watermark.max(note.span.last);
         }
         self.notes.extend(notes.iter().filter(|note| note.fate != Fate::Ran));
         let surplus = self.notes.len().saturating_sub(NOTES);

@@ -69,20 +69,20 @@ pub struct Settled {
     pub run: Option<Fire>,
 }
 
-/// Settles what came due after `through` up to `now`, for a shard that is free.
+/// Settles what came due after `watermark` up to `now`, for a shard that is free.
 ///
 /// Fires before `alive` were due while no node lived. Those before `hold.until` were held up.
 /// Nothing is decided about a fire that stays pending (in a queue); it is settled later.
 #[must_use]
 pub fn settle(
     policy: &Policy<'_>,
-    through: Timestamp,
+    watermark: Timestamp,
     alive: Timestamp,
     hold: Option<Hold>,
     now: Timestamp,
 ) -> Settled {
     let mut settled = Settled::default();
-    let after = through.max(policy.from);
+    let after = watermark.max(policy.from);
     let earliest = alive.minus(Duration::from_millis(1));
     if after < earliest {
         let looked_from = after.max(alive.minus(MISSED_WINDOW));
@@ -331,15 +331,15 @@ mod tests {
         let mut record = Record::default();
         let now = at(50_000);
         let runs: Vec<Option<Fire>> = std::iter::from_fn(|| {
-            let settled = settle(&policy, record.through, at(0), None, now);
+            let settled = settle(&policy, record.watermark, at(0), None, now);
             record.account(&settled.notes);
-            (record.through < at(49_999)).then_some(settled.run)
+            (record.watermark < at(49_999)).then_some(settled.run)
         })
         .collect();
         assert_eq!(runs, [None, None]);
-        assert_eq!((record.counts.misfired, record.through), (49_999, at(49_999)));
+        assert_eq!((record.counts.misfired, record.watermark), (49_999, at(49_999)));
         assert_eq!(
-            settle(&policy, record.through, at(0), None, now).run,
+            settle(&policy, record.watermark, at(0), None, now).run,
             run(50_000, Source::Schedule)
         );
     }
@@ -359,15 +359,15 @@ mod tests {
         for overlap in [Overlap::RunOnceAfter, Overlap::Skip, Overlap::Queue] {
             for (misfire, catch_up) in [(true, CatchUp::All), (false, CatchUp::Latest)] {
                 let policy = policy(misfire, overlap, catch_up);
-                let mut record = Record { through: at(10), ..Record::default() };
+                let mut record = Record { watermark: at(10), ..Record::default() };
                 for step in 0..60 {
                     let now = at(30 + step);
                     let hold =
                         (step % 3 > 0).then_some(Hold { until: now, reason: Reason::Overlap });
-                    let settled = settle(&policy, record.through, at(20), hold, now);
+                    let settled = settle(&policy, record.watermark, at(20), hold, now);
                     record.account(&settled.notes);
                     if let Some(fire) = settled.run {
-                        assert!(fire.due > record.through, "{fire:?} after {}", record.through);
+                        assert!(fire.due > record.watermark, "{fire:?} after {}", record.watermark);
                         record.account(
                             &note(Fate::Ran, Reason::Due, &[fire.due])
                                 .into_iter()
@@ -376,7 +376,7 @@ mod tests {
                     }
                     let counts = record.counts;
                     let sum = counts.ran + counts.misfired + counts.skipped + counts.missed;
-                    assert_eq!(at(10 + i64::try_from(sum).unwrap()), record.through);
+                    assert_eq!(at(10 + i64::try_from(sum).unwrap()), record.watermark);
                 }
             }
         }

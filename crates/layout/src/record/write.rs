@@ -22,7 +22,7 @@ pub fn encode(stored: &Stored) -> Bytes {
     let mut json = Json(DESK.take());
     json.0.clear();
     json.raw("{\"v\":").value(&VERSION);
-    json.raw(",\"through\":").value(&record.through.as_millis());
+    json.raw(",\"through\":").value(&record.watermark.as_millis());
     if let Some(claim) = &record.claim {
         json.claim(claim);
     }

@@ -157,7 +157,7 @@ pub(crate) fn is_all_there_is(
     (alive, hold): (Timestamp, Option<Hold>),
     (now, due): (Timestamp, Timestamp),
 ) -> bool {
-    let by = |instant| settle(policy, stored.record.through, alive, hold, instant);
+    let by = |instant| settle(policy, stored.record.watermark, alive, hold, instant);
     let run = Some(Fire { due, source: Source::Schedule });
     by(now) == Settled::default() && by(due) == Settled { notes: Vec::new(), run }
 }

@@ -96,7 +96,7 @@ impl Shard {
     pub(super) fn is_settled(&self, turn: &Turn<'_>, facts: &Facts<'_>, mirror: &Mirror) -> bool {
         let Some(next) = facts.next.filter(|next| *next > turn.now.wall) else { return false };
         let Some(stored) = mirror.record(self.index).and_then(Slot::value) else { return false };
-        let is_accounted = facts.memo.newest() == Some((stored.record.through, next));
+        let is_accounted = facts.memo.newest() == Some((stored.record.watermark, next));
         is_accounted && stored.record.claim.is_none() && !self.ask.is_open()
     }
 
