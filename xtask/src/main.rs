@@ -23,6 +23,9 @@ usage: cargo xtask COMMAND
   sim [--seeds N] [--seed S]
                       simulate N clusters (300), or the one of seed S
   sim --shrink S      the same with as few faults as it takes to fail
+  sim --digest FROM [--seeds N]
+                      one digest over the traces of N clusters (1000), to compare two states of the
+                      source: a commit that only moves code prints the same
   sim --mutants [PART]
                       make known mistakes, in what a node is told and in the source, and say what
                       finds them; with PART, those in the source whose words it is part of
