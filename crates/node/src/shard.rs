@@ -17,6 +17,8 @@ mod learned;
 mod over;
 mod place;
 mod run;
+#[cfg(test)]
+mod scene;
 mod state;
 
 use crate::Report;

@@ -260,3 +260,6 @@ fn mark(turn: &Turn<'_>, keys: &Keys, lasts: bool) -> Op {
         sequence: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

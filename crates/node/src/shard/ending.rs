@@ -241,3 +241,6 @@ fn other_instance(
     let at = (shard as usize + attempt as usize).checked_rem(others.len())?;
     Some(others.swap_remove(at))
 }
+
+#[cfg(test)]
+mod tests;

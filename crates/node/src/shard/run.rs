@@ -125,3 +125,148 @@ fn run(
         work: config.work.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::scene::{CLAIMED, DUE, Scene, failed, fire, released_to};
+    use crate::stage::{ME, instance};
+    use flockwork_core::execution::RunId;
+    use std::time::Duration;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limited() -> Scene {
+        Scene::of(|config| config.timeout = Some(MINUTE))
+    }
+
+    /// The run that has had its time a minute from now.
+    fn timed_out(scene: &mut Scene) -> Option<RunId> {
+        let at = scene.stage.now.mono.plus(MINUTE);
+        assert_eq!(scene.stage.alarms.pop_timeout(Mono::from_millis(at.as_millis() - 1)), None);
+        scene.stage.alarms.pop_timeout(at)
+    }
+
+    #[test]
+    fn a_run_starts_under_the_definition_that_counts_by_then() {
+        let mut scene = Scene::of(|config| config.on_session_loss = OnSessionLoss::Finish);
+        let (claim, stamp, _) = scene.standing(DUE).into_parts();
+        assert!(!claim.must_stop_without_session());
+        scene.redefine(|config| {
+            config.on_session_loss = OnSessionLoss::Stop;
+            config.timeout = Some(MINUTE);
+            config.job_parameter = "all".to_owned();
+            config.shard_parameters.insert(0, "zero".to_owned());
+        });
+        scene.stage.pass(250);
+        let running = scene
+            .act(|turn, facts, _| Running::start(turn, claim, stamp, 0, facts.config.unwrap()));
+        let run = running.run().clone();
+        assert!(running.claim().must_stop_without_session());
+        assert_eq!((&*run.job_parameter, run.shard_parameter.as_deref()), ("all", Some("zero")));
+        let effects = std::mem::take(&mut scene.stage.effects);
+        assert!(
+            matches!(&effects[..], [Effect::Start(one), Effect::Report(Report::Started { run: two, late })]
+            if *one == run && *two == run && *late == Duration::from_millis(250))
+        );
+        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(70_000)), Some(Alarm::TrustEnd));
+        assert_eq!(timed_out(&mut scene), Some(run.id));
+    }
+
+    #[test]
+    fn a_run_without_a_limit_sets_no_alarm() {
+        let mut scene = Scene::of(|config| {
+            (config.timeout, config.on_session_loss) = (None, OnSessionLoss::Finish);
+        });
+        let claiming = scene.first(DUE).unwrap();
+        scene.runs(claiming);
+        assert_eq!(timed_out(&mut scene), None);
+        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(u64::MAX)), None);
+    }
+
+    #[test]
+    fn a_run_is_told_its_claim_and_the_commit_that_made_it() {
+        let mut scene = Scene::new();
+        let claiming = scene.again(&released_to(ME));
+        let id = claiming.claim().id();
+        let running = scene.runs(claiming);
+        let run = running.run();
+        assert_eq!((run.id, run.shard, run.shards), (id, 0, 2));
+        assert_eq!((run.fire, run.attempt), (DUE, 2));
+        assert_eq!((run.epoch, &run.instance), (Epoch(CLAIMED.0), &instance(ME)));
+    }
+
+    #[test]
+    fn a_run_is_told_to_stop_once_and_is_overdue_a_while_later() {
+        let mut scene = Scene::of(|config| config.on_session_loss = OnSessionLoss::Finish);
+        let claiming = scene.first(DUE).unwrap();
+        let mut running = scene.runs(claiming);
+        let id = running.run().id;
+        for reason in [CancelReason::TimedOut, CancelReason::TimedOut, CancelReason::Removed] {
+            running.cancel(&mut scene.stage.turn(), reason);
+            scene.stage.pass(1);
+        }
+        assert!(matches!(scene.stage.effects[..], [Effect::Cancel(run, CancelReason::TimedOut)]
+            if run == id));
+        let late = Mono::from_millis(10_000).plus(OVERDUE_AFTER);
+        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(late.as_millis() - 1)), None);
+        assert_eq!(scene.stage.alarms.pop(late), Some(Alarm::Overdue(id)));
+        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(u64::MAX)), None);
+        assert!(!running.is_overdue());
+        running.overdue(&mut scene.stage.turn());
+        assert!(running.is_overdue());
+        let reports = scene.stage.reports();
+        assert!(matches!(&reports[..], [Report::Overdue(run)] if run.id == id));
+    }
+
+    #[test]
+    fn what_was_not_started_is_given_back_and_said() {
+        for (source, is_request) in [(Source::Schedule, false), (Source::Trigger, true)] {
+            let mut scene = Scene::new();
+            let claiming = scene.first(fire(10_000, source)).unwrap();
+            let running = scene.runs(claiming);
+            let (id, stamp) = (running.run().id, running.stamp);
+            let (back, was_asked_for) = running.not_started(&mut scene.stage.turn());
+            assert_eq!((back.claim().id(), back.stamp()), (id, stamp));
+            assert!(!back.is_sent());
+            assert_eq!(was_asked_for, is_request, "{source:?}");
+            let reports = scene.stage.reports();
+            assert!(matches!(&reports[..], [Report::Trouble { code: "GIVEN_BACK", .. }]));
+        }
+    }
+
+    #[test]
+    fn how_long_the_code_ran_is_told_with_its_end() {
+        let mut scene = Scene::new();
+        let claiming = scene.first(DUE).unwrap();
+        let running = scene.runs(claiming);
+        let run = running.run().clone();
+        scene.stage.pass(1_500);
+        let ended = running.ended(&mut scene.stage.turn(), failed());
+        assert_eq!(*ended.run(), run);
+        scene.tells(ended).known(&mut scene.stage.turn(), None);
+        let took = Duration::from_millis(1_500);
+        let reports = scene.stage.reports();
+        assert!(matches!(&reports[..], [Report::Ended { took: told, .. }] if *told == took));
+    }
+
+    /// The time-outs of runs that are over go by and by, as many end.
+    #[test]
+    fn the_time_of_a_run_that_is_over_is_over() {
+        let over: [fn(&mut Scene, Running); 2] = [
+            |scene, running| drop(running.ended(&mut scene.stage.turn(), failed())),
+            |scene, running| drop(running.not_started(&mut scene.stage.turn())),
+        ];
+        for over in over {
+            let mut scene = limited();
+            for _ in 0..100 {
+                let claiming = scene.first(DUE).unwrap();
+                let running = scene.runs(claiming);
+                over(&mut scene, running);
+            }
+            let alarms = &mut scene.stage.alarms;
+            let left = std::iter::from_fn(|| alarms.pop_timeout(Mono::from_millis(u64::MAX)));
+            assert!(left.count() < 100);
+        }
+    }
+}

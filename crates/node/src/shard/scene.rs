@@ -1,0 +1,195 @@
+//! For tests of a shard's duties: a job of two shards that is due each second, and shard 0 of it in any
+//! stage of its life.
+
+use super::ahead::Standing;
+use super::claim::Claiming;
+use super::ending::{Ended, Ending};
+use super::keys::Keys;
+use super::run::Running;
+use crate::facts::Facts;
+use crate::mirror::Mirror;
+use crate::outbox::Change;
+use crate::stage::{OTHER, Stage, at, config, entry, facts, instance, mirror};
+use crate::turn::Turn;
+use flockwork_core::account::{Claim, ClaimState, Record};
+use flockwork_core::config::JobConfig;
+use flockwork_core::execution::{Ending as Ends, Fire, Outcome, Source};
+use flockwork_core::time::Timestamp;
+use flockwork_layout::keys::Facet;
+use flockwork_layout::plan::{self, Plan};
+use flockwork_layout::record::{self, Stored};
+use flockwork_registry::{Entry, Index, Stamp};
+use std::sync::Arc;
+
+/// What comes due as the stage is set.
+pub(super) const DUE: Fire = fire(10_000, Source::Schedule);
+/// The commit by which a claim comes to stand.
+pub(super) const CLAIMED: Index = Index(100);
+
+/// One shard's scene. All fires before [`DUE`] are accounted.
+pub(super) struct Scene {
+    pub(super) stage: Stage,
+    pub(super) mirror: Mirror,
+    config: Arc<JobConfig>,
+    /// How often the record was written.
+    writes: u32,
+}
+
+pub(super) const fn fire(due: i64, source: Source) -> Fire {
+    Fire { due: Timestamp::from_millis(due), source }
+}
+
+/// A claim of [`DUE`] that another instance holds.
+pub(super) fn theirs() -> Claim {
+    Claim {
+        fire: DUE,
+        attempt: 1,
+        crashes: 0,
+        instance: instance(OTHER),
+        nonce: 5,
+        at: DUE.due,
+        mark_lasts: false,
+        state: ClaimState::Held,
+    }
+}
+
+/// The same, released to be tried again at once.
+pub(super) fn released_to(id: &str) -> Claim {
+    let (to, not_before) = (instance(id), at(0));
+    let state = ClaimState::Released { to, not_before, is_signalled: true };
+    Claim { state, ..theirs() }
+}
+
+/// A record that holds a claim, or none.
+pub(super) fn holding(claim: Option<Claim>) -> Record {
+    Record { through: at(9_000), claim, ..Record::default() }
+}
+
+/// A state of a key that was written by a commit.
+pub(super) fn written_by(commit: u64) -> Stamp {
+    Stamp { created: Index(1), modified: Index(commit), version: 3 }
+}
+
+/// How the code of a run failed.
+pub(super) fn failed() -> Outcome {
+    Outcome::of(Ends::Exited(3))
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        Self::of(|_| {})
+    }
+
+    /// With another definition.
+    pub(super) fn of(change: impl FnOnce(&mut JobConfig)) -> Self {
+        let mut config = config("shardingTotalCount: 2\nprops:\n  flockwork.every: 1s");
+        change(Arc::make_mut(&mut config));
+        let mut stage = Stage::new();
+        let mirror = mirror(&mut stage, &config);
+        let mut scene = Self { stage, mirror, config, writes: 0 };
+        scene.stores(holding(None));
+        scene
+    }
+
+    /// Gives a duty its turn.
+    pub(super) fn act<R>(
+        &mut self,
+        act: impl FnOnce(&mut Turn<'_>, &Facts<'_>, &mut Mirror) -> R,
+    ) -> R {
+        let Self { stage, mirror, config, .. } = self;
+        act(&mut stage.turn(), &facts(config), mirror)
+    }
+
+    /// Another definition counts, of which nothing else was heard yet.
+    pub(super) fn redefine(&mut self, change: impl FnOnce(&mut JobConfig)) {
+        change(Arc::make_mut(&mut self.config));
+    }
+
+    /// The registry holds this record.
+    pub(super) fn stores(&mut self, record: Record) -> Arc<Stored> {
+        self.writes += 1;
+        let stored = Stored { record, ..Stored::default() };
+        let (value, version) = (record::encode(&stored), self.writes);
+        let stamp = Stamp { version, ..written_by(version.into()) };
+        self.mirror.holds(Facet::Record(0), Some(Entry { value, stamp, session: None }));
+        Arc::new(stored)
+    }
+
+    /// The schedule is in force since another instant.
+    pub(super) fn plans(&mut self, from: i64) {
+        let schedule = self.config.schedule_fingerprint();
+        let plan = Plan::new(schedule.as_str().into(), self.config.shards, at(from));
+        self.mirror.holds(Facet::Plan, Some(entry(plan::encode(&plan), 2)));
+    }
+
+    /// A key is no longer known.
+    pub(super) fn doubts(&mut self, facet: Facet) {
+        self.act(|turn, _, mirror| mirror.read(turn, facet));
+        self.stage.asked();
+    }
+
+    /// The one change that was sent.
+    pub(super) fn sent_one(&mut self) -> Change {
+        let mut sent = self.stage.sent();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        sent.remove(0)
+    }
+
+    pub(super) fn keys(&mut self) -> Keys {
+        Keys::of(&self.stage.turn(), 0)
+    }
+
+    /// Claims a fire of the own shard.
+    pub(super) fn first(&mut self, fire: Fire) -> Option<Claiming> {
+        let keys = self.keys();
+        self.act(|turn, facts, mirror| {
+            let before = mirror.stored(0).unwrap();
+            Claiming::first((turn, &keys, 0), facts, mirror, before, (fire, Vec::new()))
+        })
+    }
+
+    /// Claims another run of a fire that this claim was made for.
+    pub(super) fn again(&mut self, old: &Claim) -> Claiming {
+        let keys = self.keys();
+        let stored = self.stores(holding(Some(old.clone())));
+        self.act(|turn, facts, mirror| {
+            Claiming::again((turn, &keys, 0), facts, mirror, (&stored, old))
+        })
+    }
+
+    /// The claim of a fire of the own shard stands.
+    pub(super) fn standing(&mut self, fire: Fire) -> Standing {
+        let claiming = self.first(fire).unwrap();
+        self.stands(claiming)
+    }
+
+    /// A claim stands; what was sent for it is forgotten.
+    pub(super) fn stands(&mut self, claiming: Claiming) -> Standing {
+        self.stage.sent();
+        let stamp = claiming.stamp(CLAIMED);
+        let (claim, notes) = claiming.into_parts();
+        self.mirror.wrote_record(0, claim.after().clone(), stamp);
+        Standing::new(claim, stamp, notes)
+    }
+
+    /// The code of a claim runs; what was told of its start is forgotten.
+    pub(super) fn runs(&mut self, claiming: Claiming) -> Running {
+        let (claim, stamp, _) = self.stands(claiming).into_parts();
+        let running =
+            self.act(|turn, facts, _| Running::start(turn, claim, stamp, 0, facts.config.unwrap()));
+        self.stage.effects.clear();
+        running
+    }
+
+    /// The code of a claim has ended.
+    pub(super) fn ends(&mut self, claiming: Claiming, outcome: Outcome) -> Ended {
+        let running = self.runs(claiming);
+        running.ended(&mut self.stage.turn(), outcome)
+    }
+
+    /// The registry is told of an end.
+    pub(super) fn tells(&mut self, ended: Ended) -> Ending {
+        let keys = self.keys();
+        self.act(|turn, facts, mirror| ended.tell(turn, (&keys, 0), facts, mirror))
+    }
+}
