@@ -56,3 +56,84 @@ impl TakingBack {
         self.is_sent = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::JobIx;
+    use crate::shard::scene::{DUE, Scene};
+    use crate::stage::SESSION;
+    use flockwork_core::time::Mono;
+    use flockwork_layout::keys::Facet;
+    use flockwork_registry::SessionId;
+
+    /// A claim of the scene's shard that is to be given back.
+    fn to_give_back(scene: &mut Scene) -> TakingBack {
+        scene.standing(DUE).take_back()
+    }
+
+    fn send(scene: &mut Scene, back: &mut TakingBack) {
+        let keys = scene.keys();
+        back.send(&mut scene.stage.turn(), &keys, 0);
+    }
+
+    fn session(scene: &mut Scene, session: SessionId) {
+        scene.stage.trust.renew(scene.stage.now, session, Mono::from_millis(70_000));
+    }
+
+    #[test]
+    fn the_record_becomes_what_it_was_and_the_mark_goes() {
+        let mut scene = Scene::new();
+        let before = scene.mirror.stored(0).unwrap();
+        let mut back = to_give_back(&mut scene);
+        send(&mut scene, &mut back);
+        let (keys, change) = (scene.keys(), scene.sent_one());
+        let undo = ShardChange::Undo(back.claim().id());
+        assert_eq!(change.purpose, Purpose::Shard(JobIx(0), 0, undo));
+        assert_eq!(
+            change.ops,
+            [
+                Op::Set(keys.record, record::encode(&before), Some(back.stamp())),
+                Op::Delete(keys.running, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_claim_is_given_back_under_a_session_alone() {
+        let mut scene = Scene::new();
+        let mut back = to_give_back(&mut scene);
+        scene.stage.trust.end();
+        send(&mut scene, &mut back);
+        assert!(scene.stage.sent().is_empty() && !back.is_sent());
+        session(&mut scene, SESSION);
+        send(&mut scene, &mut back);
+        assert!(scene.stage.sent().len() == 1 && back.is_sent());
+    }
+
+    #[test]
+    fn the_undoing_is_sent_once_and_again_after_it_was_not_made() {
+        let mut scene = Scene::new();
+        let mut back = to_give_back(&mut scene);
+        for (is_not_made, sent) in [(false, 1), (false, 0), (true, 1), (false, 0)] {
+            if is_not_made {
+                back.is_not_sent();
+                assert!(!back.is_sent());
+            }
+            send(&mut scene, &mut back);
+            assert_eq!(scene.stage.sent().len(), sent, "{is_not_made}");
+        }
+    }
+
+    #[test]
+    fn a_mark_that_went_with_its_session_is_not_taken_away() {
+        for (failover, deleted) in [(false, vec![]), (true, vec![Facet::Running(0)])] {
+            let mut scene = Scene::of(|config| config.failover = failover);
+            let mut back = to_give_back(&mut scene);
+            session(&mut scene, SessionId(8));
+            send(&mut scene, &mut back);
+            let change = scene.sent_one();
+            assert_eq!(scene.stage.deleted(&change), deleted, "{failover}");
+        }
+    }
+}

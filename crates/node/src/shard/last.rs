@@ -39,3 +39,37 @@ fn start_of(text: &str, most: usize) -> &str {
 pub(crate) fn end_of(text: &str, most: usize) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(most))..]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::scene::{holding, theirs};
+    use crate::stage::at;
+
+    #[test]
+    fn a_text_is_cut_at_a_character() {
+        for (most, start, end) in
+            [(0, "", ""), (1, "a", ""), (2, "a", "é"), (3, "aé", "é"), (5, "aéé", "aéé")]
+        {
+            assert_eq!((start_of("aéé", most), end_of("aéé", most)), (start, end), "{most}");
+        }
+    }
+
+    #[test]
+    fn no_run_has_ended_before_it_started() {
+        let early = last(theirs(), "CRASHED", "", at(8_000));
+        assert_eq!((early.started, early.ended), (at(8_000), at(8_000)));
+        let late = last(theirs(), "CRASHED", "", at(12_000));
+        assert_eq!((late.started, late.ended), (at(10_000), at(12_000)));
+    }
+
+    #[test]
+    fn a_record_is_closed_only_where_it_holds_a_claim() {
+        let free = holding(None);
+        assert_eq!(closed(&free, "CRASHED", "", at(12_000)), free);
+        let ended = closed(&holding(Some(theirs())), "CRASHED", "gone", at(12_000));
+        assert_eq!(ended.claim, None);
+        let last = ended.last.unwrap();
+        assert_eq!((last.nonce, &*last.code, &*last.text), (5, "CRASHED", "gone"));
+    }
+}

@@ -149,3 +149,112 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::scene::{DUE, Scene, failed};
+    use flockwork_registry::Op;
+
+    /// A stage of a life, with its name, and what is told of it.
+    struct Row {
+        name: &'static str,
+        state: State,
+        /// Whether there is a claim, and code that was started.
+        has: (bool, bool),
+        awaits: Option<fn(RunId) -> ShardChange>,
+        /// How the record is read if the shard was this node's.
+        record: RecordIs,
+    }
+
+    /// Every stage.
+    fn rows() -> Vec<Row> {
+        let (sent, unsent) = {
+            let mut scene = Scene::new();
+            let (mut sent, unsent) = (scene.standing(DUE).take_back(), scene.standing(DUE));
+            let keys = scene.keys();
+            sent.send(&mut scene.stage.turn(), &keys, 0);
+            (sent, unsent.take_back())
+        };
+        let mut scene = Scene::new();
+        let accounting = scene.act(|turn, _, mirror| {
+            let op = Op::Delete(turn.key(&flockwork_layout::keys::Facet::Running(0)), None);
+            Accounting::of_mark(turn, 0, mirror.stored(0).unwrap(), op)
+        });
+        let mut claim = || scene.first(DUE).unwrap();
+        let (claiming, doubted) = (claim(), claim());
+        let [standing, ahead, runs, ended, ending, in_doubt] = [(); 6].map(|()| claim());
+        let (standing, ahead) = (scene.stands(standing), scene.stands(ahead));
+        let (running, ended) = (scene.runs(runs), scene.ends(ended, failed()));
+        let [ending, in_doubt] = [ending, in_doubt].map(|claiming| {
+            let ended = scene.ends(claiming, failed());
+            scene.tells(ended)
+        });
+        let row = |name, state, has, awaits, record| Row { name, state, has, awaits, record };
+        let (claim, end): (fn(_) -> _, fn(_) -> _) = (ShardChange::Claim, ShardChange::End);
+        let undo: fn(_) -> _ = ShardChange::Undo;
+        let (none, claimed, started) = ((false, false), (true, false), (true, true));
+        use RecordIs::{Followed, Ours};
+        vec![
+            row("free", State::Free, none, None, Followed),
+            row("blocked", State::Blocked, none, None, Followed),
+            row(
+                "accounting",
+                State::Accounting(accounting),
+                none,
+                Some(|_| ShardChange::Account),
+                Ours,
+            ),
+            row("claiming", State::Claiming(claiming), claimed, Some(claim), Ours),
+            row("doubted", State::Doubted(doubted), claimed, None, Followed),
+            row("standing", State::Standing(standing), claimed, None, Ours),
+            row("ahead", State::Ahead(ahead), claimed, None, Ours),
+            row("back", State::TakingBack(sent), claimed, Some(undo), Followed),
+            row("back, to be sent", State::TakingBack(unsent), claimed, None, Followed),
+            row("running", State::Running(running), started, None, Ours),
+            row("ended", State::Ended(ended), started, None, Ours),
+            row("ending", State::Ending(ending), started, Some(end), Ours),
+            row("end doubted", State::EndDoubted(in_doubt), started, None, Followed),
+        ]
+    }
+
+    #[test]
+    fn a_stage_with_a_claim_has_a_run_and_one_with_code_tells_it() {
+        for Row { name, state, has, .. } in rows() {
+            assert_eq!((state.claim().is_some(), state.run().is_some()), has, "{name}");
+            assert_eq!(state.run_id(), state.claim().map(OwnClaim::id), "{name}");
+            if let Some(run) = state.run() {
+                assert_eq!(Some(run.id), state.run_id(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_change_under_way_is_waited_for() {
+        for Row { name, state, awaits, .. } in rows() {
+            let run = state.run_id().unwrap_or_default();
+            assert_eq!(state.awaited(), awaits.map(|change| change(run)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_followed_where_it_is_in_doubt_or_nothing_here_writes_it() {
+        for Row { name, state, record, .. } in rows() {
+            assert_eq!(state.record_is(true), record, "{name}");
+            let others = match state.leaves_the_record() {
+                true => RecordIs::Others,
+                false => record,
+            };
+            assert_eq!(state.record_is(false), others, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_shard_is_taken_up_anew_only_where_nothing_is_under_way() {
+        for Row { name, state, has: (is_claimed, has_code), .. } in rows() {
+            assert_eq!(state.is_busy(), name != "free", "{name}");
+            assert_eq!(state.leaves_the_record(), ["free", "blocked"].contains(&name), "{name}");
+            assert_eq!(state.may_come_to_nothing(), is_claimed && !has_code, "{name}");
+        }
+    }
+}
