@@ -114,3 +114,147 @@ pub(crate) fn report(turn: &mut Turn<'_>, shard: ShardIndex, notes: &[Note]) {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::JobIx;
+    use crate::shard::scene::{Scene, holding, released_to, theirs};
+    use crate::stage::{ME, OTHER, at, instance, stamp};
+    use flockwork_core::account::{Fate, Reason, Span};
+
+    const ACCOUNT: Purpose = Purpose::Shard(JobIx(0), 0, ShardChange::Account);
+
+    /// Two fires that were skipped as the shard was switched off.
+    fn skipped() -> Note {
+        let span = Span { first: at(10_000), last: at(11_000), fires: 2 };
+        Note { fate: Fate::Skipped, reason: Reason::Disabled, span }
+    }
+
+    fn of_fires(scene: &mut Scene) -> Option<Accounting> {
+        let keys = scene.keys();
+        scene.act(|turn, _, mirror| {
+            let stored = mirror.stored(0).unwrap();
+            Accounting::of_fires(turn, (&keys, 0), mirror, stored, vec![skipped()])
+        })
+    }
+
+    fn of_claim(scene: &mut Scene, old: &Claim) -> Accounting {
+        let keys = scene.keys();
+        let stored = scene.stores(holding(Some(old.clone())));
+        scene.act(|turn, _, mirror| {
+            let why = ("CRASHED", "its instance is gone");
+            Accounting::of_claim(turn, (&keys, 0), mirror, (&stored, old), why)
+        })
+    }
+
+    #[test]
+    fn fires_are_accounted_on_the_plan_they_were_due_by() {
+        let mut scene = Scene::new();
+        scene.plans(2_000);
+        let (stored, notes) = of_fires(&mut scene).unwrap().into_parts();
+        let (keys, change) = (scene.keys(), scene.sent_one());
+        assert_eq!(change.purpose, ACCOUNT);
+        assert_eq!(
+            change.ops,
+            [
+                Op::Check(keys.plan.clone(), Some(stamp(2))),
+                write_record(&keys, &scene.mirror, 0, &stored),
+            ]
+        );
+        assert_eq!((stored.record.through, stored.record.counts.skipped), (at(11_000), 2));
+        assert_eq!(notes, [skipped()]);
+    }
+
+    #[test]
+    fn nothing_is_accounted_while_the_plan_is_not_known() {
+        let mut scene = Scene::new();
+        scene.doubts(Facet::Plan);
+        assert!(of_fires(&mut scene).is_none());
+        assert!(scene.stage.sent().is_empty());
+    }
+
+    #[test]
+    fn a_claim_is_closed_and_only_one_that_was_held_has_crashed() {
+        let mine = Claim { instance: instance(ME), ..theirs() };
+        for (old, crashed) in [(theirs(), 1), (mine, 1), (released_to(ME), 0)] {
+            let (ended, notes) = of_claim(&mut Scene::new(), &old).into_parts();
+            let record = &ended.record;
+            assert_eq!(record.claim, None);
+            assert_eq!(
+                (record.counts.crashed, record.counts.failed),
+                (crashed, crashed),
+                "{old:?}"
+            );
+            let last = record.last.as_ref().unwrap();
+            assert_eq!((&*last.code, last.ended), ("CRASHED", at(10_000)));
+            assert_eq!(notes, []);
+        }
+    }
+
+    #[test]
+    fn a_claim_is_closed_only_if_its_instance_is_still_gone() {
+        let mine = Claim { instance: instance(ME), ..theirs() };
+        for (old, gone) in [(theirs(), Some(OTHER)), (mine, None), (released_to(OTHER), None)] {
+            let mut scene = Scene::new();
+            of_claim(&mut scene, &old);
+            let change = scene.sent_one();
+            let wanted: Vec<Facet> =
+                gone.map(|id| Facet::Instance(instance(id))).into_iter().collect();
+            assert_eq!(scene.stage.checked(&change), wanted, "{old:?}");
+        }
+    }
+
+    #[test]
+    fn the_marks_that_a_closed_claim_has_left_go_with_it() {
+        let unsignalled = match released_to(ME) {
+            Claim { state: ClaimState::Released { to, not_before, .. }, .. } => {
+                ClaimState::Released { to, not_before, is_signalled: false }
+            }
+            held => panic!("{held:?}"),
+        };
+        let lasting = |old| Claim { mark_lasts: true, ..old };
+        let table = [
+            (theirs(), vec![]),
+            (lasting(theirs()), vec![Facet::Running(0)]),
+            (lasting(released_to(ME)), vec![Facet::Retry(0)]),
+            (Claim { state: unsignalled, ..theirs() }, vec![]),
+        ];
+        for (old, deleted) in table {
+            let mut scene = Scene::new();
+            of_claim(&mut scene, &old);
+            let change = scene.sent_one();
+            assert_eq!(scene.stage.deleted(&change), deleted, "{old:?}");
+            assert_eq!(scene.stage.written(&change), [Facet::Record(0)]);
+        }
+    }
+
+    #[test]
+    fn a_mark_is_taken_away_and_the_record_stays() {
+        let mut scene = Scene::new();
+        let stored = scene.mirror.stored(0).unwrap();
+        let op = Op::Delete(scene.keys().running, Some(stamp(3)));
+        let accounting =
+            Accounting::of_mark(&mut scene.stage.turn(), 0, stored.clone(), op.clone());
+        let change = scene.sent_one();
+        assert_eq!((change.purpose, change.ops), (ACCOUNT, vec![op]));
+        assert_eq!(accounting.into_parts(), (stored, vec![]));
+    }
+
+    #[test]
+    fn each_fate_is_reported_with_its_fires() {
+        let mut scene = Scene::new();
+        let ran = Note { fate: Fate::Ran, reason: Reason::Due, ..skipped() };
+        report(&mut scene.stage.turn(), 0, &[skipped(), ran]);
+        let reports = scene.stage.reports();
+        let told = reports.iter().map(|report| match report {
+            Report::Accounted(it) => (it.fate, it.reason, it.fires, it.first, it.last),
+            other => panic!("{other:?}"),
+        });
+        let span = (2, at(10_000), at(11_000));
+        assert!(told.eq([
+            (Fate::Skipped, Reason::Disabled, span.0, span.1, span.2),
+            (Fate::Ran, Reason::Due, span.0, span.1, span.2),
+        ]));
+    }
+}

@@ -168,3 +168,6 @@ pub(crate) fn is_ended_by(stored: &Stored, me: &InstanceId, nonce: u64) -> bool 
         stored.record.last.as_ref().is_some_and(|last| last.instance == *me && last.nonce == nonce);
     was_last && !stored.record.is_held_by(me, nonce)
 }
+
+#[cfg(test)]
+mod tests;
