@@ -201,10 +201,6 @@ mod tests {
         scene.act(|turn, facts, mirror| standing.is_known_stale(turn, facts, mirror, 0))
     }
 
-    fn another_session(scene: &mut Scene) {
-        scene.stage.trust.renew(scene.stage.now, SessionId(8), Mono::from_millis(70_000));
-    }
-
     fn another_schedule(scene: &mut Scene) {
         scene.act(|turn, _, mirror| mirror.adopt(turn, "every 2s".to_owned(), 2));
     }
@@ -264,7 +260,7 @@ mod tests {
             ("the plan", |s| s.plans(2_000), false),
             ("whether it did", |s| s.doubts(Facet::Plan), false),
             ("the schedule", another_schedule, false),
-            ("the session", another_session, false),
+            ("the session", Scene::another_session, false),
             ("that there is one", |s| s.stage.trust.end(), false),
         ];
         for (what, change, wanted) in table {
@@ -280,7 +276,7 @@ mod tests {
         let table: [Change<bool>; 4] = [
             ("the owner", |s| s.mirror.holds(Facet::Owner(0), Some(entry(OTHER, 2))), true),
             ("the plan", |s| s.doubts(Facet::Plan), true),
-            ("the session", another_session, false),
+            ("the session", Scene::another_session, false),
             ("the number of shards", |s| s.redefine(|config| config.shards = 0), false),
         ];
         for (what, change, wanted) in table {
@@ -316,7 +312,7 @@ mod tests {
             ),
             ("planned anew", |s| s.plans(2_000), (true, false)),
             ("another schedule", another_schedule, (true, false)),
-            ("session", another_session, (true, true)),
+            ("session", Scene::another_session, (true, true)),
             ("fewer shards", |s| s.redefine(|config| config.shards = 0), (true, true)),
         ];
         for (what, change, wanted) in table {

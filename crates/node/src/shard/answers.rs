@@ -255,3 +255,6 @@ fn refused_as_gone(
     mirror.read(turn, Facet::Instances);
     (instance == turn.instance()).then_some(News::ThisInstanceIsGone)
 }
+
+#[cfg(test)]
+mod tests;

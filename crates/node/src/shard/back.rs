@@ -62,10 +62,7 @@ mod tests {
     use super::*;
     use crate::names::JobIx;
     use crate::shard::scene::{DUE, Scene};
-    use crate::stage::SESSION;
-    use flockwork_core::time::Mono;
     use flockwork_layout::keys::Facet;
-    use flockwork_registry::SessionId;
 
     /// A claim of the scene's shard that is to be given back.
     fn to_give_back(scene: &mut Scene) -> TakingBack {
@@ -75,10 +72,6 @@ mod tests {
     fn send(scene: &mut Scene, back: &mut TakingBack) {
         let keys = scene.keys();
         back.send(&mut scene.stage.turn(), &keys, 0);
-    }
-
-    fn session(scene: &mut Scene, session: SessionId) {
-        scene.stage.trust.renew(scene.stage.now, session, Mono::from_millis(70_000));
     }
 
     #[test]
@@ -106,7 +99,7 @@ mod tests {
         scene.stage.trust.end();
         send(&mut scene, &mut back);
         assert!(scene.stage.sent().is_empty() && !back.is_sent());
-        session(&mut scene, SESSION);
+        scene.another_session();
         send(&mut scene, &mut back);
         assert!(scene.stage.sent().len() == 1 && back.is_sent());
     }
@@ -130,7 +123,7 @@ mod tests {
         for (failover, deleted) in [(false, vec![]), (true, vec![Facet::Running(0)])] {
             let mut scene = Scene::of(|config| config.failover = failover);
             let mut back = to_give_back(&mut scene);
-            session(&mut scene, SessionId(8));
+            scene.another_session();
             send(&mut scene, &mut back);
             let change = scene.sent_one();
             assert_eq!(scene.stage.deleted(&change), deleted, "{failover}");

@@ -118,3 +118,197 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::JobIx;
+    use crate::outbox::{Purpose, ShardChange};
+    use crate::shard::ask::Ask;
+    use crate::shard::scene::{DUE, Scene, fire, shard, stage_of};
+    use crate::stage::{OTHER, at, entry};
+    use crate::{Effect, Report};
+    use flockwork_core::account::{Fate, Note, Reason, Span};
+    use flockwork_core::execution::Fire;
+    use flockwork_layout::keys::Facet;
+
+    /// What changes while a claim stands, and what is expected then.
+    type Change<T> = (&'static str, fn(&mut Scene), T);
+
+    const AHEAD: Fire = fire(15_000, Source::Schedule);
+
+    fn standing(scene: &mut Scene, fire: Fire) -> Shard {
+        shard(State::Standing(scene.standing(fire)))
+    }
+
+    /// A shard that waits for the instant of its claim.
+    fn ahead(scene: &mut Scene) -> Shard {
+        let mut shard = standing(scene, AHEAD);
+        begin(scene, &mut shard, true);
+        shard
+    }
+
+    fn begin(scene: &mut Scene, shard: &mut Shard, is_allowed: bool) {
+        scene.act(|turn, facts, mirror| shard.begin(turn, facts, mirror, is_allowed));
+    }
+
+    fn begins(scene: &mut Scene, shard: &Shard) -> Begins {
+        scene.act(|turn, facts, mirror| shard.begins(turn, facts, mirror))
+    }
+
+    fn switched_off(scene: &mut Scene) {
+        scene.mirror.holds(Facet::Disabled(0), Some(entry("", 1)));
+    }
+
+    #[test]
+    fn only_what_was_claimed_ahead_needs_the_shard_to_be_known_as_this_nodes_and_on() {
+        use Begins::{IfAllowed, Never};
+        let table: [Change<Begins>; 5] = [
+            ("nothing changed", |_| {}, IfAllowed),
+            ("switched off", switched_off, Never),
+            ("switch unknown", |scene| scene.doubts(Facet::Disabled(0)), Never),
+            ("owner unknown", |scene| scene.doubts(Facet::Owner(0)), Never),
+            (
+                "another's",
+                |scene| scene.mirror.holds(Facet::Owner(0), Some(entry(OTHER, 2))),
+                Never,
+            ),
+        ];
+        for (what, change, wanted) in table {
+            let mut scene = Scene::new();
+            let (ahead, due) = (standing(&mut scene, AHEAD), standing(&mut scene, DUE));
+            change(&mut scene);
+            assert_eq!(begins(&mut scene, &ahead), wanted, "{what}");
+            assert_eq!(begins(&mut scene, &due), IfAllowed, "{what}");
+        }
+        assert_eq!(begins(&mut Scene::new(), &shard(State::Free)), Begins::NoClaim);
+    }
+
+    #[test]
+    fn a_claim_begins_waits_or_is_given_back() {
+        // When its fire is due, whether the node may start it, whether it stands; the stage then.
+        let table = [
+            (10_000, true, true, "Running"),
+            (10_000, false, true, "TakingBack"),
+            (10_000, true, false, "TakingBack"),
+            (10_000, false, false, "TakingBack"),
+            (15_000, true, true, "Ahead"),
+            (15_000, false, true, "TakingBack"),
+            (15_000, true, false, "TakingBack"),
+            (20_001, true, true, "TakingBack"),
+        ];
+        for (due, is_allowed, stands, stage) in table {
+            let mut scene = Scene::new();
+            let mut shard = standing(&mut scene, fire(due, Source::Schedule));
+            let run = shard.run_id().unwrap();
+            if !stands {
+                scene.another_session();
+            }
+            begin(&mut scene, &mut shard, is_allowed);
+            let row = format!("{due} {is_allowed} {stands}");
+            assert_eq!(stage_of(&shard), stage, "{row}");
+            let undo = Purpose::Shard(JobIx(0), 0, ShardChange::Undo(run));
+            let sent = if stage == "TakingBack" { vec![undo] } else { vec![] };
+            assert_eq!(scene.stage.purposes(), sent, "{row}");
+            let starts = scene.stage.effects.iter().filter(|it| matches!(it, Effect::Start(_)));
+            assert_eq!(starts.count(), usize::from(stage == "Running"), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_run_of_a_job_that_was_removed_meanwhile_does_not_start() {
+        let mut scene = Scene::new();
+        let (mut shard, standing) = (shard(State::Free), scene.standing(DUE));
+        scene.act(|turn, facts, _| {
+            shard.start(turn, &Facts { config: None, ..*facts }, standing);
+        });
+        assert_eq!((stage_of(&shard).as_str(), shard.ran), ("TakingBack", 0));
+        assert!(scene.stage.effects.is_empty());
+    }
+
+    #[test]
+    fn what_became_of_other_fires_is_told_as_the_run_begins_and_not_if_it_does_not() {
+        for (is_allowed, told) in [(true, 1), (false, 0)] {
+            let mut scene = Scene::new();
+            let (claim, stamp, _) = scene.standing(DUE).into_parts();
+            let span = Span { first: at(8_000), last: at(9_000), fires: 2 };
+            let note = Note { fate: Fate::Misfired, reason: Reason::Late, span };
+            let mut shard = shard(State::Standing(Standing::new(claim, stamp, vec![note])));
+            begin(&mut scene, &mut shard, is_allowed);
+            let is_account = |it: &Report| matches!(it, Report::Accounted(_));
+            assert_eq!(scene.stage.reports().iter().filter(|it| is_account(it)).count(), told);
+        }
+    }
+
+    #[test]
+    fn a_run_that_begins_ends_what_held_the_shard_up_and_answers_the_request_it_is_for() {
+        // What the fire is for, what was asked; what is asked then, whether the job hears of it.
+        let table = [
+            (Source::Trigger, Ask::Open, Ask::None, true),
+            (Source::Schedule, Ask::Claimed, Ask::None, true),
+            (Source::Schedule, Ask::Open, Ask::Open, false),
+            (Source::Schedule, Ask::None, Ask::None, false),
+        ];
+        for (source, before, ask, is_told) in table {
+            let mut scene = Scene::new();
+            let mut shard = standing(&mut scene, fire(10_000, source));
+            shard.ask = before;
+            shard.held_up(at(9_000), Reason::Overlap);
+            begin(&mut scene, &mut shard, true);
+            assert_eq!((shard.ask, shard.hold, shard.ran), (ask, None, 1), "{source:?} {before:?}");
+            assert_eq!(scene.stage.is_job_marked(), is_told, "{source:?} {before:?}");
+        }
+    }
+
+    #[test]
+    fn a_claim_made_ahead_begins_when_its_instant_is_told_whatever_the_clock_shows() {
+        let mut scene = Scene::new();
+        let mut shard = ahead(&mut scene);
+        assert!(shard.is_ahead());
+        scene.stage.marked();
+        scene.act(|turn, _, _| shard.instant_has_come(turn));
+        assert_eq!((stage_of(&shard).as_str(), scene.stage.marked()), ("Standing", vec![0]));
+        begin(&mut scene, &mut shard, true);
+        assert_eq!(stage_of(&shard), "Running");
+        scene.act(|turn, _, _| shard.instant_has_come(turn));
+        assert_eq!(stage_of(&shard), "Running", "it has come before");
+    }
+
+    #[test]
+    fn what_waits_is_given_back_once_it_is_known_not_to_begin() {
+        let table: [Change<&str>; 3] = [
+            ("nothing changed", |_| {}, "Ahead"),
+            ("owner unknown", |scene| scene.doubts(Facet::Owner(0)), "Ahead"),
+            ("switched off", switched_off, "TakingBack"),
+        ];
+        for (what, change, stage) in table {
+            let mut scene = Scene::new();
+            let mut shard = ahead(&mut scene);
+            change(&mut scene);
+            scene.act(|turn, facts, mirror| shard.give_back_stale(turn, facts, mirror));
+            assert_eq!(stage_of(&shard), stage, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_an_instant_that_moved_far_off_is_given_back() {
+        for (wall, stage) in [(5_000, "Ahead"), (4_999, "TakingBack")] {
+            let mut scene = Scene::new();
+            let mut shard = ahead(&mut scene);
+            scene.stage.now.wall = at(wall);
+            scene.act(|turn, _, _| shard.give_back_if_far_ahead(turn));
+            assert_eq!(stage_of(&shard), stage, "{wall}");
+        }
+    }
+
+    #[test]
+    fn only_what_waits_is_given_back_for_others() {
+        let mut scene = Scene::new();
+        let (mut waits, mut stands) = (ahead(&mut scene), standing(&mut scene, DUE));
+        scene.act(|turn, _, _| {
+            waits.give_back_ahead(turn);
+            stands.give_back_ahead(turn);
+        });
+        assert_eq!((stage_of(&waits), stage_of(&stands)), ("TakingBack".into(), "Standing".into()));
+    }
+}

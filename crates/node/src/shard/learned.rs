@@ -173,3 +173,6 @@ impl Shard {
         released || claim.is_some_and(|claim| claim.state != ClaimState::Held)
     }
 }
+
+#[cfg(test)]
+mod tests;

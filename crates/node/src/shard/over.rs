@@ -131,3 +131,147 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Report;
+    use crate::names::JobIx;
+    use crate::outbox::{Purpose, ShardChange};
+    use crate::shard::ask::Ask;
+    use crate::shard::scene::{DUE, Scene, failed, fire, shard, stage_of};
+    use crate::stage::at;
+    use flockwork_core::execution::Source;
+    use flockwork_core::schedule::Memo;
+
+    /// A shard whose code runs, for a fire of this kind.
+    fn running(scene: &mut Scene, source: Source) -> (Shard, RunId) {
+        let claiming = scene.first(fire(10_000, source)).unwrap();
+        let id = claiming.claim().id();
+        (Shard { ran: 1, ..shard(State::Running(scene.runs(claiming))) }, id)
+    }
+
+    /// A shard of whose run's end the registry is being told.
+    fn ending(scene: &mut Scene) -> Shard {
+        let claiming = scene.first(DUE).unwrap();
+        let ended = scene.ends(claiming, failed());
+        let ending = scene.tells(ended);
+        scene.stage.sent();
+        shard(State::Ending(ending))
+    }
+
+    fn ends(scene: &mut Scene, shard: &mut Shard, id: RunId) {
+        scene.act(|turn, facts, mirror| shard.run_ended(turn, facts, mirror, (id, failed())));
+    }
+
+    fn told(what: ShardChange) -> Vec<Purpose> {
+        vec![Purpose::Shard(JobIx(0), 0, what)]
+    }
+
+    #[test]
+    fn a_run_that_was_not_started_is_given_back_and_its_request_is_open_again() {
+        for (source, ask) in [(Source::Trigger, Ask::Open), (Source::Schedule, Ask::None)] {
+            let mut scene = Scene::new();
+            let (mut shard, id) = running(&mut scene, source);
+            scene.act(|turn, _, _| shard.not_started(turn, id));
+            assert_eq!((stage_of(&shard).as_str(), shard.ran), ("TakingBack", 0));
+            assert_eq!(shard.ask, ask, "{source:?}");
+            assert_eq!(scene.stage.purposes(), told(ShardChange::Undo(id)));
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_another_run_is_passed_over() {
+        let mut scene = Scene::new();
+        let (mut shard, _) = running(&mut scene, Source::Schedule);
+        scene.act(|turn, _, _| shard.not_started(turn, RunId(999)));
+        ends(&mut scene, &mut shard, RunId(999));
+        assert_eq!((stage_of(&shard).as_str(), shard.ran), ("Running", 1));
+        assert!(scene.stage.sent().is_empty());
+    }
+
+    #[test]
+    fn an_end_is_told_at_once_or_waits_for_a_session() {
+        let mut scene = Scene::new();
+        let (mut shard, id) = running(&mut scene, Source::Schedule);
+        scene.stage.trust.end();
+        ends(&mut scene, &mut shard, id);
+        assert_eq!((stage_of(&shard).as_str(), shard.last_code), ("Ended", Some("EXIT")));
+        assert!(scene.stage.sent().is_empty());
+        scene.another_session();
+        scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));
+        assert_eq!(stage_of(&shard), "Ending");
+        assert_eq!(scene.stage.purposes(), told(ShardChange::End(id)));
+        scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));
+        assert!(scene.stage.sent().is_empty(), "it is under way");
+    }
+
+    #[test]
+    fn what_waits_to_be_given_back_is_told_again_as_well() {
+        let mut scene = Scene::new();
+        let standing = scene.standing(DUE);
+        let id = standing.claim().id();
+        let mut shard = shard(State::TakingBack(standing.take_back()));
+        scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));
+        assert_eq!(scene.stage.purposes(), told(ShardChange::Undo(id)));
+    }
+
+    #[test]
+    fn a_shard_is_looked_at_after_a_run_unless_nothing_can_be_pending() {
+        // When the next fire is due, whether the run's is the one before it, whether a run is asked for.
+        let table = [
+            (Some(11_000), true, Ask::None, false),
+            (Some(11_000), true, Ask::Open, true),
+            (Some(11_000), false, Ask::None, true),
+            (Some(10_000), true, Ask::None, true),
+            (None, true, Ask::None, true),
+        ];
+        for (next, is_before, ask, is_marked) in table {
+            let mut scene = Scene::new();
+            let mut shard = Shard { ask, ..ending(&mut scene) };
+            let State::Ending(ending) = shard.leave_stage() else { panic!("{shard:?}") };
+            scene.act(|turn, facts, mirror| {
+                let mut memo = Memo::default();
+                let config = facts.config.unwrap();
+                let before = if is_before { at(10_000) } else { at(12_000) };
+                memo.search(&config.schedule, before, at(1_000));
+                let facts = Facts { next: next.map(at), memo, ..*facts };
+                let stamp = ending.stamp(flockwork_registry::Index(200));
+                shard.end_known(turn, &facts, mirror, (ending, None, stamp));
+            });
+            let row = format!("{next:?} {is_before} {ask:?}");
+            assert_eq!(!scene.stage.marked().is_empty(), is_marked, "{row}");
+            assert_eq!(shard.hold.map(|hold| hold.until), Some(at(10_000)), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_run_whose_shard_was_taken_gives_its_place_back_and_asks_who_has_it() {
+        let mut scene = Scene::new();
+        let mut shard = Shard { ask: Ask::Claimed, ..ending(&mut scene) };
+        scene.act(|turn, facts, mirror| shard.superseded(turn, facts, mirror));
+        assert_eq!((stage_of(&shard).as_str(), shard.ask), ("Free", Ask::Open));
+        assert_eq!(scene.stage.asked(), [Facet::Record(0), Facet::Running(0)]);
+        assert_eq!(scene.stage.capacity.running(), 0);
+        assert!(matches!(&scene.stage.reports()[..], [Report::Superseded { .. }]));
+        scene.act(|turn, facts, mirror| shard.superseded(turn, facts, mirror));
+        assert_eq!(scene.stage.asked(), [], "no run is left");
+    }
+
+    #[test]
+    fn only_code_that_runs_is_told_to_stop_and_overdue() {
+        for (is_running, effects) in [(true, 2), (false, 0)] {
+            let mut scene = Scene::new();
+            let mut shard = match is_running {
+                true => running(&mut scene, Source::Schedule).0,
+                false => ending(&mut scene),
+            };
+            scene.act(|turn, _, _| {
+                shard.cancel(turn, CancelReason::Removed);
+                shard.overdue(turn);
+            });
+            assert_eq!(scene.stage.effects.len(), effects);
+            assert_eq!(shard.status(&scene.mirror).is_overdue, is_running);
+        }
+    }
+}

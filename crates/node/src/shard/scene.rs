@@ -1,11 +1,13 @@
 //! For tests of a shard's duties: a job of two shards that is due each second, and shard 0 of it in any
 //! stage of its life.
 
+use super::Shard;
 use super::ahead::Standing;
 use super::claim::Claiming;
 use super::ending::{Ended, Ending};
 use super::keys::Keys;
 use super::run::Running;
+use super::state::State;
 use crate::facts::Facts;
 use crate::mirror::Mirror;
 use crate::outbox::Change;
@@ -14,11 +16,11 @@ use crate::turn::Turn;
 use flockwork_core::account::{Claim, ClaimState, Record};
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{Ending as Ends, Fire, Outcome, Source};
-use flockwork_core::time::Timestamp;
+use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan::{self, Plan};
 use flockwork_layout::record::{self, Stored};
-use flockwork_registry::{Entry, Index, Stamp};
+use flockwork_registry::{Entry, Index, SessionId, Stamp};
 use std::sync::Arc;
 
 /// What comes due as the stage is set.
@@ -75,6 +77,17 @@ pub(super) fn failed() -> Outcome {
     Outcome::of(Ends::Exited(3))
 }
 
+/// Shard 0 in a stage of its life.
+pub(super) fn shard(state: State) -> Shard {
+    Shard { state, was_mine: true, ..Shard::new(0) }
+}
+
+/// The stage's name.
+pub(super) fn stage_of(shard: &Shard) -> String {
+    let state = format!("{:?}", shard.state);
+    state.split('(').next().unwrap_or_default().to_owned()
+}
+
 impl Scene {
     pub(super) fn new() -> Self {
         Self::of(|_| {})
@@ -126,6 +139,11 @@ impl Scene {
     pub(super) fn doubts(&mut self, facet: Facet) {
         self.act(|turn, _, mirror| mirror.read(turn, facet));
         self.stage.asked();
+    }
+
+    /// Another session has followed.
+    pub(super) fn another_session(&mut self) {
+        self.stage.trust.renew(self.stage.now, SessionId(8), Mono::from_millis(70_000));
     }
 
     /// The one change that was sent.

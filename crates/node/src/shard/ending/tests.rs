@@ -2,8 +2,6 @@ use super::*;
 use crate::names::JobIx;
 use crate::shard::scene::{CLAIMED, DUE, Scene, failed, holding, released_to, theirs};
 use crate::stage::{ME, OTHER, at, entry, instance};
-use flockwork_core::time::Mono;
-use flockwork_registry::SessionId;
 
 /// A third instance, on a third server.
 const THIRD: &str = "10.0.0.3@-@1-c";
@@ -275,7 +273,7 @@ fn the_marks_that_still_stand_are_taken_away_with_the_end() {
         let claiming = scene.again(&old);
         let ended = scene.ends(claiming, Outcome::of(Ends::Succeeded));
         if !is_same {
-            scene.stage.trust.renew(scene.stage.now, SessionId(8), Mono::from_millis(70_000));
+            scene.another_session();
         }
         scene.tells(ended);
         let change = scene.sent_one();
