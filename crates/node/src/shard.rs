@@ -518,3 +518,6 @@ fn trigger_instant(stored: &Stored, now: Timestamp) -> Timestamp {
         .map_or(now, |last| last.fire.due.plus(Duration::from_millis(1)));
     now.max(after_last)
 }
+
+#[cfg(test)]
+mod tests;
