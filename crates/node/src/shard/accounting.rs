@@ -162,7 +162,7 @@ mod tests {
                 write_record(&keys, &scene.mirror, 0, &stored),
             ]
         );
-        assert_eq!((stored.record.through, stored.record.counts.skipped), (at(11_000), 2));
+        assert_eq!((stored.record.watermark, stored.record.counts.skipped), (at(11_000), 2));
         assert_eq!(notes, [skipped()]);
     }
 

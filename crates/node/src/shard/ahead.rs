@@ -371,7 +371,7 @@ mod tests {
         ];
         for (through, now, due, wanted) in table {
             let mut stored = Stored::default();
-            stored.record.through = at(through);
+            stored.record.watermark = at(through);
             let instants = (at(now), at(due));
             let is_all = is_all_there_is(&policy, &stored, (at(1_000), None), instants);
             assert_eq!(is_all, wanted, "{through} {now} {due}");

@@ -27,7 +27,7 @@ impl TakingBack {
         &self.claim
     }
 
-    /// The stamp of the record as it was before the claim.
+    /// The stamp that the claim gave to the record, on which its undoing is demanded.
     pub(crate) fn stamp(&self) -> Stamp {
         self.stamp
     }

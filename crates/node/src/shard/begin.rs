@@ -128,7 +128,7 @@ mod tests {
     use crate::shard::scene::{DUE, Scene, fire, shard, stage_of};
     use crate::stage::{OTHER, at, entry};
     use crate::{Effect, Report};
-    use flockwork_core::account::{Fate, Note, Reason, Span};
+    use flockwork_core::account::Reason;
     use flockwork_core::execution::Fire;
     use flockwork_layout::keys::Facet;
 
@@ -227,13 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_other_fires_is_told_as_the_run_begins_and_not_if_it_does_not() {
+    fn what_became_of_fires_is_told_as_the_run_begins_and_not_if_it_does_not() {
         for (is_allowed, told) in [(true, 1), (false, 0)] {
             let mut scene = Scene::new();
-            let (claim, stamp, _) = scene.standing(DUE).into_parts();
-            let span = Span { first: at(8_000), last: at(9_000), fires: 2 };
-            let note = Note { fate: Fate::Misfired, reason: Reason::Late, span };
-            let mut shard = shard(State::Standing(Standing::new(claim, stamp, vec![note])));
+            let mut shard = shard(State::Standing(scene.standing(DUE)));
             begin(&mut scene, &mut shard, is_allowed);
             let is_account = |it: &Report| matches!(it, Report::Accounted(_));
             assert_eq!(scene.stage.reports().iter().filter(|it| is_account(it)).count(), told);

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_run_starts_under_the_definition_that_counts_by_then() {
         let mut scene = Scene::of(|config| config.on_session_loss = OnSessionLoss::Finish);
-        let (claim, stamp, _) = scene.standing(DUE).into_parts();
+        let (claim, stamp) = scene.standing(DUE).into_parts();
         assert!(!claim.must_stop_without_session());
         scene.redefine(|config| {
             config.on_session_loss = OnSessionLoss::Stop;
@@ -244,7 +244,7 @@ mod tests {
         scene.stage.pass(1_500);
         let ended = running.ended(&mut scene.stage.turn(), failed());
         assert_eq!(*ended.run(), run);
-        scene.tells(ended).known(&mut scene.stage.turn(), None);
+        scene.tells(Box::new(ended)).known(&mut scene.stage.turn(), None);
         let took = Duration::from_millis(1_500);
         let reports = scene.stage.reports();
         assert!(matches!(&reports[..], [Report::Ended { took: told, .. }] if *told == took));
@@ -262,7 +262,7 @@ mod tests {
             for _ in 0..100 {
                 let claiming = scene.first(DUE).unwrap();
                 let running = scene.runs(claiming);
-                over(&mut scene, running);
+                over(&mut scene, *running);
             }
             let alarms = &mut scene.stage.alarms;
             let left = std::iter::from_fn(|| alarms.pop_timeout(Mono::from_millis(u64::MAX)));

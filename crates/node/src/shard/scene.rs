@@ -64,7 +64,7 @@ pub(super) fn released_to(id: &str) -> Claim {
 
 /// A record that holds a claim, or none.
 pub(super) fn holding(claim: Option<Claim>) -> Record {
-    Record { through: at(9_000), claim, ..Record::default() }
+    Record { watermark: at(9_000), claim, ..Record::default() }
 }
 
 /// A state of a key that was written by a commit.
@@ -185,28 +185,28 @@ impl Scene {
     pub(super) fn stands(&mut self, claiming: Claiming) -> Standing {
         self.stage.sent();
         let stamp = claiming.stamp(CLAIMED);
-        let (claim, notes) = claiming.into_parts();
+        let claim = claiming.into_claim();
         self.mirror.wrote_record(0, claim.after().clone(), stamp);
-        Standing::new(claim, stamp, notes)
+        Standing::new(claim, stamp)
     }
 
     /// The code of a claim runs; what was told of its start is forgotten.
-    pub(super) fn runs(&mut self, claiming: Claiming) -> Running {
-        let (claim, stamp, _) = self.stands(claiming).into_parts();
+    pub(super) fn runs(&mut self, claiming: Claiming) -> Box<Running> {
+        let (claim, stamp) = self.stands(claiming).into_parts();
         let running =
             self.act(|turn, facts, _| Running::start(turn, claim, stamp, 0, facts.config.unwrap()));
         self.stage.effects.clear();
-        running
+        Box::new(running)
     }
 
     /// The code of a claim has ended.
-    pub(super) fn ends(&mut self, claiming: Claiming, outcome: Outcome) -> Ended {
+    pub(super) fn ends(&mut self, claiming: Claiming, outcome: Outcome) -> Box<Ended> {
         let running = self.runs(claiming);
-        running.ended(&mut self.stage.turn(), outcome)
+        Box::new(running.ended(&mut self.stage.turn(), outcome))
     }
 
     /// The registry is told of an end.
-    pub(super) fn tells(&mut self, ended: Ended) -> Ending {
+    pub(super) fn tells(&mut self, ended: Box<Ended>) -> Ending {
         let keys = self.keys();
         self.act(|turn, facts, mirror| ended.tell(turn, (&keys, 0), facts, mirror))
     }

@@ -19,7 +19,7 @@ fn consider(scene: &mut Scene, shard: &mut Shard) {
 
 /// A record of which all fires before this instant are accounted.
 fn accounted_before(due: i64) -> Record {
-    Record { through: at(due - 1), ..Record::default() }
+    Record { watermark: at(due - 1), ..Record::default() }
 }
 
 /// So many places are taken by runs of other shards.
@@ -117,7 +117,7 @@ fn what_comes_due_while_a_shard_is_off_is_skipped() {
     consider(&mut scene, &mut shard);
     let State::Accounting(accounting) = shard.leave_stage() else { panic!("{shard:?}") };
     let (stored, notes) = accounting.into_parts();
-    assert_eq!((stored.record.counts.skipped, stored.record.through), (1, at(10_000)));
+    assert_eq!((stored.record.counts.skipped, stored.record.watermark), (1, at(10_000)));
     assert_eq!(notes.iter().map(|note| note.reason).collect::<Vec<_>>(), [Reason::Disabled]);
     let hold = Hold { until: at(10_001), reason: Reason::Disabled };
     assert_eq!(shard.hold, Some(hold));

@@ -297,7 +297,7 @@ fn an_account_that_was_made_is_told_and_ends_what_held_the_shard_up() {
     answer(&mut scene, &mut shard, &Verdict::Done(Index(200)));
     assert_eq!((stage_of(&shard).as_str(), shard.hold), ("Free", None));
     assert_eq!(record_stamp(&scene).modified, Index(200));
-    assert_eq!(scene.mirror.stored(0).unwrap().record.through, at(11_000));
+    assert_eq!(scene.mirror.stored(0).unwrap().record.watermark, at(11_000));
     assert!(matches!(&scene.stage.reports()[..], [Report::Accounted(it)] if it.fires == 2));
     assert_eq!((scene.stage.marked(), scene.stage.is_job_marked()), (vec![0], true));
 }

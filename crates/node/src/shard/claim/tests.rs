@@ -92,8 +92,8 @@ fn a_trigger_counts_as_one_and_accounts_no_due_fire() {
     for (source, counts, through, told) in table {
         let claiming = Scene::new().first(fire(10_000, source)).unwrap();
         let record = &claiming.claim().after().record;
-        assert_eq!((record.counts, record.through), (counts, at(through)), "{source:?}");
-        assert_eq!(claiming.into_parts().1.len(), told, "{source:?}");
+        assert_eq!((record.counts, record.watermark), (counts, at(through)), "{source:?}");
+        assert_eq!(claiming.into_claim().take_notes().len(), told, "{source:?}");
     }
 }
 

@@ -187,7 +187,7 @@ fn an_end_frees_the_record_and_counts_as_what_it_was() {
         let record = &told.record.record;
         assert_eq!(record.claim, None, "{code}");
         assert_eq!((record.counts.succeeded, record.counts.failed), (succeeded, failed), "{code}");
-        assert_eq!((record.counts.ran, record.through), (1, at(10_000)));
+        assert_eq!((record.counts.ran, record.watermark), (1, at(10_000)));
         let last = record.last.as_ref().unwrap();
         assert_eq!((&*last.code, &*last.text), (code, text));
         assert_eq!((last.rows, last.bytes, last.nonce), (4, 5, told.claim().claim().nonce));
