@@ -20,7 +20,7 @@ import org.quartz.CronExpression;
  * <p>First line out: the last year in which this process's Quartz fires. Then, for each line
  * {@code ZONE <tab> START <tab> EXPRESSION} (start in seconds since the epoch; in the expression
  * {@code \t} and {@code \n} stand for those characters), one line: the first eight fires
- * after the start in seconds since the epoch ({@code none} where there are fewer), or
+ * after the start, asked for one after the other from three hours before it, in seconds since the epoch ({@code none} where there are fewer), or
  * {@code invalid} where the expression is refused, or {@code broken} where it is accepted and
  * asking for a fire fails, or {@code hangs} where no answer comes within twenty seconds.
  *
@@ -32,6 +32,12 @@ import org.quartz.CronExpression;
  */
 final class QuartzOracle {
   private static final int FIRES = 8;
+
+  /**
+   * So many seconds before the start the first fire is asked for, as a trigger asks from the fire before:
+   * near a change of clocks the answer depends on where the search begins.
+   */
+  private static final long BEFORE = 3 * 3_600;
 
   private QuartzOracle() {}
 
@@ -89,14 +95,18 @@ final class QuartzOracle {
     }
     expression.setTimeZone(TimeZone.getTimeZone(zone));
     var answer = new StringBuilder();
-    var after = new Date(start * 1000);
-    for (int i = 0; i < FIRES; i++) {
+    var after = new Date((start - BEFORE) * 1000);
+    for (int i = 0; i < FIRES; ) {
       try {
         after = after == null ? null : expression.getNextValidTimeAfter(after);
       } catch (RuntimeException broken) {
         return "broken";
       }
+      if (after != null && after.getTime() <= start * 1000) {
+        continue;
+      }
       answer.append(i == 0 ? "" : " ").append(after == null ? "none" : after.getTime() / 1000);
+      i++;
     }
     return answer.toString();
   }

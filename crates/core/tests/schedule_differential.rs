@@ -1,5 +1,6 @@
 //! Generated expressions, asked of us and of the real Quartz 2.3.2, must be refused by both or
-//! fire at the same instants.
+//! fire at the same instants. Quartz is asked from three hours before each start, one fire after the other,
+//! as its triggers ask; we are asked from the start.
 //!
 //! `FLOCKWORK_CRON_CASES` says how many expressions (2,000 if unset), `FLOCKWORK_CRON_SEED` from
 //! which seed. The oracle is `oracles/quartz/QuartzOracle.java`; without it the test fails.

@@ -136,6 +136,25 @@ impl Offsets {
         (instant + period.offset < end).then_some(end)
     }
 
+    /// `instant`, or, where clocks will show again what they show then, the instant at which they begin to.
+    pub(super) fn past_what_is_shown_again(&self, instant: i64) -> i64 {
+        let index = self.index_at(instant);
+        let offset = self.periods[index].offset;
+        match self.periods.get(index + 1) {
+            Some(next) if instant + offset >= next.start + next.offset => next.start,
+            _ => instant,
+        }
+    }
+
+    /// When clocks are put forward between two instants, the last time if that is done more than once.
+    pub(super) fn gap_between(&self, from: i64, until: i64) -> Option<i64> {
+        let last = self.index_at(until);
+        let changes = (1..=last).rev().map(|at| (&self.periods[at - 1], &self.periods[at]));
+        let recent = changes.take_while(|(_, period)| period.start > from);
+        let mut forward = recent.filter(|(before, period)| period.offset > before.offset);
+        forward.next().map(|(_, period)| period.start)
+    }
+
     /// The offset at `instant`, and when it next changes (`i64::MAX` for never).
     pub(super) fn period_at(&self, instant: i64) -> (i64, i64) {
         let index = self.index_at(instant);

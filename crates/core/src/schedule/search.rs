@@ -39,6 +39,11 @@ struct Walk<'a> {
     tried: Option<(i32, i32, i32)>,
 }
 
+/// How long after a gap a search that came through it may still leave fires out: the rest of that day.
+const AFTER_A_GAP: i64 = 86_400;
+/// How long before a gap it may matter where a search begins: longer than any gap.
+const BEFORE_A_GAP: i64 = 3 * 3_600;
+
 /// How many years a search goes on when nobody says until when. Quartz adds as many to the year in
 /// which its process started.
 const YEARS_AHEAD: i32 = 100;
@@ -50,8 +55,44 @@ impl<'a> Search<'a> {
     }
 
     /// The first fire at or after `second`, by the rule [`super::DstPolicy::Quartz`].
+    ///
+    /// Near a change of clocks Quartz's answer depends on where its search begins. Of a time that is shown
+    /// twice it takes the second, unless the search begins between the two; and a search that comes through
+    /// a gap may leave out a fire right after it. The fires of a schedule are to be one sequence, whoever
+    /// asks for them: the one that is found by a search from before the change, as Quartz's own triggers
+    /// search from the fire before.
     pub(super) fn quartz(&self, second: i64) -> Option<i64> {
-        let first = bounded(second)?;
+        let first = self.offsets.past_what_is_shown_again(bounded(second)?);
+        let found = self.as_quartz(first);
+        let Some(gap) = self.offsets.gap_between(first - AFTER_A_GAP, first + BEFORE_A_GAP) else {
+            return found;
+        };
+        if found.is_some_and(|at| at < gap) {
+            return found;
+        }
+        self.through(gap).filter(|at| *at >= first).or(found)
+    }
+
+    /// The fire that a search comes to that goes through a gap: from the last fire before it, as Quartz's
+    /// triggers do, or from a good while before.
+    fn through(&self, gap: i64) -> Option<i64> {
+        let is_before = |at: i64| self.as_quartz(at).is_some_and(|fire| fire < gap);
+        let (mut after_fire, mut none_left) = (gap - BEFORE_A_GAP, gap);
+        if !is_before(after_fire) {
+            return self.as_quartz(after_fire);
+        }
+        while none_left - after_fire > 1 {
+            let middle = after_fire + (none_left - after_fire) / 2;
+            match is_before(middle) {
+                true => after_fire = middle,
+                false => none_left = middle,
+            }
+        }
+        self.as_quartz(none_left)
+    }
+
+    /// What Quartz finds when it is asked from before `first`.
+    fn as_quartz(&self, first: i64) -> Option<i64> {
         let stretch = self.offsets.stretch_at(first);
         let gaps = (!self.offsets.never_change()).then_some(self.offsets);
         let mut walk = self.walk(first, first + stretch.offset);
@@ -64,7 +105,7 @@ impl<'a> Search<'a> {
     pub(super) fn sane(&self, second: i64) -> Option<i64> {
         let first = bounded(second)?;
         if self.offsets.never_change() {
-            return self.quartz(second);
+            return self.as_quartz(first);
         }
         const EVERY_HOUR: u32 = (1 << 24) - 1;
         if self.fields.hours == EVERY_HOUR {
