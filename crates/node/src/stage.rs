@@ -233,3 +233,11 @@ pub(crate) fn facts(config: &Arc<JobConfig>) -> Facts<'_> {
         memo: Memo::default(),
     }
 }
+
+impl Stage {
+    /// The one change that was sent since this was last asked.
+    pub(crate) fn sent_one(&mut self) -> Change {
+        let [change] = self.sent().try_into().unwrap();
+        change
+    }
+}

@@ -423,3 +423,6 @@ fn begin_life(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
