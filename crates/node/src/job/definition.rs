@@ -332,3 +332,6 @@ fn folders(turn: &Turn<'_>, own: bool) -> impl Iterator<Item = Op> {
     let folders = Facet::folders().filter(move |facet| facet.is_own() == own);
     folders.map(|facet| Op::create(turn.key(&facet), Bytes::new()))
 }
+
+#[cfg(test)]
+mod tests;

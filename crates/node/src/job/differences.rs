@@ -28,3 +28,22 @@ fn settings(document: &str) -> BTreeMap<&str, &str> {
         .map(|(key, value)| (key, value.trim()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::config;
+
+    #[test]
+    fn each_setting_that_differs_is_shown_with_both_values_except_whose_definition_wins() {
+        let own = "shardingTotalCount: 2\nprops:\n  flockwork.every: 1s";
+        for (registry, shown) in [
+            (own.to_owned(), vec![]),
+            (format!("overwrite: true\n{own}"), vec![]),
+            (own.replace('2', "3"), vec!["shardingTotalCount: 3 (this node: 2)"]),
+            (format!("label: a\n{own}"), vec!["label: a (this node: not set)"]),
+        ] {
+            assert_eq!(differences(&config(&registry), &config(own)), shown, "{registry}");
+        }
+    }
+}
