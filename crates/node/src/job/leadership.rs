@@ -351,3 +351,6 @@ fn take_in(turn: &mut Turn<'_>, mirror: &mut Mirror, ops: &[Op], index: Index) -
     mirror.read(turn, Facet::Sharding);
     given
 }
+
+#[cfg(test)]
+mod tests;
