@@ -208,3 +208,6 @@ impl ClockNote {
 fn own_key(turn: &Turn<'_>) -> flockwork_registry::Key {
     turn.key(&Facet::Clock(turn.instance().clone()))
 }
+
+#[cfg(test)]
+mod tests;
