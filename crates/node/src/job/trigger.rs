@@ -115,3 +115,218 @@ fn take(turn: &mut Turn<'_>, mirror: &Mirror, config: &JobConfig, shards: &mut [
     }
     turn.report(Report::Triggered { job: turn.name.clone(), shards: taken, refused });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::JobIx;
+    use crate::outbox::{Purpose, ShardChange};
+    use crate::stage::{ME, OTHER, Stage, config, entry, facts, instance, mirror, stamp};
+    use flockwork_registry::Index;
+    use std::sync::Arc;
+
+    /// A job of two shards of this instance's, which it is asked to run.
+    struct Asked {
+        stage: Stage,
+        mirror: Mirror,
+        config: Arc<JobConfig>,
+        shards: Vec<Shard>,
+        trigger: Trigger,
+    }
+
+    impl Asked {
+        fn new(lines: &str) -> Self {
+            let mut stage = Stage::new();
+            let config = config(&format!("{lines}\nprops:\n  flockwork.every: 1s"));
+            let mut mirror = mirror(&mut stage, &config);
+            mirror.holds(trigger(), Some(entry("", 4)));
+            let shards = (0..config.shards).map(Shard::new).collect();
+            Self { stage, mirror, config, shards, trigger: Trigger::default() }
+        }
+
+        fn of_two() -> Self {
+            Self::new("shardingTotalCount: 2")
+        }
+
+        fn reconcile(&mut self) {
+            let Self { stage, mirror, config, shards, trigger } = self;
+            trigger.reconcile(&mut stage.turn(), mirror, config, shards);
+        }
+
+        /// Gives a shard to someone, in another state each time.
+        fn give(&mut self, shard: ShardIndex, owner: &'static str) {
+            let version = if owner == ME { 2 } else { 3 };
+            self.mirror.holds(Facet::Owner(shard), Some(entry(owner, version)));
+        }
+
+        /// What is told of a request: how many shards run, and why others do not.
+        fn told(&mut self) -> Option<(usize, Option<&'static str>)> {
+            match self.stage.reports()[..] {
+                [] => None,
+                [Report::Triggered { shards, refused, .. }] => Some((shards, refused)),
+                ref other => panic!("{other:?}"),
+            }
+        }
+
+        /// Whether the request is taken away, as it was seen.
+        fn is_deleted(&mut self) -> bool {
+            let key = self.stage.turn().key(&trigger());
+            let sent = self.stage.sent();
+            assert!(
+                sent.iter().all(|change| change.ops == [Op::Delete(key.clone(), Some(stamp(4)))])
+            );
+            sent.len() == 1
+        }
+
+        /// Starts a run of a shard that is due.
+        fn run(&mut self, index: ShardIndex) {
+            let (turn, facts) = (&mut self.stage.turn(), facts(&self.config));
+            let (shard, mirror) = (&mut self.shards[index as usize], &mut self.mirror);
+            shard.consider(turn, &facts, mirror);
+            let Some(run) = shard.run_id() else { panic!("it is due") };
+            let change = self.stage.sent_one();
+            let turn = &mut self.stage.turn();
+            let what = (ShardChange::Claim(run), change, &Verdict::Done(Index(9)));
+            shard.answered(turn, &facts, mirror, what);
+            shard.begin(turn, &facts, mirror, true);
+            assert!(shard.has_started());
+            self.stage.reports();
+        }
+    }
+
+    fn trigger() -> Facet {
+        Facet::Trigger(instance(ME))
+    }
+
+    #[test]
+    fn a_request_waits_until_it_is_known_whose_each_shard_is_and_whether_it_is_on() {
+        let server = Facet::Server(instance(ME).server().to_owned());
+        for unknown in [Facet::Owner(1), Facet::Disabled(1), server, trigger()] {
+            let mut asked = Asked::of_two();
+            asked.mirror.read(&mut asked.stage.turn(), unknown.clone());
+            asked.reconcile();
+            assert_eq!((asked.told(), asked.is_deleted()), (None, false), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_answered_by_a_node_that_stops_or_cannot_prove_its_session() {
+        let mut asked = Asked::of_two();
+        let Asked { stage, mirror, config, shards, trigger } = &mut asked;
+        trigger.reconcile(&mut Turn { is_draining: true, ..stage.turn() }, mirror, config, shards);
+        asked.stage.pass(60_000);
+        asked.reconcile();
+        assert_eq!((asked.told(), asked.is_deleted()), (None, false));
+    }
+
+    #[test]
+    fn a_request_is_told_once_and_taken_away_when_nothing_is_open() {
+        let mut asked = Asked::of_two();
+        for told in [Some((2, None)), None] {
+            asked.reconcile();
+            assert_eq!((asked.told(), asked.is_deleted()), (told, false));
+        }
+        asked.give(0, OTHER);
+        asked.reconcile();
+        assert!(!asked.is_deleted(), "the other shard's run is to be claimed");
+        asked.give(1, OTHER);
+        asked.reconcile();
+        assert!(asked.is_deleted());
+        asked.reconcile();
+        assert!(!asked.is_deleted(), "once");
+        assert_eq!(asked.trigger.awaited().collect::<Vec<_>>(), [JobChange::Trigger]);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_answered_says_why_and_is_taken_away() {
+        // The first row may run: its request stays.
+        for (what, told) in [
+            ("nothing", (2, None)),
+            ("server off", (0, Some("DISABLED"))),
+            ("shard off", (1, Some("DISABLED"))),
+            ("shards off", (0, Some("DISABLED"))),
+            ("one is another's", (1, None)),
+            ("none is here", (0, Some("NO_SHARDS_HERE"))),
+        ] {
+            let mut asked = Asked::of_two();
+            let off = || Some(entry("", 1));
+            match what {
+                "server off" => {
+                    let server = Facet::Server(instance(ME).server().to_owned());
+                    asked.mirror.holds(server, Some(entry("DISABLED", 2)));
+                }
+                "shard off" => asked.mirror.holds(Facet::Disabled(0), off()),
+                "shards off" => {
+                    (0..2).for_each(|at| asked.mirror.holds(Facet::Disabled(at), off()))
+                }
+                "one is another's" => asked.give(1, OTHER),
+                "none is here" => (0..2).for_each(|at| asked.give(at, OTHER)),
+                _ => {}
+            }
+            asked.reconcile();
+            assert_eq!(asked.told(), Some(told), "{what}");
+            assert_eq!(asked.is_deleted(), told.0 == 0, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_shard_that_runs_is_refused_only_where_runs_must_not_follow_each_other() {
+        for (overlap, told) in
+            [("skip", (1, Some("OVERLAP"))), ("run-once-after", (2, None)), ("queue", (2, None))]
+        {
+            let lines = "shardingTotalCount: 2";
+            let mut asked = Asked::new(lines);
+            let text =
+                format!("{lines}\nprops:\n  flockwork.every: 1s\n  flockwork.overlap: {overlap}");
+            asked.config = config(&text);
+            asked.run(0);
+            asked.reconcile();
+            assert_eq!(asked.told(), Some(told), "{overlap}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_made_anew_is_answered_anew() {
+        let mut asked = Asked::of_two();
+        asked.reconcile();
+        assert_eq!(asked.told(), Some((2, None)));
+        asked.mirror.holds(trigger(), Some(entry("", 5)));
+        asked.reconcile();
+        assert_eq!(asked.told(), Some((2, None)));
+    }
+
+    #[test]
+    fn shards_that_count_no_more_hold_no_request_up() {
+        let mut asked = Asked::new("shardingTotalCount: 3");
+        asked.reconcile();
+        (0..2).for_each(|at| asked.give(at, OTHER));
+        asked.reconcile();
+        assert!(!asked.is_deleted(), "the third is open");
+        asked.config = config("shardingTotalCount: 2\nprops:\n  flockwork.every: 1s");
+        asked.reconcile();
+        assert!(asked.is_deleted());
+    }
+
+    #[test]
+    fn a_request_that_was_taken_away_is_looked_at_again() {
+        for (verdict, is_over) in [
+            (Verdict::Done(Index(9)), true),
+            (Verdict::Refused(flockwork_registry::Why::Changed, Some(trigger())), true),
+            (Verdict::Unknown, true),
+            (Verdict::NotTaken, false),
+        ] {
+            let mut asked = Asked::of_two();
+            (0..2).for_each(|at| asked.give(at, OTHER));
+            asked.reconcile();
+            let change = asked.stage.sent_one();
+            assert_eq!(change.purpose, Purpose::Job(JobIx(0), JobChange::Trigger));
+            let Asked { stage, mirror, trigger: duty, .. } = &mut asked;
+            duty.answered(&mut stage.turn(), mirror, change, &verdict);
+            assert_eq!(duty.awaited().count(), usize::from(!is_over), "{verdict:?}");
+            assert_eq!(stage.sent().len(), usize::from(!is_over), "{verdict:?}");
+            assert_eq!(stage.asked(), vec![trigger(); usize::from(is_over)], "{verdict:?}");
+            duty.removed();
+            assert_eq!(duty.awaited().count(), 0);
+        }
+    }
+}
