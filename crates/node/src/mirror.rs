@@ -456,6 +456,7 @@ impl Mirror {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "a test names a key where it is used")]
 impl Mirror {
     /// Believes that a key holds something, or nothing.
     pub(crate) fn holds(&mut self, facet: Facet, entry: Option<flockwork_registry::Entry>) {
@@ -494,3 +495,6 @@ pub(crate) fn written_over(
 fn scope(facet: &Facet) -> Scope {
     if facet.is_list() { Scope::Children } else { Scope::Value }
 }
+
+#[cfg(test)]
+mod tests;
