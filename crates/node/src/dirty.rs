@@ -37,3 +37,32 @@ impl Dirty {
         self.shards.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_has_one_turn_for_all_its_marks() {
+        let mut dirty = Dirty::default();
+        for job in [2, 0, 2] {
+            dirty.mark_job(JobIx(job));
+        }
+        let jobs: Vec<_> = std::iter::from_fn(|| dirty.next_job()).collect();
+        assert_eq!(jobs, [JobIx(0), JobIx(2)]);
+    }
+
+    #[test]
+    fn shards_have_their_turn_in_the_order_of_their_marks_whatever_is_marked_meanwhile() {
+        let mut dirty = Dirty::default();
+        assert!(dirty.has_no_shard());
+        dirty.mark_shard(3);
+        dirty.mark_shard(1);
+        assert_eq!(dirty.next_shard(), Some(3));
+        dirty.mark_shard(3);
+        assert!(!dirty.has_no_shard());
+        let shards: Vec<_> = std::iter::from_fn(|| dirty.next_shard()).collect();
+        assert_eq!(shards, [1, 3]);
+        assert!(dirty.has_no_shard());
+    }
+}

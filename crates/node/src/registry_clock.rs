@@ -84,4 +84,15 @@ mod tests {
         clock.told(20_000, Mono::from_millis(9_000), Mono::from_millis(9_010));
         assert_eq!(clock.ahead(at(20_005, 9_010)), Some(0));
     }
+
+    #[test]
+    fn it_was_probed_within_a_time_and_not_before() {
+        let mut clock = RegistryClock::default();
+        let time = std::time::Duration::from_secs(5);
+        assert!(!clock.was_probed_within(at(0, 1_000), time), "it never was");
+        clock.is_probed(Mono::from_millis(1_000));
+        for (mono, is_recent) in [(1_000, true), (5_999, true), (6_000, false)] {
+            assert_eq!(clock.was_probed_within(at(0, mono), time), is_recent, "{mono}");
+        }
+    }
 }

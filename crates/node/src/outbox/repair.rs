@@ -113,3 +113,6 @@ fn mend(makes_tree: bool, facet: &Facet, op: &Op, why: Why) -> Mend {
         _ => Mend::None,
     }
 }
+
+#[cfg(test)]
+mod tests;
