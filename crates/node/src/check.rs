@@ -121,7 +121,7 @@ mod tests {
         let schedule = config.schedule_fingerprint();
         let plan = Plan::new(schedule.into(), 1, at(1_000));
         let mut stored = Stored::default();
-        stored.record.through = at(through);
+        stored.record.watermark = at(through);
         let held = |facet, value: Bytes| (facet, Answer::Entry(Some(entry(value, 1))));
         let list = |facet| (facet, Answer::Children(None));
         BTreeMap::from([
