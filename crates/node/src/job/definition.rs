@@ -32,6 +32,9 @@ pub(crate) struct Definition {
     config: Option<Arc<JobConfig>>,
     /// The registry's that was last adopted or refused, as it stands there.
     adopted: Bytes,
+    /// Whether that one was refused. It is understood anew each time: what it was refused for may lie in
+    /// another key.
+    is_refused: bool,
     /// When the one was made that was last read.
     made_at: Option<Index>,
     /// Whether the job's nodes are being made.
@@ -83,6 +86,7 @@ impl Definition {
             was_found: false,
             config: None,
             adopted: Bytes::new(),
+            is_refused: false,
             made_at: None,
             is_making: false,
             is_writing: false,
@@ -209,14 +213,16 @@ impl Definition {
             return Adoption::None { counts: self.config.is_some() && is_served };
         };
         self.was_found = true;
-        if self.config.is_some() && self.adopted == read {
+        if self.config.is_some() && self.adopted == read && !self.is_refused {
             return Adoption::None { counts: !is_refused };
         }
         // What it means is not known without the other; what it meant before counts no more.
         let Some(implementation) = mirror.implementation().value() else {
             return Adoption::None { counts: false };
         };
-        match self.decoded(turn, &read, implementation) {
+        let decoded = self.decoded(turn, &read, implementation);
+        self.is_refused = decoded.is_err();
+        match decoded {
             Ok(decoded) => self.adopt_decoded(turn, mirror, read, decoded),
             Err((code, text)) => {
                 let is_new = !is_refused || self.adopted != read;

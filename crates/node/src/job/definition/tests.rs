@@ -230,6 +230,27 @@ fn a_definition_that_cannot_be_served_is_refused_until_it_changes() {
     }
 }
 
+/// Its bytes are the same; what it was refused for lay in the job's own node.
+#[test]
+fn a_definition_refused_for_its_implementation_counts_once_that_is_put_right() {
+    for has_counted in [false, true] {
+        let (mut stage, mut mirror, mut definition) = counting();
+        if !has_counted {
+            definition.removed(&mirror);
+        }
+        mirror.holds(Facet::Config, Some(document_of(OTHER, 2)));
+        let right = mirror.implementation().value().cloned().unwrap_or_default();
+        mirror.holds(Facet::Job, Some(entry("another", 2)));
+        let adoption = definition.adopt(&mut stage.turn(), &mirror, (true, false));
+        assert!(matches!(adoption, Adoption::Refused { is_new: true, .. }), "{adoption:?}");
+        let adoption = definition.adopt(&mut stage.turn(), &mirror, (false, true));
+        assert!(matches!(adoption, Adoption::Refused { is_new: false, .. }), "{adoption:?}");
+        mirror.holds(Facet::Job, Some(entry(right, 3)));
+        let adoption = definition.adopt(&mut stage.turn(), &mirror, (false, true));
+        assert!(matches!(adoption, Adoption::Counts(_)), "{adoption:?}");
+    }
+}
+
 #[test]
 fn what_a_definition_meant_counts_no_more_while_it_is_not_known_what_one_means() {
     for (unknown, is_served, counts) in

@@ -138,10 +138,10 @@ impl World {
         if let Some(node) = self.hosts[n].node.as_mut() {
             for event in events {
                 node.step(now, event, &mut effects);
-                node.check().unwrap();
+                assert_eq!(node.check(), Ok(()));
             }
             node.flush(now, &mut effects);
-            node.check().unwrap();
+            assert_eq!(node.check(), Ok(()));
         }
         effects
     }
@@ -201,10 +201,10 @@ impl World {
             let mut effects = vec![];
             for event in events.drain(..) {
                 node.step(now, event, &mut effects);
-                node.check().unwrap();
+                assert_eq!(node.check(), Ok(()));
             }
             node.flush(now, &mut effects);
-            node.check().unwrap();
+            assert_eq!(node.check(), Ok(()));
             for effect in effects {
                 self.carry_out(n, effect, &mut events);
             }
