@@ -1,7 +1,7 @@
-//! What a node believes of one job's keys, and how that belief is renewed.
+//! A node's beliefs about one job's keys, and how they are renewed.
 //!
-//! A [`Mirror`] owns every [`Slot`] of a job. Duties ask it what it knows; it changes by answers to reads
-//! and by what own commits have written.
+//! A [`Mirror`] owns every [`Slot`] of a job. Duties ask the mirror what it knows. It changes by answers to
+//! reads, and by what commits of this node have written.
 
 mod intake;
 mod slot;
@@ -21,7 +21,7 @@ use slot::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// One job's keys.
+/// The beliefs about one job's keys.
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
     implementation: Slot<String>,
@@ -35,15 +35,15 @@ pub(crate) struct Mirror {
     plan: Slot<Plan>,
     trigger: Slot<()>,
     retries: Slot<BTreeSet<ShardIndex>>,
-    /// Who is to be dealt nothing: watched by leaders.
+    /// The instances that are to be dealt no shards. Only leaders watch them.
     leavers: Slot<BTreeSet<InstanceId>>,
     watches_leavers: bool,
     shards: Vec<ShardSlots>,
-    /// The schedule of the definition that counts, as text: plans that name it share it.
+    /// The schedule of the definition that counts, as text. Plans that name the same schedule share it.
     schedule: Arc<str>,
 }
 
-/// One shard's keys.
+/// The slots of one shard's keys.
 #[derive(Debug, Default)]
 struct ShardSlots {
     owner: Slot<InstanceId>,
@@ -51,19 +51,19 @@ struct ShardSlots {
     record: Slot<Arc<Stored>>,
 }
 
-/// What the mirror is to do with the record of a shard when all is read again.
+/// How the mirror treats the record of a shard when all is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordIs {
-    /// Known by what this node writes, as a run or a change of its own is under way.
+    /// The record is known from what this node writes: a run or a change of this node is under way.
     Ours,
-    /// Looked after by this node, or in doubt.
+    /// This node looks after the record, or the record is in doubt.
     Followed,
-    /// Another's.
+    /// Another instance looks after the record.
     Others,
 }
 
 impl Mirror {
-    /// How many shards have their keys here.
+    /// Returns how many shards have their keys here.
     pub(crate) fn shards(&self) -> usize {
         self.shards.len()
     }
@@ -84,7 +84,7 @@ impl Mirror {
         &self.instances
     }
 
-    /// A host's status, once it is watched.
+    /// Returns the slot of a host's status, once it is watched.
     pub(crate) fn server(&self, ip: &str) -> Option<&Slot<bool>> {
         self.servers.get(ip)
     }
@@ -117,7 +117,7 @@ impl Mirror {
         &self.leavers
     }
 
-    /// Who a shard is assigned to, if there is such a shard.
+    /// Returns the slot of a shard's owner, if there is such a shard.
     pub(crate) fn owner(&self, shard: ShardIndex) -> Option<&Slot<InstanceId>> {
         self.shards.get(shard as usize).map(|slots| &slots.owner)
     }
@@ -126,35 +126,36 @@ impl Mirror {
         self.shards.get(shard as usize).map(|slots| &slots.record)
     }
 
-    /// Whether a shard is switched off; none while that is not known.
+    /// Returns whether a shard is switched off; `None` while that is not known.
     pub(crate) fn is_off(&self, shard: ShardIndex) -> Option<bool> {
         let slots = self.shards.get(shard as usize)?;
         Some(slots.disabled.known()?.is_some())
     }
 
-    /// Whether it is known to be.
+    /// Returns whether a shard is known to be switched off.
     pub(crate) fn is_surely_off(&self, shard: ShardIndex) -> bool {
         self.is_off(shard) == Some(true)
     }
 
-    /// What a shard's record holds now; a new one, if there is none yet; none while that is not known.
+    /// Returns what a shard's record holds now, or a new record if there is none yet; `None` while that is
+    /// not known.
     pub(crate) fn stored(&self, shard: ShardIndex) -> Option<Arc<Stored>> {
         let known = self.record(shard)?.known()?;
         Some(known.map_or_else(Arc::default, |held| held.value.clone()))
     }
 
-    /// Whether an instance's server is known to be switched on.
+    /// Returns whether an instance's server is switched on; `None` while that is not known.
     pub(crate) fn is_enabled(&self, instance: &InstanceId) -> Option<bool> {
         let server = self.servers.get(instance.server())?;
         Some(server.known()?.is_some_and(|held| held.value))
     }
 
-    /// Whether an instance is known to serve the job, or known not to.
+    /// Returns whether an instance serves the job; `None` while that is not known.
     pub(crate) fn is_live(&self, instance: &InstanceId) -> Option<bool> {
         Some(self.instances.value()?.contains(instance))
     }
 
-    /// The instances that may take shards, in descending order; `None` while that is not known.
+    /// Returns the instances that may take shards, in descending order; `None` while that is not known.
     pub(crate) fn eligible(&self) -> Option<Vec<InstanceId>> {
         let mut eligible = Vec::new();
         for instance in self.instances.value()?.iter().rev() {
@@ -165,8 +166,9 @@ impl Mirror {
         Some(eligible)
     }
 
-    /// The same as last heard, whether or not it still stands: for a choice that whoever is chosen,
-    /// or else the shard's keeper, makes good.
+    /// Returns the instances that may take shards as last heard, in descending order, whether or not that
+    /// still stands. That is enough for a choice that the chosen instance, or else the shard's keeper, makes
+    /// good.
     pub(crate) fn last_eligible(&self) -> Vec<InstanceId> {
         let is_on = |instance: &InstanceId| {
             self.servers.get(instance.server()).and_then(Slot::last_seen) == Some(&true)
@@ -175,8 +177,8 @@ impl Mirror {
         instances.filter(|instance| is_on(instance)).cloned().collect()
     }
 
-    /// Who looks after a shard's record: its owner, or, if that is gone, one that the shard's
-    /// number chooses among those that live. `None` while that is not known.
+    /// Returns the keeper of a shard: its owner or, if the owner is gone, an instance that the shard's number
+    /// chooses among those that may take shards. `None` while that is not known.
     pub(crate) fn keeper(&self, shard: ShardIndex) -> Option<InstanceId> {
         let live = self.instances.value()?;
         let owner = self.owner(shard)?.known()?;
@@ -188,17 +190,17 @@ impl Mirror {
         eligible.get(at).cloned()
     }
 
-    /// The plan, once it is that of the definition that counts, which has so many shards.
+    /// Returns the plan, once it is the plan of the definition that counts, which has so many shards.
     pub(crate) fn plan_in_force(&self, shards: u32) -> Option<&Plan> {
         self.plan.value().filter(|plan| plan.agrees(&self.schedule, shards))
     }
 
-    /// The schedule of the definition that counts, as text.
+    /// Returns the schedule of the definition that counts, as text.
     pub(crate) fn schedule(&self) -> &Arc<str> {
         &self.schedule
     }
 
-    /// Another definition counts from here on. Says which shards are new, whose keys are watched.
+    /// Notes that another definition counts from here on, and watches the keys of the shards that are new.
     pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>, schedule: String, shards: u32) {
         if *self.schedule != *schedule {
             self.schedule = schedule.into();
@@ -213,7 +215,7 @@ impl Mirror {
         }
     }
 
-    /// Watches who waits to leave. Only leaders need to know.
+    /// Watches which instances wait to leave. Only leaders need to know.
     pub(crate) fn watch_leavers(&mut self, turn: &mut Turn<'_>) {
         if !std::mem::replace(&mut self.watches_leavers, true) {
             self.watch(turn, Facet::Leavers);
@@ -234,7 +236,7 @@ impl Mirror {
         }
     }
 
-    /// Reads a key of the job, unless that is under way.
+    /// Reads a key of the job, unless a read of it is under way.
     pub(crate) fn read(&mut self, turn: &mut Turn<'_>, facet: Facet) {
         if self.doubt(&facet, turn.instance()) {
             self.ask(turn, facet);
@@ -261,20 +263,20 @@ impl Mirror {
         self.read(turn, facet);
     }
 
-    /// Watches a key no more.
+    /// Stops watching a key of the job.
     pub(crate) fn unwatch(&self, turn: &mut Turn<'_>, facet: &Facet) {
         let request = Request::Unwatch(turn.key(facet), scope(facet));
         turn.outbox.watch(request);
     }
 
-    /// Reads everything again that is believed about the job.
+    /// Reads again all that is believed about the job.
     pub(crate) fn reread(&mut self, turn: &mut Turn<'_>, record: impl Fn(ShardIndex) -> RecordIs) {
         for facet in self.believed(turn, record) {
             self.read(turn, facet);
         }
     }
 
-    /// The same under a new session, whose registry may be another one behind the same address.
+    /// Reads everything anew under a new session, whose registry may be another one behind the same address.
     pub(crate) fn read_anew(
         &mut self,
         turn: &mut Turn<'_>,
@@ -286,8 +288,8 @@ impl Mirror {
                 slot.forget_state();
             }
         }
-        // Also the records of shards that are others': an attempt of theirs may be released to this
-        // node. What is under a run of its own is known by what it wrote.
+        // The records of other instances' shards are read, too: an attempt may be released to this node. A
+        // record under a run of this node is known from what the node wrote.
         for shard in (0..).take(self.shards.len()) {
             let slots = &self.shards[shard as usize];
             if record(shard) == RecordIs::Others && slots.record.last_seen().is_some() {
@@ -321,7 +323,7 @@ impl Mirror {
         facets
     }
 
-    /// A read was answered. What cannot be read stays unknown, and is said.
+    /// Takes in the answer to a read. A key that cannot be read stays unknown, and the error says so.
     pub(crate) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -349,7 +351,7 @@ impl Mirror {
         self.leader.wrote(Some(Held { value, stamp, session: turn.session() }));
     }
 
-    /// Takes in what an assignment has written over the state with stamp `old`.
+    /// Takes in the owner that an assignment has written over the state with stamp `old`.
     pub(crate) fn wrote_owner(
         &mut self,
         shard: ShardIndex,
@@ -364,15 +366,15 @@ impl Mirror {
         }
     }
 
-    /// Takes in what an own commit has made of a shard's record.
+    /// Takes in what a commit of this node has made of a shard's record.
     pub(crate) fn wrote_record(&mut self, shard: ShardIndex, value: Arc<Stored>, stamp: Stamp) {
         if let Some(slots) = self.shards.get_mut(shard as usize) {
             slots.record.wrote(Some(Held { value, stamp, session: None }));
         }
     }
 
-    /// What a change about the job as a whole was based on is read again, unless the change was made or is
-    /// sent once more; says whether it is no longer under way.
+    /// Handles the verdict on a change of the whole job. If the change was refused or is in doubt, what it
+    /// was based on is read again. Returns whether the change is no longer under way.
     pub(crate) fn is_over(
         &mut self,
         turn: &mut Turn<'_>,
@@ -412,7 +414,7 @@ impl Mirror {
         turn.mark_job();
     }
 
-    /// The slot of a facet that is believed in.
+    /// Returns the slot of a facet, if the mirror has one.
     fn slot(&mut self, facet: &Facet) -> Option<&mut dyn Any> {
         Some(match facet {
             Facet::Job => &mut self.implementation,
@@ -434,12 +436,13 @@ impl Mirror {
         })
     }
 
-    /// Doubts what is believed of a key; says whether to read it. Another instance's trigger is none
-    /// of this node's business.
+    /// Doubts the belief about a key. Returns whether the key is to be read. Another instance's trigger is
+    /// ignored.
     fn doubt(&mut self, facet: &Facet, me: &InstanceId) -> bool {
         match facet {
             Facet::Trigger(instance) if instance != me => false,
-            // Not believed, only read: whether a run elsewhere is over, whether this node is registered.
+            // These keys are only read: to learn whether a run elsewhere is over, and whether this node is
+            // registered.
             Facet::Running(_) | Facet::Instance(_) => true,
             _ => self.slot(facet).is_some_and(Any::doubt),
         }
@@ -471,14 +474,14 @@ impl Mirror {
     }
 }
 
-/// The stamp that a commit gives to a key, written over the state with stamp `old`.
+/// Returns the stamp that a commit gives to a key, written over the state with stamp `old`.
 pub(crate) fn stamp_after(old: Option<Stamp>, index: Index) -> Stamp {
     let fresh = Stamp { created: index, modified: index, version: 0 };
     old.map_or(fresh, |old| Stamp { modified: index, version: old.version + 1, ..old })
 }
 
-/// What a change wrote to a key: the stamp of the state that it wrote over, none if it made the key; none
-/// at all if it did not write it.
+/// Returns the stamp of the state that a change wrote over at a key; `Some(None)` if the change made the key,
+/// and `None` if it did not write the key.
 pub(crate) fn written_over(
     change: &Change,
     facet: &Facet,

@@ -1,8 +1,8 @@
-//! The node's side of the connection: what is under way, and what shares a commit.
+//! The node's side of the connection: the requests under way, and the changes that share a commit.
 //!
-//! Each [`Change`] is all or nothing for itself. A flush packs changes into as few commits as the limits
-//! allow. If a commit is refused, the change that was at fault is told and the others are sent again at
-//! once, so that none waits for another.
+//! Each [`Change`] is made as a whole or not at all. A flush packs changes into as few commits as the limits
+//! allow. If a commit is refused, the change at fault receives its verdict and the others are sent again at
+//! once, so that no change waits for another.
 
 mod change;
 mod repair;
@@ -17,26 +17,26 @@ use flockwork_registry::{Answer, Failure, Limits, Op, Receipt, Refusal, Request,
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Changes in one commit: enough to share a round trip, few enough that a refusal costs little.
+/// The most changes in one commit: enough to share a round trip, few enough that a refusal costs little.
 const MOST_CHANGES: usize = 100;
-/// Commits without an answer. Enough to keep a registry busy, few enough that what waits still
-/// shares commits.
+/// The most commits without an answer: enough to keep a registry busy, few enough that waiting changes still
+/// share commits.
 const MOST_COMMITS: usize = 64;
 
-/// How long a change waits that the registry could not take.
+/// The wait of a change that the registry could not take.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
-/// How long a change waits that the registry does not want: a person must act first.
+/// The wait of a change that the registry does not want: a person must act first.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long no commit is sent, as the registry could take none.
+/// A pause in which no commit is sent because the registry could take none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pause {
     pub(crate) until: Mono,
-    /// The code of why, if that is to be told.
+    /// The code of the reason, if it is to be reported.
     pub(crate) is_new: Option<&'static str>,
 }
 
-/// What a ticket stands for.
+/// The request that a ticket stands for.
 #[derive(Debug)]
 enum Sent {
     Read(JobIx, Facet),
@@ -44,24 +44,24 @@ enum Sent {
     Commit(Vec<Change>, Mono),
 }
 
-/// What an answer means.
+/// The meaning of the registry's answer.
 #[derive(Debug)]
 pub(crate) enum Told {
-    /// Nothing that matters.
+    /// The answer tells nothing that matters.
     Nothing,
     /// A key of a job was read.
     Read(JobIx, Facet, Answer),
-    /// A watch may not be set.
+    /// A watch was perhaps not set.
     Unwatched(Request),
-    /// A commit happened that was sent at an instant.
+    /// A commit that was sent at this time was made.
     Committed(Vec<Change>, Receipt, Mono),
-    /// One change was at fault, or several by the same condition; the others go out again.
+    /// A change was at fault, or several by the same condition; the other changes are sent again.
     Refused(Vec<(Change, Refusal)>),
-    /// A commit has, or may have, failed as a whole.
+    /// A commit has failed as a whole, or may have.
     Failed(Vec<Change>, Failure),
 }
 
-/// The connection.
+/// The node's side of the connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limits: Limits,
@@ -71,7 +71,8 @@ pub(crate) struct Outbox {
     requests: VecDeque<(Ticket, Request)>,
     changes: VecDeque<Change>,
     paused_until: Option<Mono>,
-    /// Why commits fail at present, as it was told: each reason once, until one succeeds.
+    /// The reason why commits fail at present, as it was reported. Each reason is reported once, until a
+    /// commit succeeds.
     told_failure: Option<&'static str>,
 }
 
@@ -93,17 +94,17 @@ impl Outbox {
         self.limits
     }
 
-    /// Commits sent and not answered.
+    /// Returns the number of commits that were sent and not answered.
     pub(crate) fn commits_in_flight(&self) -> usize {
         self.commits
     }
 
-    /// Whether nothing is under way or waits to be.
+    /// Returns whether no change is under way or waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.commits == 0 && self.changes.is_empty()
     }
 
-    /// What the changes are for that are under way, or wait to be.
+    /// Returns the purposes of the changes that are under way or wait to be sent.
     pub(crate) fn purposes(&self) -> impl Iterator<Item = Purpose> {
         let sent = self.sent.values().flat_map(|sent| match sent {
             Sent::Commit(changes, _) => changes.as_slice(),
@@ -131,21 +132,22 @@ impl Outbox {
         self.changes.push_back(change);
     }
 
-    /// Puts a change before those that wait, but behind the parents that it may need as much as they.
+    /// Puts a change before the changes that wait, but behind the parents: the change may need the parents as
+    /// much as the others do.
     pub(crate) fn gather_first(&mut self, change: Change) {
         let parents = self.changes.iter().take_while(|change| change.is_parent()).count();
         let at = if change.is_parent() { 0 } else { parents };
         self.changes.insert(at, change);
     }
 
-    /// Gathers changes again that were too large together.
+    /// Gathers again changes that were too large together: each is to be sent alone.
     pub(crate) fn gather_singly(&mut self, changes: Vec<Change>) {
         for change in changes.into_iter().rev() {
             self.gather_first(change.alone());
         }
     }
 
-    /// Sends no commit for a while if the registry has no room, or is not there.
+    /// Sends no commit for a while if the registry has no room, denies the commit or is not there.
     pub(crate) fn pause_for(&mut self, now: Mono, failure: &Failure) -> Option<Pause> {
         let pause = match failure {
             Failure::Unknown(_) | Failure::SessionEnded(_) | Failure::TooLarge { .. } => {
@@ -177,12 +179,12 @@ impl Outbox {
         self.requests.drain(..).filter_map(|(_, request)| key(request)).collect()
     }
 
-    /// Drops all that waits to be sent: it was meant for a session that has ended.
+    /// Drops all changes that wait to be sent: they were meant for a session that has ended.
     pub(crate) fn drop_changes(&mut self) -> Vec<Change> {
         self.changes.drain(..).collect()
     }
 
-    /// Sends what may be sent.
+    /// Sends the requests and commits that may be sent.
     pub(crate) fn flush(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         let open = self.paused_until.is_none_or(|until| now >= until);
         if open {
@@ -200,7 +202,7 @@ impl Outbox {
             self.sent.insert(ticket, Sent::Commit(changes, now));
             effects.push(Effect::Submit(ticket, Request::Commit(ops)));
         }
-        // Requests wait here rather than be refused there; half the room is left to commits.
+        // Requests wait here rather than be refused by the registry; half of the room is left to commits.
         let waiting = self.requests.len();
         let under_way = self.sent.len() - waiting;
         let room = (self.limits.max_in_flight / 2).saturating_sub(under_way).min(waiting);
@@ -209,7 +211,7 @@ impl Outbox {
         );
     }
 
-    /// The changes of the next commit: at least one, else as many as the limits allow.
+    /// Takes the changes of the next commit: at least one, else as many as the limits allow.
     fn pack(&mut self) -> Vec<Change> {
         let (mut ops, mut bytes) = (0, 0);
         let mut packed = Vec::with_capacity(self.changes.len().min(MOST_CHANGES));
@@ -229,7 +231,7 @@ impl Outbox {
         packed
     }
 
-    /// Says what an answer means, and sends again what was not at fault.
+    /// Returns what an answer means, and sends again the changes that were not at fault.
     pub(crate) fn answered(&mut self, ticket: Ticket, answer: Answer) -> Told {
         match self.sent.remove(&ticket) {
             Some(Sent::Watch(request)) if matches!(answer, Answer::Failed(_)) => {
@@ -285,8 +287,8 @@ fn failure_code(failure: &Failure) -> &'static str {
     }
 }
 
-/// Takes out the changes that rest on the condition that did not hold for one of their commit: a
-/// plan that changes would else cost a round trip for each claim that was made on it.
+/// Takes out the changes that rest on the condition that did not hold for another change of their commit.
+/// Otherwise a plan that changes would cost a round trip for each claim that was based on it.
 fn rested_on_the_same(
     faulty: &Change,
     at: usize,

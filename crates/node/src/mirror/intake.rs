@@ -1,4 +1,4 @@
-//! What the registry answers, taken in: each key's form, read by the layout.
+//! The intake of the registry's answers: the layout reads the form of each key.
 
 use super::{Held, Mirror, Slot};
 use bytes::Bytes;
@@ -8,22 +8,22 @@ use flockwork_layout::{plan, record};
 use flockwork_registry::{Answer, Entry};
 use std::sync::Arc;
 
-/// Why a key stays unknown.
+/// The reason why a key stays unknown.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
     /// The registry gave no answer.
     NotAnswered,
-    /// What it holds makes no sense to this release.
+    /// The value of the key makes no sense to this release.
     NotUnderstood {
-        /// Why.
+        /// The reason why the value makes no sense.
         text: String,
-        /// Whether it could be read before.
+        /// Whether the key could be read before.
         is_new: bool,
     },
 }
 
 impl Mirror {
-    /// Takes an answer in; says whether the key must be read again.
+    /// Takes an answer in. Returns whether the key must be read again.
     pub(super) fn take(
         &mut self,
         facet: &Facet,
@@ -60,7 +60,8 @@ impl Mirror {
                 let plan = plan::decode(value).map_err(|error| error.to_string())?;
                 Ok(plan.sharing(schedule))
             }),
-            // Only what reads ENABLED is: an unknown status is shown and not assigned to.
+            // Only the value ENABLED switches a server on. An unknown status is shown, and the server gets no
+            // shards.
             Facet::Server(ip) => {
                 let slot = self.servers.entry(ip.clone()).or_default();
                 put(Some(slot), entry, |value| Ok(value.as_ref() == b"ENABLED"))
@@ -80,7 +81,7 @@ impl Mirror {
         }
     }
 
-    /// Names that are none of ours (`sharding/abc`) are passed over.
+    /// Takes a list in. Names that Flockwork does not use (`sharding/abc`) are passed over.
     fn take_list(&mut self, facet: &Facet, names: &[String], me: &InstanceId) -> bool {
         let shards = || names.iter().filter_map(|name| shard(name)).collect();
         let ids = || names.iter().filter_map(|name| instance(name, me).ok()).collect();
@@ -94,7 +95,7 @@ impl Mirror {
     }
 }
 
-/// Takes a key's state in, if it is one that is believed in.
+/// Takes the state of a key in, if the mirror has a slot for it.
 fn put<T>(
     slot: Option<&mut Slot<T>>,
     entry: Option<Entry>,
@@ -118,7 +119,8 @@ fn text(value: &Bytes) -> Result<String, String> {
     Ok(String::from_utf8_lossy(value).into_owned())
 }
 
-/// An instance by its id. The own one is kept once for all jobs: it is compared at every fire.
+/// Reads the id of an instance. This instance's own id is kept once for all jobs: it is compared at every
+/// fire.
 fn instance(text: &str, me: &InstanceId) -> Result<InstanceId, BadInstanceId> {
     if text == me.as_str() { Ok(me.clone()) } else { InstanceId::new(text) }
 }

@@ -1,9 +1,9 @@
-//! What a node believes of one key. Unknown is not absent: a slot that was not read, or that has
-//! changed since, says nothing.
+//! A node's belief about one key. Unknown is not absent: a slot that was not read, or whose key has changed
+//! since, says nothing.
 
 use flockwork_registry::{SessionId, Stamp};
 
-/// A value and which state of its key it is.
+/// A value, and the state of its key that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held<T> {
     pub(crate) value: T,
@@ -11,30 +11,31 @@ pub(crate) struct Held<T> {
     pub(crate) session: Option<SessionId>,
 }
 
-/// One key as last read.
+/// The slot of one key: the key as it was last read.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot<T> {
     held: Option<Held<T>>,
     is_fresh: bool,
     is_reading: bool,
     is_changed_since: bool,
-    /// What was last read makes no sense to this release.
+    /// Whether the value that was last read makes no sense to this release.
     is_unreadable: bool,
 }
 
-/// What can be done to a slot whatever it holds.
+/// Actions on a slot that do not depend on its value.
 pub(crate) trait Any {
-    /// Notes that the belief no longer stands; says whether a read must be sent.
+    /// Notes that the belief no longer stands. Returns whether a read must be sent.
     fn doubt(&mut self) -> bool;
 
-    /// A read failed: the slot stays unknown.
+    /// Notes that a read failed: the slot stays unknown.
     fn read_failed(&mut self);
 
-    /// What was read makes no sense to this release; says whether that is new. The slot stays unknown.
+    /// Notes that what was read makes no sense to this release: the slot stays unknown. Returns whether that
+    /// is new.
     fn not_understood(&mut self) -> bool;
 
-    /// Believes nothing of the key until it is read, and then understands it anew, even if it looks
-    /// like what was read before: the registry may have lost its data, and its numbers start again.
+    /// Believes nothing of the key until it is read. The value is then understood anew, even if it looks like
+    /// the one that was read before: the registry may have lost its data, and its numbers start again.
     fn forget_state(&mut self);
 }
 
@@ -51,52 +52,53 @@ impl<T> Default for Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// What the key holds, or that it does not exist; `None` while that is not known.
+    /// Returns what the key holds, or that it does not exist; `None` while that is not known.
     pub(crate) fn known(&self) -> Option<Option<&Held<T>>> {
         self.is_fresh.then_some(self.held.as_ref())
     }
 
-    /// What the key holds, if that is known and it exists.
+    /// Returns what the key holds, if that is known and the key exists.
     pub(crate) fn held(&self) -> Option<&Held<T>> {
         self.known().flatten()
     }
 
-    /// Whether it is neither known nor being read, and reading it may help.
+    /// Returns whether the key is neither known nor being read, and reading it may help.
     pub(crate) fn is_unread(&self) -> bool {
         !self.is_fresh && !self.is_reading && !self.is_unreadable
     }
 
-    /// Whether a read of it is under way.
+    /// Returns whether a read of the key is under way.
     pub(crate) fn is_being_read(&self) -> bool {
         self.is_reading
     }
 
-    /// Whether what was last read makes no sense to this release.
+    /// Returns whether the value that was last read makes no sense to this release.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.is_unreadable
     }
 
-    /// The value, if that is known and the key exists.
+    /// Returns the value, if it is known and the key exists.
     pub(crate) fn value(&self) -> Option<&T> {
         self.held().map(|held| &held.value)
     }
 
-    /// Whether the key is known not to exist.
+    /// Returns whether the key is known not to exist.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self.known(), Some(None))
     }
 
-    /// What was last read, whether or not it still stands. For people only.
+    /// Returns the value that was last read, whether or not it still stands.
     pub(crate) fn last_seen(&self) -> Option<&T> {
         self.held.as_ref().map(|held| &held.value)
     }
 
-    /// Keeps what is believed in another way that says the same.
+    /// Replaces the value by another one that says the same.
     pub(crate) fn revise(&mut self, keep: impl FnOnce(T) -> T) {
         self.held = self.held.take().map(|held| Held { value: keep(held.value), ..held });
     }
 
-    /// Takes a read's answer in; says whether it must be read again, as it changed meanwhile.
+    /// Takes in the answer to a read. Returns whether the key must be read again, because it changed
+    /// meanwhile.
     pub(crate) fn read(&mut self, held: Option<Held<T>>) -> bool {
         self.held = held;
         self.is_unreadable = false;
@@ -106,14 +108,15 @@ impl<T> Slot<T> {
         again
     }
 
-    /// Takes a read's answer in where the key is in the state last read, which is then not to be
-    /// understood anew; says as [`read`](Self::read) does, or `None` if the state is another.
+    /// Takes in the answer to a read if the key is in the state that was last read: its value is then not
+    /// understood anew. Returns the same as [`read`](Self::read), or `None` if the state is another one.
     pub(crate) fn read_same(&mut self, stamp: Stamp) -> Option<bool> {
         let held = self.held.take_if(|held| held.stamp == stamp)?;
         Some(self.read(Some(held)))
     }
 
-    /// Takes in what an own commit has made of the key. A change told since stands.
+    /// Takes in what a commit of this node has made of the key. A change that was reported since still
+    /// counts.
     pub(crate) fn wrote(&mut self, held: Option<Held<T>>) {
         self.held = held;
         self.is_fresh = !self.is_reading;

@@ -1,4 +1,4 @@
-//! A change that a duty wants made, and what becomes of it.
+//! A change that a duty wants made, and its verdict.
 
 use crate::names::JobIx;
 use flockwork_core::execution::RunId;
@@ -6,22 +6,23 @@ use flockwork_core::id::ShardIndex;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Failure, Index, Op, Refusal, SessionId, Why};
 
-/// How often a change is repaired (a parent made, a mark that is gone left out) before it fails.
+/// How often a change is repaired before it fails. A repair makes a parent, or leaves out a mark that is
+/// gone.
 const MOST_REPAIRS: u8 = 12;
 
-/// What a change is for: who hears what becomes of it.
+/// The purpose of a change: it decides which duty receives the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A missing parent of another change's key. Nobody hears of it.
+    /// The change makes a missing parent of another change's key. No duty receives its verdict.
     Parent,
-    /// A job as a whole.
+    /// The change is about a job as a whole.
     Job(JobIx, JobChange),
-    /// One shard of a job.
+    /// The change is about one shard of a job.
     Shard(JobIx, ShardIndex, ShardChange),
 }
 
 impl Purpose {
-    /// The job it is about, if it is about one.
+    /// Returns the job that the change is about, if there is one.
     pub(crate) fn job(self) -> Option<JobIx> {
         match self {
             Self::Parent => None,
@@ -30,39 +31,39 @@ impl Purpose {
     }
 }
 
-/// What is changed of a job.
+/// The kinds of changes of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobChange {
-    /// Its nodes are made.
+    /// The tree of the job is made.
     Tree,
-    /// Its definition is written.
+    /// The definition of the job is written.
     Config,
-    /// This instance serves it.
+    /// This instance begins to serve the job.
     Register,
-    /// This instance serves it no longer.
+    /// This instance serves the job no longer.
     Leave,
-    /// This instance assigns its shards, or no longer does.
+    /// This instance assigns the job's shards, or no longer does.
     Elect,
-    /// Its shards are given to instances.
+    /// The shards of the job are given to instances.
     Assign,
-    /// A request to run it now is answered.
+    /// A request to run the job now is answered.
     Trigger,
-    /// This instance waits to leave it, or no longer does.
+    /// This instance waits to leave the job, or no longer does.
     Handover,
-    /// What this instance says of its clock.
+    /// This instance notes how its clock stands.
     ClockNote,
 }
 
-/// What is changed of a shard.
+/// The kinds of changes of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShardChange {
-    /// The right to run is taken.
+    /// The right to run is claimed.
     Claim(RunId),
-    /// A run's end is told.
+    /// The end of a run is told.
     End(RunId),
-    /// A claim is taken back before anything started.
+    /// A claim is given back before anything started.
     Undo(RunId),
-    /// Fires are accounted that no run is claimed for, or a crashed run is.
+    /// Fires that no run is claimed for are accounted, or a crashed run is.
     Account,
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct Change {
     pub(crate) purpose: Purpose,
     pub(crate) ops: Vec<Op>,
     repairs: u8,
-    /// Whether it must not share a commit.
+    /// Whether the change must not share a commit.
     is_alone: bool,
 }
 
@@ -81,7 +82,7 @@ impl Change {
         Self { purpose, ops, repairs: 0, is_alone: false }
     }
 
-    /// The parent that another change lacks.
+    /// Creates the change that makes the parent which another change lacks.
     pub(crate) fn parent_of(other: &Self, ops: Vec<Op>) -> Self {
         Self { repairs: other.repairs, ..Self::new(Purpose::Parent, ops) }
     }
@@ -102,48 +103,48 @@ impl Change {
         self.is_alone
     }
 
-    /// It shares no commit from here on.
+    /// Lets the change share no commit from here on.
     pub(crate) fn alone(self) -> Self {
         Self { is_alone: true, ..self }
     }
 
-    /// Whether it may be changed and sent once more.
+    /// Counts a repair. Returns whether the change may be altered and sent once more.
     pub(crate) fn may_be_repaired(&mut self) -> bool {
         self.repairs += 1;
         self.repairs <= MOST_REPAIRS
     }
 
-    /// Whether it deletes something at its end, rather than make or write it; also where that was left out,
-    /// as there was nothing to delete.
+    /// Returns whether the change deletes something at its end, rather than make or write it. A deletion that
+    /// was left out because there was nothing to delete counts, too.
     pub(crate) fn ends_in_deletion(&self) -> bool {
         matches!(self.ops.last(), None | Some(Op::Delete(..)))
     }
 }
 
-/// What has become of a change.
+/// The verdict on a change.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
-    /// It was made.
+    /// The change was made.
     Done(Index),
-    /// A condition did not hold: that of the operation about this facet, if it is about one.
+    /// A condition did not hold. If the condition is about a facet, the verdict names the facet.
     Refused(Why, Option<Facet>),
-    /// Nobody knows whether it was made.
+    /// The result is unknown: the change may have been made.
     Unknown,
-    /// It was not made: the session for which it was meant is over.
+    /// The change was not made: the session for which it was meant is over.
     SessionEnded(SessionId),
-    /// The registry cannot take it now. Sent again, it waits.
+    /// The registry cannot take the change now. A change that is sent again waits.
     NotTaken,
-    /// The registry will never take it.
+    /// The registry will never take the change.
     TooLarge,
 }
 
 impl Verdict {
-    /// What a refusal says, with the facet of its key.
+    /// Creates the verdict of a refusal, with the facet of its key.
     pub(crate) fn refused(refusal: &Refusal, facet: Option<Facet>) -> Self {
         Self::Refused(refusal.why, facet)
     }
 
-    /// Whether it tells of a session that another has followed by now.
+    /// Returns whether the verdict tells of a session that another has followed by now.
     pub(crate) fn is_of_the_past(&self, session: Option<SessionId>) -> bool {
         let Self::SessionEnded(ended) = self else { return false };
         session.is_some_and(|session| session != *ended)

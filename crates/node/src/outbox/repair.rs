@@ -1,12 +1,12 @@
-//! Changes that were refused for what does not matter to them: what is missing is made, what is gone
-//! is left out, and the rest is sent once more.
+//! The repair of changes that were refused for a reason that does not matter to them: what is missing is
+//! made, what is gone is left out, and the rest is sent once more.
 
 use super::{Change, Outbox};
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_registry::{Lifetime, Op, Refusal, Why};
 
 impl Outbox {
-    /// Alters a change and sends it once more, if that may help; says whether it does.
+    /// Alters a change and sends it once more, if that may help. Returns whether the change was sent.
     pub(crate) fn repair(
         &mut self,
         namespace: &Namespace,
@@ -38,10 +38,10 @@ impl Outbox {
         true
     }
 
-    /// Makes the missing parent first. ElasticJob's election folders come and go by themselves.
+    /// Sends the missing parent first. ElasticJob's election folders come and go by themselves.
     fn make_parent(&mut self, namespace: &Namespace, change: &Change, refusal: &Refusal) -> bool {
         let Some(parent) = refusal.key.parent() else { return false };
-        // A job that was removed must not come back by way of its shards' marks.
+        // A removed job must not come back by way of its shards' marks.
         let is_mark = |facet: &Facet| {
             matches!(
                 facet,
@@ -57,7 +57,8 @@ impl Outbox {
             return false;
         }
         let mut ops = vec![Op::create(parent, "")];
-        // Nor by way of its folders: its definition goes first.
+        // A removed job must not come back by way of its folders either: a removal deletes the definition
+        // first.
         if let Some((job, facet)) = parsed
             && !(facet.is_own() || change.makes_the_tree())
         {
@@ -70,20 +71,20 @@ impl Outbox {
     }
 }
 
-/// What makes an operation go through that was refused.
+/// The way to make a refused operation go through.
 enum Mend {
-    /// Nothing does.
+    /// The operation cannot go through.
     None,
-    /// It is not needed.
+    /// The operation is not needed.
     Without,
-    /// This one instead.
+    /// This operation is sent instead.
     With(Op),
 }
 
 fn mend(makes_tree: bool, facet: &Facet, op: &Op, why: Why) -> Mend {
     let (is_gone, exists) = (why == Why::Absent, why == Why::Exists);
     match (facet, op) {
-        // What was to be deleted is not there.
+        // The key that was to be deleted does not exist.
         (
             Facet::Running(_)
             | Facet::Failover(_)
@@ -97,9 +98,9 @@ fn mend(makes_tree: bool, facet: &Facet, op: &Op, why: Why) -> Mend {
             | Facet::Necessary,
             Op::Delete(..),
         ) if is_gone => Mend::Without,
-        // A folder of the job's that is there already, as a removal was interrupted.
+        // The job's folder exists already because a removal was interrupted.
         (facet, Op::Create { .. }) if exists && makes_tree && facet.is_folder() => Mend::Without,
-        // A mark that was left, or whose answer was lost, stands for this one.
+        // A mark that was left, or whose answer was lost, stands for the new one.
         (Facet::Failover(_) | Facet::Leaver(_), Op::Create { .. }) if exists => Mend::Without,
         (Facet::Running(_), Op::Set(key, value, _)) if is_gone => Mend::With(Op::Create {
             key: key.clone(),
