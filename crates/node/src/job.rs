@@ -1,8 +1,8 @@
 //! One job on this node: its duties, and the order in which they have their turn.
 //!
-//! Each duty owns its state, is given what it may touch, hears what became of its own changes, and calls no
-//! other. What one learns that matters to another comes back to this file as a value, or as a mark on the
-//! job or a shard; [`Job::reconcile`] and [`Job::settle`] are the order that is written down.
+//! Each duty owns its state, is given what it may touch, receives the verdicts on its own changes, and calls
+//! no other duty. What a duty learns that matters to another duty comes back to this file as a value, or as a
+//! mark on the job or a shard. [`Job::reconcile`] and [`Job::settle`] write the order down.
 
 mod clock_note;
 mod definition;
@@ -43,7 +43,7 @@ use std::sync::Arc;
 use timer::Timer;
 use trigger::Trigger;
 
-/// One job.
+/// One job on this node.
 #[derive(Debug)]
 pub(crate) struct Job {
     mirror: Mirror,
@@ -59,7 +59,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// A job of which nothing was read. `applies`: whether the definition replaces the registry's.
+    /// Creates a job of which nothing was read. `applies` says whether the definition replaces the
+    /// registry's.
     pub(crate) fn new(offered: Arc<JobConfig>, applies: bool) -> Self {
         Self {
             mirror: Mirror::default(),
@@ -92,14 +93,14 @@ impl Job {
         }
     }
 
-    /// Each shard's run and, if it waits for a free place, since which due instant.
+    /// Returns each shard's run and, if the shard waits for a free place, since which due instant.
     pub(crate) fn places(
         &self,
     ) -> impl Iterator<Item = (ShardIndex, Option<RunId>, Option<Timestamp>)> {
         (0..).zip(&self.shards).map(|(at, shard)| (at, shard.run_id(), shard.waits_since()))
     }
 
-    /// Tells of each change whose answer it waits for.
+    /// Tells of each change whose answer the job waits for.
     pub(crate) fn awaited(&self, ix: JobIx, tell: &mut impl FnMut(Purpose)) {
         let of_duties = self
             .definition
@@ -117,39 +118,39 @@ impl Job {
         }
     }
 
-    /// A shard whose claim stands, and whose run has neither begun nor waits for its instant.
+    /// Returns a shard whose claim stands, and whose run has neither begun nor waits for its instant.
     pub(crate) fn unsettled(&self) -> Option<ShardIndex> {
         (0..).zip(&self.shards).find_map(|(at, shard)| shard.is_unsettled().then_some(at))
     }
 
-    /// Whether a claim made ahead waits for its instant.
+    /// Returns whether a claim made ahead waits for its instant.
     pub(crate) fn waits_for_an_instant(&self) -> bool {
         self.shards.iter().any(Shard::is_ahead)
     }
 
-    /// Whether each shard has its keys in the mirror, and as many count as there are at most.
+    /// Returns whether each shard has its keys in the mirror, and no more shards count than there are.
     pub(crate) fn is_whole(&self) -> bool {
         self.mirror.shards() == self.shards.len()
             && self.definition.shards() as usize <= self.shards.len()
     }
 
-    /// Whether nothing of this instance is left on the job.
+    /// Returns whether nothing of this instance is left on the job.
     pub(crate) fn has_left(&self) -> bool {
         self.membership.has_left()
     }
 
-    /// Whether the code of a shard's run was started.
+    /// Returns whether the code of a shard's run was started.
     pub(crate) fn has_started(&self, shard: ShardIndex) -> bool {
         self.shards.get(shard as usize).is_some_and(Shard::has_started)
     }
 
-    /// Whether the run of a shard must stop once the session may be lost.
+    /// Returns whether the run of a shard must stop once the session may be lost.
     pub(crate) fn must_stop_without_session(&self, shard: ShardIndex) -> bool {
         self.shards.get(shard as usize).is_some_and(Shard::must_stop_without_session)
     }
 
-    /// From what is known, does what is to be done next. Called whenever something was learned; each call
-    /// does what it can and leaves the rest until more is known.
+    /// Does what is to be done next, from what is known. It is called whenever something was learned; each
+    /// call does what it can and leaves the rest until more is known.
     pub(crate) fn reconcile(&mut self, turn: &mut Turn<'_>) {
         if turn.session().is_none() {
             return;
@@ -166,7 +167,7 @@ impl Job {
                 self.join(turn);
             }
             Phase::Removed => {}
-            // Nobody but who offers it anew brings back what was there and is not any more.
+            // Only an instance that offers a removed job anew may bring it back.
             Phase::Joining | Phase::Refused if self.definition.is_gone(&self.mirror) => {
                 self.removed(turn);
             }
@@ -227,8 +228,8 @@ impl Job {
         match shard.begins(turn, &self.facts(turn), &self.mirror) {
             Begins::NoClaim => self.consider(turn, index),
             begins => {
-                // The claim's own answer may have told that the clocks differ; the definition may be one
-                // that cannot be served by now.
+                // The claim's own answer may have told that the clocks differ; the definition may by now be
+                // one that cannot be served.
                 let is_allowed = begins == Begins::IfAllowed
                     && self.membership.may_run(turn)
                     && self.clock_agrees(turn);
@@ -240,7 +241,7 @@ impl Job {
     }
 
     fn consider(&mut self, turn: &mut Turn<'_>, index: ShardIndex) {
-        // A shard that the definition no longer has ends its run, and that is all.
+        // A shard that the definition no longer has ends its run and does nothing else.
         let is_counted = index < self.definition.shards();
         if !is_counted || !self.membership.may_run(turn) {
             return;
@@ -251,7 +252,7 @@ impl Job {
         self.at(turn, index, |shard, turn, facts, mirror| shard.consider(turn, facts, mirror));
     }
 
-    /// Claims the next fire of each shard, if `at` is when that is to be done.
+    /// Claims the next fire of each shard, if `at` is the instant for that.
     fn claim_ahead(&mut self, turn: &mut Turn<'_>, at: Timestamp, due: Timestamp) {
         let ahead = self.definition.config().map(|config| due.minus(config.claim_ahead));
         if ahead != Some(at) {
@@ -271,7 +272,7 @@ impl Job {
         }
     }
 
-    /// Gives back what was claimed ahead and is known not to begin.
+    /// Gives back the claims made ahead that are stale.
     fn give_back_stale(&mut self, turn: &mut Turn<'_>) {
         if !turn.alarms.has_starts() {
             return;
@@ -284,7 +285,7 @@ impl Job {
         }
     }
 
-    /// Gives a shard its turn, if there is such a shard.
+    /// Gives a shard its turn, if the shard exists.
     fn at(
         &mut self,
         turn: &mut Turn<'_>,
@@ -315,7 +316,7 @@ impl Job {
         }
     }
 
-    /// Whether this node's clock is, as far as is known, near enough to the registry's for the job.
+    /// Returns whether this node's clock is, as far as is known, near enough to the registry's for the job.
     fn clock_agrees(&mut self, turn: &mut Turn<'_>) -> bool {
         let limit = self.definition.max_time_difference();
         match self.clock_note.compare(turn, limit) {
@@ -330,7 +331,8 @@ impl Job {
         }
     }
 
-    /// What came due while this server was switched off is not made up for.
+    /// Notes that this server was switched on again: fires that came due while it was off are not made up
+    /// for.
     fn note_server_status(&mut self, turn: &Turn<'_>) {
         if self.membership.is_switched_on(&self.mirror, turn.instance()) {
             for shard in &mut self.shards {
@@ -339,7 +341,7 @@ impl Job {
         }
     }
 
-    /// Takes the registry's definition as the one that counts; says whether one counts.
+    /// Takes the registry's definition as the one that counts. Returns whether a definition counts.
     fn adopt(&mut self, turn: &mut Turn<'_>) -> bool {
         let phase = self.membership.phase();
         let stands = (phase == Phase::Serving, phase == Phase::Refused);
@@ -389,13 +391,13 @@ impl Job {
                 for facet in [Facet::Instances, Facet::Plan, server] {
                     self.mirror.read(turn, facet);
                 }
-                // Attempts released for this instance waited for this.
+                // Attempts that were released for this instance waited for its registration.
                 self.mark_all_shards(turn);
             }
         }
     }
 
-    /// Whether this node runs something of it.
+    /// Returns whether this node runs something of the job.
     fn is_busy(&self) -> bool {
         self.shards.iter().any(|shard| shard.run_id().is_some())
     }

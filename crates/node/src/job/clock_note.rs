@@ -1,6 +1,6 @@
-//! The node's wall clock beside the registry's, for a job that limits the difference, and what this
-//! instance says of it. Its note is for others to read, and is written for the sake of its answer, too:
-//! that measures the registry's clock.
+//! The node's wall clock beside the registry's, for a job that limits the difference, and this instance's
+//! note about it. The note is for other instances to read. It is written for the sake of its answer, too,
+//! which measures the registry's clock.
 
 use crate::Report;
 use crate::alarms::Alarm;
@@ -12,48 +12,48 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::{Clock, Lifetime, Op, SessionId, Why};
 use std::time::Duration;
 
-/// How often a difference that is too great is measured anew, and how long a note waits that could
-/// not be written: soon enough for people who set a clock, rarely enough to be no load.
+/// How often a difference that is too great is measured anew, and how long a note that could not be written
+/// waits: soon enough for people who set a clock, rarely enough to be no load.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// One job's concern with it.
+/// The state of the clock note of one job.
 #[derive(Debug, Default)]
 pub(crate) struct ClockNote {
-    /// By how much the node's clock is ahead, where that is too much.
+    /// By how much the node's clock is ahead, if that is too much.
     differs: Option<i64>,
     /// The session under which this instance's note exists.
     note: Option<SessionId>,
     is_due: bool,
     is_writing: bool,
-    /// Whether it is looked at again by and by.
+    /// Whether the clock is measured again from time to time.
     is_probing: bool,
-    /// Whether it was told that nothing can be compared.
+    /// Whether the node has reported that nothing can be compared.
     is_untold_said: bool,
 }
 
-/// How the clocks stand.
+/// The result of comparing the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agreement {
-    /// As far as is known, they are near enough.
+    /// The clocks are near enough, as far as is known.
     Agree,
-    /// They are again, since now: what came due meanwhile was held up by that.
+    /// The clocks have just become near enough again: the difference held the shards up meanwhile.
     AgreeAgain,
-    /// They are not.
+    /// The clocks are not near enough.
     Differ,
 }
 
 impl ClockNote {
-    /// The changes whose answers it waits for.
+    /// Returns the changes whose answers the clock note waits for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = JobChange> + use<> {
         self.is_writing.then_some(JobChange::ClockNote).into_iter()
     }
 
-    /// By how much the node's clock is ahead, where that is too much.
+    /// Returns by how much the node's clock is ahead, if that is too much.
     pub(crate) fn differs(&self) -> Option<i64> {
         self.differs
     }
 
-    /// Compares the clocks. That they differ, or agree again, is told once.
+    /// Compares the clocks. A difference, or its end, is reported once.
     pub(crate) fn compare(&mut self, turn: &mut Turn<'_>, limit: Option<Duration>) -> Agreement {
         if limit.is_none() && self.differs.is_none() {
             return Agreement::Agree;
@@ -90,12 +90,12 @@ impl ClockNote {
         turn.mark_job();
     }
 
-    /// The note is due: clocks drift, and are compared again also where nothing is committed.
+    /// Makes the note due: clocks drift, and are compared again even if nothing is committed.
     pub(crate) fn is_due(&mut self) {
         self.is_due = true;
     }
 
-    /// Writes this instance's note, where one is due.
+    /// Writes this instance's note, if the note is due.
     pub(crate) fn reconcile(&mut self, turn: &mut Turn<'_>, limit: Option<Duration>) {
         let has_note = self.note.is_some() && self.note == turn.session();
         match turn.settings.clock {
@@ -125,7 +125,8 @@ impl ClockNote {
                 let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
                 let ahead = turn.clock.ahead(turn.now);
                 let value = encode(&Note { limit, ahead, differs: self.differs.is_some() });
-                // Made empty and then given its value: only that is answered with a time.
+                // The note is made empty and then given its value: only a write of a value is answered with a
+                // time.
                 let make = Op::Create {
                     key: key.clone(),
                     value: Bytes::new(),
@@ -141,7 +142,7 @@ impl ClockNote {
         turn.send_for_job(JobChange::ClockNote, ops);
     }
 
-    /// The note was written, or not. `is_registered` says whether this instance still serves the job.
+    /// Handles the verdict on the note. `is_registered` says whether this instance still serves the job.
     pub(crate) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -151,7 +152,7 @@ impl ClockNote {
     ) {
         match verdict {
             Verdict::Done(_) => self.written(turn, &change, is_registered),
-            // It is there already, as an answer was lost, or no longer.
+            // The note exists already because an answer was lost, or it no longer exists.
             Verdict::Refused(why, _) => {
                 self.note = turn.session().filter(|_| *why == Why::Exists);
                 self.write_later(turn);
@@ -167,7 +168,7 @@ impl ClockNote {
         let exists = !matches!(change.ops.first(), Some(Op::Delete(..)));
         self.note = turn.session().filter(|_| exists);
         turn.mark_job();
-        // The answer came after the job was left, or removed: what it tells of goes, too.
+        // The answer came after the job was left or removed: the note goes, too.
         if !is_registered && let Some(gone) = self.without(turn) {
             self.is_writing = true;
             turn.send_for_job(JobChange::ClockNote, vec![gone]);
@@ -179,7 +180,7 @@ impl ClockNote {
         turn.mark_job_in(PROBE);
     }
 
-    /// A clock that differs is looked at again; one job's note measures it for all.
+    /// Measures again a clock that differs. The note of one job measures it for all jobs.
     pub(crate) fn probe(&mut self, turn: &mut Turn<'_>) {
         if self.differs.is_none() {
             self.is_probing = false;
@@ -190,7 +191,7 @@ impl ClockNote {
         turn.mark_job();
     }
 
-    /// What takes this instance's note away, if there is one, or one is on its way there.
+    /// Returns the deletion of this instance's note, if the note exists or is being written.
     pub(crate) fn without(&mut self, turn: &Turn<'_>) -> Option<Op> {
         let before = self.forget();
         let is_there =
@@ -198,7 +199,8 @@ impl ClockNote {
         is_there.then(|| Op::Delete(own_key(turn), None))
     }
 
-    /// The job is served no more; an alarm that is set still comes. Gives what was there.
+    /// Forgets the note because the job is no longer served, and returns the state until now. An alarm that
+    /// is set still comes.
     pub(crate) fn forget(&mut self) -> Self {
         let fresh = Self { is_probing: self.is_probing, ..Self::default() };
         std::mem::replace(self, fresh)

@@ -1,4 +1,4 @@
-//! A job's nodes and its definition: made where there are none, adopted or refused where there are.
+//! The tree and the definition of a job: made where there are none, adopted or refused where there are.
 
 use super::differences::differences;
 use crate::mirror::Mirror;
@@ -13,66 +13,65 @@ use flockwork_registry::{Index, Op, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often all that is believed about a job is read again, if it does not say itself.
+/// How often all that is believed about a job is read again, if the job does not say.
 const RESYNC_INTERVAL: Duration = Duration::from_mins(10);
 
-/// One job's definition: the one that this node came with, and the one that counts.
+/// The definitions of one job: the one that this node came with, and the one that counts.
 #[derive(Debug)]
 pub(crate) struct Definition {
     offered: Arc<JobConfig>,
-    /// That one as a document, from its making until one counts.
+    /// The offered definition as a document, from its making until a definition counts.
     document: Option<Bytes>,
-    /// Whether that one replaces the registry's.
+    /// Whether the offered definition replaces the registry's.
     applies: bool,
-    /// Whether it has.
+    /// Whether the offered definition has replaced the registry's.
     is_applied: bool,
-    /// One was found in the registry since the job was given to this node.
+    /// Whether a definition was found in the registry since the job was given to this node.
     was_found: bool,
-    /// The one that counts.
+    /// The definition that counts.
     config: Option<Arc<JobConfig>>,
-    /// The registry's that was last adopted or refused, as it stands there.
+    /// The registry's definition that was last adopted or refused, as it stands there.
     adopted: Bytes,
-    /// Whether that one was refused. It is understood anew each time: what it was refused for may lie in
-    /// another key.
+    /// Whether that definition was refused. It is read anew each time, as the reason may lie in another key.
     is_refused: bool,
-    /// When the one was made that was last read.
+    /// The commit that made the definition that was last read.
     made_at: Option<Index>,
-    /// Whether the job's nodes are being made.
+    /// Whether the job's tree is being made.
     is_making: bool,
     /// Whether the definition is being written.
     is_writing: bool,
 }
 
-/// What becomes of the registry's definition.
+/// The result of adopting the registry's definition.
 #[derive(Debug)]
 pub(crate) enum Adoption {
-    /// Nothing is new: one counts, or none does yet.
+    /// The registry's definition is not new: a definition counts already, or none does yet.
     None { counts: bool },
-    /// Another counts from here on.
+    /// Another definition counts from here on.
     Counts(Adopted),
-    /// It cannot be served.
+    /// The definition cannot be served.
     Refused { is_new: bool, code: &'static str, text: String },
 }
 
 /// A definition that counts from here on.
 #[derive(Debug)]
 pub(crate) struct Adopted {
-    /// Whether people are to be told.
+    /// Whether people are to be told of the definition.
     pub(crate) is_told: bool,
-    /// What it says otherwise than this node's own, for people.
+    /// The differences from this node's own definition, for people.
     pub(crate) differences: Vec<String>,
-    /// Whether it is this node's own, and has replaced another.
+    /// Whether the definition is this node's own, and has replaced another.
     pub(crate) applied: bool,
 }
 
-/// What the reading of a definition shows.
+/// The result of reading a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// The job that was known, or none.
+    /// The definition is of the job that was known, or there is none.
     Same,
-    /// The job, for the first time.
+    /// The job's definition was read for the first time.
     First,
-    /// One that was made anew: the job was removed meanwhile, even if that was never seen.
+    /// The definition was made anew: the job was removed meanwhile, even if that was never seen.
     MadeAnew,
 }
 
@@ -93,46 +92,47 @@ impl Definition {
         }
     }
 
-    /// It is offered once more, perhaps otherwise, and compared with the registry's once more.
+    /// Takes a definition that is offered once more, perhaps changed, to compare it with the registry's once
+    /// more.
     pub(crate) fn offer(&mut self, offered: Arc<JobConfig>, applies: bool) {
         (self.offered, self.document, self.applies) = (offered, None, applies);
         (self.adopted, self.was_found) = (Bytes::new(), false);
     }
 
-    /// The changes whose answers it waits for.
+    /// Returns the changes whose answers the definition waits for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = JobChange> + use<> {
         let tree = self.is_making.then_some(JobChange::Tree);
         tree.into_iter().chain(self.is_writing.then_some(JobChange::Config))
     }
 
-    /// The one that counts, if one does.
+    /// Returns the definition that counts, if there is one.
     pub(crate) fn config(&self) -> Option<&Arc<JobConfig>> {
         self.config.as_ref()
     }
 
-    /// How many shards count now.
+    /// Returns the number of shards that count now.
     pub(crate) fn shards(&self) -> u32 {
         self.config.as_ref().map_or(0, |config| config.shards)
     }
 
-    /// By how much a clock may differ.
+    /// Returns by how much a clock may differ.
     pub(crate) fn max_time_difference(&self) -> Option<Duration> {
         self.config.as_ref()?.max_time_difference
     }
 
-    /// How often all that is believed about the job is read again.
+    /// Returns how often all that is believed about the job is read again.
     pub(crate) fn resync_interval(&self) -> Duration {
         let config = self.config.as_ref().unwrap_or(&self.offered);
         config.reconcile_interval.unwrap_or(RESYNC_INTERVAL)
     }
 
-    /// Whether it was in the registry, and is not any more.
+    /// Returns whether the definition was in the registry, and is not any more.
     pub(crate) fn is_gone(&self, mirror: &Mirror) -> bool {
         self.was_found && mirror.config().is_absent()
     }
 
-    /// Makes a new job's nodes, all or none; says whether that is under way. Nobody but who offers the job
-    /// anew brings back what was there and is not any more: `is_joining` says whether this node may.
+    /// Makes a new job's tree, as a whole or not at all. Returns whether that is under way. Only a node that
+    /// offers a removed job anew may bring it back: `is_joining` says whether this node may.
     pub(crate) fn make_tree(
         &mut self,
         turn: &mut Turn<'_>,
@@ -165,11 +165,11 @@ impl Definition {
         true
     }
 
-    /// What makes a job in ElasticJob's tree.
+    /// Returns the operations that make a job in ElasticJob's tree.
     fn tree(&mut self, turn: &Turn<'_>, is_anonymous: bool, old_plan: Option<Stamp>) -> Vec<Op> {
         let mut ops = Vec::new();
         if let Some(stamp) = old_plan {
-            // A job of this name was removed: nothing was due while there was none.
+            // A job of this name was removed: nothing was due while there was no job.
             let schedule = self.offered.schedule_fingerprint();
             let plan = Plan::new(schedule.into(), self.offered.shards, turn.now.wall);
             ops.push(Op::Set(turn.key(&Facet::Plan), plan::encode(&plan), Some(stamp)));
@@ -183,13 +183,13 @@ impl Definition {
         ops
     }
 
-    /// The definition this node came with, as a document.
+    /// Returns the definition that this node came with, as a document.
     fn offered_document(&mut self) -> Bytes {
         let offered = &self.offered;
         self.document.get_or_insert_with(|| document::encode(offered).into()).clone()
     }
 
-    /// A definition was read.
+    /// Handles a definition that was read.
     pub(crate) fn read(&mut self, mirror: &Mirror) -> Reading {
         let Some(made) = mirror.config().held().map(|held| held.stamp.created) else {
             return Reading::Same;
@@ -216,7 +216,8 @@ impl Definition {
         if self.config.is_some() && self.adopted == read && !self.is_refused {
             return Adoption::None { counts: !is_refused };
         }
-        // What it means is not known without the other; what it meant before counts no more.
+        // The meaning of the definition is not known without the implementation; its earlier meaning no
+        // longer counts.
         let Some(implementation) = mirror.implementation().value() else {
             return Adoption::None { counts: false };
         };
@@ -232,7 +233,7 @@ impl Definition {
         }
     }
 
-    /// What the registry's definition means, or why this node cannot serve it.
+    /// Returns what the registry's definition means, or why this node cannot serve it.
     fn decoded(
         &mut self,
         turn: &Turn<'_>,
@@ -291,7 +292,7 @@ impl Definition {
         Adoption::Counts(Adopted { is_told: is_first || applied, differences, applied })
     }
 
-    /// The job's nodes were made, or not.
+    /// Handles the verdict on making the job's tree.
     pub(crate) fn tree_answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -308,7 +309,7 @@ impl Definition {
         }
     }
 
-    /// The definition was written, or not.
+    /// Handles the verdict on writing the definition.
     pub(crate) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -323,7 +324,7 @@ impl Definition {
         }
     }
 
-    /// The job is gone from the registry.
+    /// Notes that the job is gone from the registry.
     pub(crate) fn removed(&mut self, mirror: &Mirror) {
         if mirror.config().is_absent() {
             self.made_at = None;
@@ -333,7 +334,7 @@ impl Definition {
     }
 }
 
-/// Makes the folders that come with a job, in our own tree or in ElasticJob's.
+/// Returns the operations that make the folders of a job, in Flockwork's own tree or in ElasticJob's.
 fn folders(turn: &Turn<'_>, own: bool) -> impl Iterator<Item = Op> {
     let folders = Facet::folders().filter(move |facet| facet.is_own() == own);
     folders.map(|facet| Op::create(turn.key(&facet), Bytes::new()))

@@ -1,11 +1,11 @@
-//! What the registry's definition says otherwise than a node's own, for people.
+//! The differences between the registry's definition and a node's own, for people.
 
 use flockwork_core::config::JobConfig;
 use flockwork_layout::document;
 use std::collections::BTreeMap;
 
-/// One line for each setting that differs: `key: registry's value (this node: own value)`. What
-/// only concerns this node (`overwrite`) is not compared.
+/// Returns one line for each setting that differs: `key: registry's value (this node: own value)`. A setting
+/// that only concerns this node (`overwrite`) is not compared.
 pub(crate) fn differences(registry: &JobConfig, own: &JobConfig) -> Vec<String> {
     let (registry, own) = (document::encode(registry), document::encode(own));
     let (registry, own) = (settings(&registry), settings(&own));
@@ -20,7 +20,7 @@ pub(crate) fn differences(registry: &JobConfig, own: &JobConfig) -> Vec<String> 
         .collect()
 }
 
-/// The document's lines by key; keys stand on lines of their own.
+/// Returns the document's lines by key; keys stand on lines of their own.
 fn settings(document: &str) -> BTreeMap<&str, &str> {
     document
         .lines()

@@ -1,10 +1,11 @@
-//! Handing over while runs end. Whoever still runs something of a job that it leaves, or cannot serve,
-//! stays registered, or others would take its runs for crashed; but it runs nothing new, so its shards
-//! are to be dealt to others meanwhile.
+//! The handover of shards while runs end. An instance that still runs something of a job which it leaves or
+//! cannot serve stays registered, or other instances would take its runs for crashed. But it runs nothing
+//! new, so its shards are to be dealt to other instances meanwhile.
 //!
-//! It says so by a mark that lives as long as its session. Leaders watch the marks. ElasticJob's do not
-//! know them; they are not asked to deal anew either, as they would hold all shards up until each run
-//! has ended. So nothing else depends on a mark: without it, shards wait until the instance has left.
+//! The instance says so by a mark that lives as long as its session. Leaders watch the marks. ElasticJob's
+//! leaders do not know the marks. They are not asked to deal anew either, because they would hold all shards
+//! up until each run has ended. So nothing else depends on a mark: without it, shards wait until the instance
+//! has left.
 
 use crate::outbox::{Change, JobChange, Verdict};
 use crate::turn::Turn;
@@ -12,26 +13,26 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::{Key, Op, SessionId};
 use std::time::Duration;
 
-/// How long a change of the mark waits of which nobody knows whether it was made.
+/// How long the mark waits after a change if it is not known whether the change was made.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// One job's mark of this instance, as far as it is known.
+/// The mark of this instance on one job, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Handover {
     mark: Mark,
-    /// Whether a change of it is under way. There is one at a time.
+    /// Whether a change of the mark is under way. There is one change at a time.
     is_sending: bool,
 }
 
-/// A mark goes with its session.
+/// The state of a mark. A mark goes with its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mark {
     #[default]
     None,
     Made(SessionId),
-    /// An answer is missing.
+    /// The answer about the mark is missing.
     Maybe(SessionId),
-    /// The instance was taken off, or the job removed.
+    /// The instance was taken off, or the job was removed.
     Refused(SessionId),
 }
 
@@ -45,13 +46,14 @@ impl Mark {
 }
 
 impl Handover {
-    /// The changes whose answers it waits for.
+    /// Returns the changes whose answers the handover waits for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = JobChange> + use<> {
         self.is_sending.then_some(JobChange::Handover).into_iter()
     }
 
-    /// Makes the mark where one is wanted, or takes it away. `goes`: whether this instance leaves the job,
-    /// or cannot serve it; `is_wanted`: whether it also still runs something of it, registered.
+    /// Makes the mark if it is wanted, or takes it away. `goes` says whether this instance leaves the job or
+    /// cannot serve it. `is_wanted` says whether this instance, in addition, is registered and still runs
+    /// something of the job.
     pub(crate) fn reconcile(&mut self, turn: &mut Turn<'_>, goes: bool, is_wanted: bool) {
         let Some(session) = turn.session() else { return };
         if self.is_sending {
@@ -76,14 +78,14 @@ impl Handover {
         turn.send_for_job(JobChange::Handover, vec![Op::Delete(own_key(turn), None)]);
     }
 
-    /// What takes the mark away with all else of this instance, if it may be there.
+    /// Returns the deletion of the mark, if the mark may exist, to go with all else of this instance.
     pub(crate) fn without(&self, turn: &Turn<'_>) -> Option<Op> {
         let is_there = self.mark.under(turn.session()?) != Mark::None;
         is_there.then(|| Op::Delete(own_key(turn), None))
     }
 
-    /// All else of this instance is gone; the mark with it, if it was there then. One that was on its
-    /// way is taken away when it has come.
+    /// Notes that all else of this instance is gone, and the mark with it if it existed then. A mark that was
+    /// on its way is taken away when it has come.
     pub(crate) fn left(&mut self, turn: &Turn<'_>, ops: &[Op]) {
         let key = own_key(turn);
         let was_deleted = ops.iter().any(|op| matches!(op, Op::Delete(gone, _) if *gone == key));
@@ -92,12 +94,12 @@ impl Handover {
         }
     }
 
-    /// A change of the mark was made, or not.
+    /// Handles the verdict on a change of the mark.
     pub(crate) fn answered(&mut self, turn: &mut Turn<'_>, change: Change, verdict: &Verdict) {
         let session = turn.session().filter(|_| !change.ends_in_deletion());
         match verdict {
             Verdict::Done(_) => self.becomes(turn, session.map_or(Mark::None, Mark::Made)),
-            // There was nothing to take away; or whoever was to be marked serves the job no more.
+            // The mark was absent; or the instance that was to be marked no longer serves the job.
             Verdict::Refused(..) => {
                 self.becomes(turn, session.map_or(Mark::None, Mark::Refused));
             }

@@ -1,4 +1,4 @@
-//! What the node tells a job.
+//! The node's messages to a job.
 
 use super::Job;
 use super::timer::Instant;
@@ -13,30 +13,30 @@ use flockwork_core::time::Timestamp;
 use std::sync::Arc;
 
 impl Job {
-    /// It is given to this node once more, perhaps otherwise.
+    /// Takes a job that is given to this node once more, perhaps changed.
     pub(crate) fn offer(&mut self, turn: &mut Turn<'_>, offered: Arc<JobConfig>, applies: bool) {
         self.definition.offer(offered, applies);
         self.membership.offer(&self.mirror, turn.instance());
     }
 
-    /// Watches and reads what tells whether and how it is to be served.
+    /// Watches and reads the keys that tell whether and how the job is to be served.
     pub(crate) fn begin(&mut self, turn: &mut Turn<'_>) {
         self.reading.begin(turn, &mut self.mirror);
     }
 
-    /// The program no longer serves it, whatever it said before.
+    /// Leaves the job because the program no longer serves it, whatever the program said before.
     pub(crate) fn withdraw(&mut self, turn: &mut Turn<'_>) {
         self.membership.comes_back_no_more();
         self.leave(turn, "this node withdrew it");
     }
 
-    /// The node stops. Also where the job was being left: nothing is joined any more.
+    /// Leaves the job because the node stops. Even if the job was being left already, it is not joined again.
     pub(crate) fn drain(&mut self, turn: &mut Turn<'_>) {
         self.membership.comes_back_no_more();
         self.leave(turn, "this node stops");
     }
 
-    /// A new session holds nothing of this node: the job is joined again.
+    /// Joins the job again under a new session, which holds nothing of this node.
     pub(crate) fn session_is_new(&mut self, turn: &mut Turn<'_>) {
         self.membership.session_is_new();
         let shards = &self.shards;
@@ -44,7 +44,8 @@ impl Job {
         self.reading.session_is_new(turn, &mut self.mirror, record_is);
     }
 
-    /// The session is proven again: what came due meanwhile is known to have been held up by that.
+    /// Notes that the session is proven again. The shards are known to have been held up meanwhile because
+    /// the session was not proven.
     pub(crate) fn session_is_back(&mut self, turn: &mut Turn<'_>) {
         for shard in &mut self.shards {
             shard.session_is_back(turn.now.wall);
@@ -52,30 +53,30 @@ impl Job {
         turn.mark_job();
     }
 
-    /// What a run waited with for a session is told now.
+    /// Tells the registry what a run could not tell without a session.
     pub(crate) fn tell_again(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
         self.at(turn, shard, |shard, turn, facts, mirror| shard.tell_again(turn, facts, mirror));
     }
 
-    /// Everything must be read again: watches may have been silent for a while.
+    /// Reads everything again because watches may have been silent for a while.
     pub(crate) fn resync(&mut self, turn: &mut Turn<'_>) {
         let shards = &self.shards;
         let record_is = |shard: ShardIndex| shards[shard as usize].record_is();
         self.reading.resync(turn, &mut self.mirror, record_is);
     }
 
-    /// From time to time everything is read again: with all watches lost, a node still comes to know.
+    /// Reads everything again from time to time: even with all watches lost, a node comes to know of changes.
     pub(crate) fn resync_by_time(&mut self, turn: &mut Turn<'_>) {
         turn.alarm_in(self.definition.resync_interval(), Alarm::Resync(turn.job));
         if turn.session().is_some() {
             self.reread(turn);
-            // Clocks drift: compared again, also where nothing is committed.
+            // Clocks drift: they are compared again even if nothing is committed.
             self.clock_note.is_due();
             turn.mark_job();
         }
     }
 
-    /// Reads that gave no answer are sent again.
+    /// Sends again the reads that gave no answer.
     pub(crate) fn reread_unanswered(&mut self, turn: &mut Turn<'_>) {
         self.reading.rereads_now();
         self.reread(turn);
@@ -86,7 +87,8 @@ impl Job {
         self.mirror.reread(turn, |shard| shards[shard as usize].record_is());
     }
 
-    /// The wall clock was set back: it shows instants again that the timer has passed.
+    /// Stops the timer because the wall clock was set back: the clock again shows instants that the timer has
+    /// passed.
     pub(crate) fn clock_was_set_back(&mut self, turn: &mut Turn<'_>) {
         self.timer.stop();
         for shard in &mut self.shards {
@@ -95,17 +97,17 @@ impl Job {
         turn.mark_job();
     }
 
-    /// What was claimed ahead for an instant that is far off since the clock was set back is given back.
+    /// Gives back a claim made ahead for an instant that is far off since the clock was set back.
     pub(crate) fn give_back_if_far_ahead(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
         self.shards[shard as usize].give_back_if_far_ahead(turn);
     }
 
-    /// A clock that differs is looked at again.
+    /// Measures again a clock that differs.
     pub(crate) fn probe_clock(&mut self, turn: &mut Turn<'_>) {
         self.clock_note.probe(turn);
     }
 
-    /// An instant has come for which it asked.
+    /// Handles an instant that the job asked for, which has come.
     pub(crate) fn instant_has_come(&mut self, turn: &mut Turn<'_>, at: Timestamp) {
         match self.timer.what_is(at, turn.now.wall) {
             Instant::Due => {
@@ -117,24 +119,24 @@ impl Job {
         }
     }
 
-    /// The instant of a claim made ahead has come.
+    /// Handles the instant of a claim made ahead, which has come.
     pub(crate) fn start_on_time(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
         self.shards[shard as usize].instant_has_come(turn);
     }
 
-    /// A shard waited for a free place, and there is one.
+    /// Lets a shard that waited for a free place go on, because there is one.
     pub(crate) fn admitted(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
         self.shards[shard as usize].admitted(turn);
     }
 
-    /// A shard is to be looked at again, whatever has happened.
+    /// Looks at a shard again, whatever has happened.
     pub(crate) fn look_again(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
         if let Some(shard) = self.shards.get_mut(shard as usize) {
             shard.look_again(turn, &mut self.mirror);
         }
     }
 
-    /// A run's code has really ended.
+    /// Handles the end of a run: its code has really ended.
     pub(crate) fn run_ended(
         &mut self,
         turn: &mut Turn<'_>,
@@ -146,22 +148,22 @@ impl Job {
         });
     }
 
-    /// A run's code was not started after all.
+    /// Handles a run whose code was not started after all.
     pub(crate) fn not_started(&mut self, turn: &mut Turn<'_>, shard: ShardIndex, run: RunId) {
         self.shards[shard as usize].not_started(turn, run);
     }
 
-    /// A run is to stop, if its code runs.
+    /// Tells a run to stop, if its code runs.
     pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, shard: ShardIndex, reason: CancelReason) {
         self.shards[shard as usize].cancel(turn, reason);
     }
 
-    /// A run was told to stop a good while ago.
+    /// Notes that a run was told to stop a good while ago.
     pub(crate) fn overdue(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
         self.shards[shard as usize].overdue(turn);
     }
 
-    /// The registry will never take what was to be written: the job is refused, the others go on.
+    /// Refuses the job because the registry will never take what was to be written. The other jobs go on.
     pub(crate) fn is_too_large(&mut self, turn: &mut Turn<'_>, what: Purpose, why: &str) {
         self.membership.refuse_for_good();
         self.timer.stop();

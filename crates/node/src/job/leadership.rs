@@ -1,4 +1,4 @@
-//! Leading a job: being elected, and dealing its shards to those who live.
+//! The leadership of a job: being elected, and dealing the job's shards to the instances that live.
 
 use crate::Report;
 use crate::alarms::Alarm;
@@ -14,25 +14,25 @@ use flockwork_layout::plan::{self, Plan};
 use flockwork_registry::{Index, Op, Stamp};
 use std::time::Duration;
 
-/// Operations in one assignment: what is left follows in the next.
+/// The most operations in one assignment: the rest follows in the next one.
 const MOST_OPS: usize = 300;
-/// How long a shard that still runs is left alone before it is tried again to take it away.
+/// How long a shard that still runs is left alone before the leader tries again to take it away.
 const SURPLUS_PAUSE: Duration = Duration::from_secs(1);
 
-/// One job's leadership, as far as it is this instance's.
+/// The leadership of one job, as far as it is this instance's.
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     /// Whether this instance is becoming the leader, or ceasing to be.
     is_electing: bool,
     /// Whether an assignment is under way.
     is_assigning: bool,
-    /// When shards too many may be taken away again: one of them still ran.
+    /// The time from which surplus shards may be taken away again, after one of them still ran.
     surplus_after: Option<Mono>,
-    /// Which shard too many is taken away next, by its place among them.
+    /// The position, among the surplus shards, of the shard that is taken away next.
     next_surplus: usize,
 }
 
-/// What is to be changed so that each shard has its instance.
+/// The changes after which each shard has its instance.
 struct Dealing {
     leader: Stamp,
     necessary: Option<Stamp>,
@@ -43,13 +43,13 @@ struct Dealing {
 }
 
 impl Leadership {
-    /// The changes whose answers it waits for.
+    /// Returns the changes whose answers the leadership waits for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = JobChange> + use<> {
         let elect = self.is_electing.then_some(JobChange::Elect);
         elect.into_iter().chain(self.is_assigning.then_some(JobChange::Assign))
     }
 
-    /// Stands for election where nobody leads, and deals the shards where this instance does.
+    /// Stands for election if no instance leads, and deals the shards if this instance leads.
     pub(crate) fn reconcile(
         &mut self,
         turn: &mut Turn<'_>,
@@ -73,7 +73,7 @@ impl Leadership {
         }
     }
 
-    /// Stands for election: whoever makes the leader's node first leads.
+    /// Stands for election: the instance that makes the leader's entry first leads.
     fn stand(&mut self, turn: &mut Turn<'_>) {
         if !std::mem::replace(&mut self.is_electing, true) {
             let op = Op::create_for_session(turn.key(&Facet::Leader), turn.me.clone());
@@ -81,14 +81,15 @@ impl Leadership {
         }
     }
 
-    /// Who waits for its runs to end before it leaves deals no shards meanwhile: another is to.
+    /// Gives the leadership up. An instance that waits for its runs to end before it leaves deals no shards
+    /// meanwhile: another instance is to.
     pub(crate) fn give_up(&mut self, turn: &mut Turn<'_>, mirror: &Mirror) {
         if let Some(held) = mirror.leader().held().filter(|held| is_own(turn, held)) {
             self.abdicate(turn, held.stamp);
         }
     }
 
-    /// A switched-off server does not lead.
+    /// Ends the leadership of this instance. A switched-off server does not lead.
     fn abdicate(&mut self, turn: &mut Turn<'_>, stamp: Stamp) {
         if !std::mem::replace(&mut self.is_electing, true) {
             let op = Op::Delete(turn.key(&Facet::Leader), Some(stamp));
@@ -96,7 +97,7 @@ impl Leadership {
         }
     }
 
-    /// What is to be dealt anew, once all that this depends on is known.
+    /// Returns what is to be dealt anew, once all that this depends on is known.
     fn dealing(
         &self,
         turn: &mut Turn<'_>,
@@ -120,8 +121,8 @@ impl Leadership {
         };
         let agrees =
             held_plan.is_some_and(|plan| plan.value.agrees(mirror.schedule(), config.shards));
-        // Someone lives, whatever a clock that was ahead has written: else all that comes due until
-        // then would count as missed.
+        // An instance lives, whatever a clock that was ahead has written: otherwise all fires that come due
+        // until then would count as missed.
         let is_alive = held_plan.is_none_or(|plan| plan.value.alive <= turn.now.wall);
         let is_settled =
             moves.is_empty() && surplus.is_empty() && agrees && is_alive && necessary.is_none();
@@ -130,8 +131,8 @@ impl Leadership {
         (!is_settled).then_some(Dealing { leader, necessary, plan, moves, surplus, instances })
     }
 
-    /// Deals as much as fits one commit. What is left follows when that is known to stand; each
-    /// shard has one owner at any time, so no one need wait for the whole.
+    /// Deals as much as fits one commit. The rest follows when that commit is known to stand. Each shard has
+    /// one owner at any time, so no instance need wait for the whole.
     fn assign(
         &mut self,
         turn: &mut Turn<'_>,
@@ -147,7 +148,8 @@ impl Leadership {
             next_plan(turn, mirror, config, dealing.plan),
         ];
         if let Some(stamp) = dealing.necessary {
-            // Only the request that was seen: one made meanwhile stands, and is served next.
+            // Only the request that was seen is deleted: a request that was made meanwhile stands, and is
+            // served next.
             ops.push(Op::Delete(turn.key(&Facet::Necessary), Some(stamp)));
         }
         let limits = turn.outbox.limits();
@@ -161,8 +163,8 @@ impl Leadership {
             moved += 1;
             ops.extend(made);
         }
-        // One at a time and only when nothing else is to be done: a shard that still runs cannot be
-        // taken away, and must not hold up the rest.
+        // Surplus shards are taken away one at a time, and only when nothing else is to be done: a shard that
+        // still runs cannot be taken away, and must not hold up the rest.
         if is_rest_settled && !dealing.surplus.is_empty() {
             let at = self.next_surplus;
             self.next_surplus = at.wrapping_add(1);
@@ -176,7 +178,7 @@ impl Leadership {
         turn.send_for_job(JobChange::Assign, ops);
     }
 
-    /// This instance leads, or no longer stands in the way of one that does; or neither was made.
+    /// Handles the verdict on standing for election, or on giving the leadership up.
     pub(crate) fn elect_answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -196,7 +198,7 @@ impl Leadership {
         turn.mark_job();
     }
 
-    /// An assignment was made, or not. Gives the shards that it gave to someone.
+    /// Handles the verdict on an assignment. Returns the shards that it gave to an instance.
     pub(crate) fn assign_answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -220,7 +222,7 @@ impl Leadership {
         Vec::new()
     }
 
-    /// The job is gone from the registry.
+    /// Notes that the job is gone from the registry.
     pub(crate) fn removed(&mut self) {
         (self.is_electing, self.is_assigning) = (false, false);
     }
@@ -230,7 +232,7 @@ fn is_own(turn: &Turn<'_>, leader: &Held<InstanceId>) -> bool {
     leader.value == *turn.instance() && leader.session == turn.session()
 }
 
-/// Those who are to be dealt shards, of those who may be; `None` while that is not known.
+/// Returns the instances that are to be dealt shards, of those that may be; `None` while that is not known.
 fn without_leavers(
     turn: &mut Turn<'_>,
     mirror: &mut Mirror,
@@ -241,12 +243,12 @@ fn without_leavers(
     }
     mirror.watch_leavers(turn);
     let leavers = mirror.leavers().value()?;
-    // Whoever deals does not leave, whatever mark it has yet to take away.
+    // The instance that deals does not leave, whatever mark it has yet to take away.
     live.retain(|instance| instance == turn.instance() || !leavers.contains(instance));
     Some(live)
 }
 
-/// Which shards are to change their instance, once it is known whose each is.
+/// Returns the shards that are to change their instance, once the owner of each shard is known.
 fn moves(
     turn: &Turn<'_>,
     mirror: &Mirror,
@@ -274,8 +276,8 @@ fn moves(
     Some(moves.collect())
 }
 
-/// The plan of the next generation. It is written on the stamp of the one it follows, so of two
-/// that deal at once, one is refused.
+/// Returns the plan of the next generation. It is written on the stamp of the plan that it follows, so of two
+/// leaders that deal at once, one is refused.
 fn next_plan(
     turn: &Turn<'_>,
     mirror: &Mirror,
@@ -315,8 +317,8 @@ fn place(
     if exists { vec![own] } else { vec![make, own] }
 }
 
-/// Takes a shard away that the definition no longer has. While it still runs this is refused,
-/// and tried again when its job is next looked at.
+/// Returns the operations that take away a shard that the definition no longer has. While the shard still
+/// runs they are refused, and tried again when the job is next looked at.
 fn drop_shard(turn: &Turn<'_>, mirror: &Mirror, shard: ShardIndex) -> Vec<Op> {
     let has_owner = mirror.owner(shard).is_none_or(|owner| !owner.is_absent());
     let mut ops = Vec::new();

@@ -1,4 +1,4 @@
-//! What the registry tells a job: what its keys hold, and what has become of its changes.
+//! The registry's messages to a job: what its keys hold, and what has become of its changes.
 
 use super::definition::Reading;
 use super::{Job, Phase};
@@ -12,12 +12,12 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::Answer;
 
 impl Job {
-    /// A key of it has changed, or may have.
+    /// Reads a key of the job that has changed, or may have.
     pub(crate) fn changed(&mut self, turn: &mut Turn<'_>, facet: Facet) {
         self.mirror.read(turn, facet);
     }
 
-    /// A read was answered.
+    /// Handles the answer to a read.
     pub(crate) fn read(&mut self, turn: &mut Turn<'_>, facet: &Facet, answer: Answer) {
         match facet {
             Facet::Running(shard) => return self.mark_read(turn, *shard, &answer),
@@ -43,11 +43,11 @@ impl Job {
         }
     }
 
-    /// Something was learned about it.
+    /// Handles what was learned about a facet of the job.
     pub(super) fn learned(&mut self, turn: &mut Turn<'_>, facet: &Facet) {
         match facet {
             Facet::Record(shard) => {
-                // Nothing about the job as a whole follows from it.
+                // A record says nothing about the job as a whole.
                 return self.at(turn, *shard, |shard, turn, facts, mirror| {
                     shard.record_read(turn, facts, mirror);
                 });
@@ -75,8 +75,9 @@ impl Job {
         }
     }
 
-    /// A definition was read. One that was made anew came with nodes that nobody watches, and what was
-    /// read of those may be older. (A read of them under way is not: it was asked after this one.)
+    /// Handles a definition that was read. A definition that was made anew came with entries that no instance
+    /// watches, and what was read of those entries may be older. (A read of them that is under way is not
+    /// older: it was sent after this one.)
     pub(super) fn definition_read(&mut self, turn: &mut Turn<'_>) {
         match self.definition.read(&self.mirror) {
             Reading::Same => return,
@@ -102,7 +103,7 @@ impl Job {
         }
     }
 
-    /// The records that the gone may have held are looked at.
+    /// Reads the records that an instance which is gone may have held.
     pub(super) fn someone_is_gone(&mut self, turn: &mut Turn<'_>) {
         let kept: Vec<ShardIndex> = (0..self.definition.shards())
             .filter(|shard| self.mirror.keeper(*shard).as_ref() == Some(turn.instance()))
@@ -112,8 +113,8 @@ impl Job {
         }
     }
 
-    /// Attempts were released, perhaps for this node. One that was released and is not any more has been
-    /// taken: its end is to be followed.
+    /// Handles the list of released attempts: some may be for this node. An attempt that is no longer
+    /// released has been taken: its end is to be followed.
     pub(super) fn retries_read(&mut self, turn: &mut Turn<'_>) {
         if self.mirror.retries().value().is_none() {
             return;
@@ -125,7 +126,7 @@ impl Job {
         }
     }
 
-    /// One of its changes has been made, refused or has failed.
+    /// Handles the verdict on a change of the job.
     pub(crate) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -157,7 +158,7 @@ impl Job {
         }
     }
 
-    /// One of a shard's changes has been made, refused or has failed.
+    /// Handles the verdict on a change of a shard.
     pub(crate) fn shard_answered(
         &mut self,
         turn: &mut Turn<'_>,

@@ -1,5 +1,5 @@
-//! How a job is left, or gone: its runs end first; then the instance's nodes go, so that others take over
-//! at once.
+//! How an instance leaves a job, and how a removed job ends here. The job's runs end first. Then the
+//! instance's entries go, so that other instances take over at once.
 
 use super::Job;
 use crate::Report;
@@ -11,9 +11,9 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::Op;
 
 impl Job {
-    /// This instance's node is gone though its session lives.
+    /// Leaves the job because this instance's entry is gone, although its session lives.
     pub(super) fn taken_off(&mut self, turn: &mut Turn<'_>) {
-        // What was defined anew was removed before, and this instance with it.
+        // A job that was defined anew was removed before, and this instance's entry with it.
         let mirror = &self.mirror;
         if mirror.instances().known().is_none() || mirror.config().known().is_none() {
             return;
@@ -23,8 +23,9 @@ impl Job {
         self.membership.taken_off();
     }
 
-    /// Others must not count on an instance that runs nothing of a job. While it still does they must
-    /// not take it for gone, or they would run again what runs here.
+    /// Deregisters this instance. Other instances must not count on an instance that runs nothing of a job.
+    /// While this instance still runs something, they must not take it for gone, or they would repeat its
+    /// runs.
     pub(super) fn deregister(&mut self, turn: &mut Turn<'_>) {
         if self.is_busy() {
             return self.wait_to_leave(turn);
@@ -35,7 +36,7 @@ impl Job {
         }
     }
 
-    /// Starts nothing new of it, and leaves it when its runs have ended.
+    /// Starts nothing new of the job, and leaves the job when its runs have ended.
     pub(super) fn leave(&mut self, turn: &mut Turn<'_>, why: &'static str) {
         if !self.membership.leave(why) {
             return;
@@ -50,7 +51,8 @@ impl Job {
         turn.mark_job();
     }
 
-    /// Its runs are to end first. Others deal the shards meanwhile, or have taken it for gone already.
+    /// Waits until the job's runs end. Another instance deals the shards meanwhile, or the others already
+    /// take this instance for gone.
     pub(super) fn wait_to_leave(&mut self, turn: &mut Turn<'_>) {
         if self.definition.is_gone(&self.mirror) {
             self.cancel_runs(turn, CancelReason::Removed, |_| true);
@@ -75,9 +77,9 @@ impl Job {
         if !self.membership.may_send_leave() {
             return;
         }
-        // Without a session nothing of this instance lasts. With one, a registration whose answer
-        // was lost may have happened: its node is deleted whether or not this node knows of it.
-        // Not knowing who leads is not knowing that this instance does not: it is being read.
+        // Without a session no entry of this instance lasts. With a session, a registration whose answer was
+        // lost may have happened: its entry is deleted whether or not this node knows of it. While the leader
+        // is not known, it may be this instance: the leader is being read.
         let Some(leader) = self.mirror.leader().known() else { return };
         let leads = leader
             .is_some_and(|held| held.value == *turn.instance() && held.session == turn.session());
@@ -85,7 +87,7 @@ impl Job {
         self.send_leave(turn, leads);
     }
 
-    /// Takes all of this instance off the job, what it leads with it.
+    /// Takes all entries of this instance off the job, the leader's entry included if this instance leads.
     pub(super) fn send_leave(&mut self, turn: &mut Turn<'_>, leads: bool) {
         let leader = leads.then(|| Op::Delete(turn.key(&Facet::Leader), None));
         let mark = self.handover.without(turn);
@@ -111,8 +113,8 @@ impl Job {
         }
     }
 
-    /// The job is gone from the registry. Its runs are told to stop; if it is defined there again, it is
-    /// served again.
+    /// Handles the removal of the job from the registry. The job's runs are told to stop; if the job is
+    /// defined there again, this instance serves it again.
     pub(super) fn removed(&mut self, turn: &mut Turn<'_>) {
         self.membership.removed();
         self.definition.removed(&self.mirror);
@@ -128,13 +130,13 @@ impl Job {
         turn.report(Report::Left { job: turn.name.clone(), why });
     }
 
-    /// Others take this instance for gone, and take its runs over: those that must not run twice end.
-    /// (ElasticJob's `shutdown` deletes an instance's node while it runs.)
+    /// Stops the runs that must not run twice: other instances take this instance for gone, and take its runs
+    /// over. (ElasticJob's `shutdown` deletes an instance's entry while the instance runs.)
     pub(super) fn cancel_for_others(&mut self, turn: &mut Turn<'_>) {
         self.cancel_runs(turn, CancelReason::Shutdown, Shard::must_stop_without_session);
     }
 
-    /// Tells runs of a kind to stop, in the order of their numbers.
+    /// Tells the chosen runs to stop, in the order of their numbers.
     pub(super) fn cancel_runs(
         &mut self,
         turn: &mut Turn<'_>,

@@ -1,4 +1,4 @@
-//! Whether this instance serves a job, and whether others see that it does.
+//! The membership in a job: whether this instance serves the job, and whether other instances see that.
 
 use crate::mirror::Mirror;
 use crate::outbox::{Change, JobChange, Verdict};
@@ -14,55 +14,55 @@ use std::time::Duration;
 /// How soon a registration that was not confirmed is looked at again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Where a job stands on this node.
+/// The phase of a job on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Its place in the registry is being read or made.
+    /// The job's tree in the registry is being read or made.
     Joining,
-    /// It is served.
+    /// The job is served by this node.
     Serving,
-    /// It is refused; the report said why.
+    /// The job is refused by this node; the report said why.
     Refused,
-    /// It is being left.
+    /// The job is being left by this node.
     Leaving,
-    /// It is no longer served here.
+    /// The job is no longer served by this node.
     Left,
-    /// It is gone from the registry.
+    /// The job is gone from the registry.
     Removed,
 }
 
-/// One job's membership.
+/// The membership of this instance in one job.
 #[derive(Debug)]
 pub(crate) struct Membership {
     phase: Phase,
     /// The session under which this instance is registered.
     registered: Option<SessionId>,
-    /// Why the job is to be left, where it is: no new run, then leave.
+    /// The reason to leave the job, if it is to be left: no new run starts, then the job is left.
     leaving: Option<&'static str>,
-    /// Whether it was given anew meanwhile: once it has been left, it is joined again.
+    /// Whether the job was given to this node anew meanwhile: once it has been left, it is joined again.
     comes_back: bool,
-    /// Whether this instance's own node is gone though its session lives, as last heard.
+    /// Whether this instance's entry is gone, although its session lives, as last heard.
     is_unlisted: bool,
-    /// Whether the job was left because this instance's node was gone.
+    /// Whether the job was left because this instance's entry was gone.
     was_taken_off: bool,
     /// Whether a registration is under way.
     is_registering: bool,
-    /// Whether the leave is.
+    /// Whether the leave is under way.
     is_leaving: bool,
-    /// The instances last seen, to notice who is gone.
+    /// The instances last seen, to notice which are gone.
     seen: BTreeSet<InstanceId>,
-    /// Whether the own server was last seen switched off.
+    /// Whether this instance's server was last seen switched off.
     was_off: bool,
 }
 
-/// What follows from a registration that stands.
+/// The consequence of a registration that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registered {
     /// The job is served from here on.
     Serves,
-    /// It was left, or cannot be served: the registration goes again.
+    /// The job was left, or cannot be served: the registration goes again.
     Goes,
-    /// It cannot be served, and others must not count on this instance.
+    /// The job cannot be served, and other instances must not count on this one.
     Refused,
 }
 
@@ -86,56 +86,57 @@ impl Membership {
         self.phase
     }
 
-    /// The changes whose answers it waits for.
+    /// Returns the changes whose answers the membership waits for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = JobChange> + use<> {
         self.is_leaving.then_some(JobChange::Leave).into_iter()
     }
 
-    /// Whether the job is served, and not being left.
+    /// Returns whether the job is served, and not being left.
     pub(crate) fn serves(&self) -> bool {
         self.phase == Phase::Serving && self.leaving.is_none()
     }
 
-    /// Whether this instance leaves the job, or cannot serve it.
+    /// Returns whether this instance leaves the job, or cannot serve it.
     pub(crate) fn goes(&self) -> bool {
         self.leaving.is_some() || self.phase == Phase::Refused
     }
 
-    /// Whether the job is to be left.
+    /// Returns whether the job is to be left.
     pub(crate) fn is_to_leave(&self) -> bool {
         self.leaving.is_some()
     }
 
-    /// Whether this instance was registered under a session, whatever is under way.
+    /// Returns whether this instance was registered under a session, whatever is under way.
     pub(crate) fn was_registered(&self, session: Option<SessionId>) -> bool {
         self.registered == session
     }
 
-    /// Whether others see this instance serve a job, and will go on to. Whoever is not registered
-    /// under this session looks dead to them.
+    /// Returns whether other instances see this instance serve the job, and will go on to. An instance that
+    /// is not registered under this session looks dead to the others.
     pub(crate) fn is_registered(&self, session: Option<SessionId>) -> bool {
         self.registered == session && !self.is_leaving
     }
 
-    /// Whether this instance's node is gone though its session lives, as last heard.
+    /// Returns whether this instance's entry is gone, although its session lives, as last heard.
     pub(crate) fn is_unlisted(&self) -> bool {
         self.is_unlisted
     }
 
-    /// Whether this node may run anything of the job. Nothing once it has heard that it is off it: what
-    /// it claimed would be refused, and claimed again, as fast as the registry answers.
+    /// Returns whether this node may run anything of the job. An instance that has heard that it was taken
+    /// off runs nothing: its claims would be refused, and made again, as fast as the registry answers.
     pub(crate) fn may_run(&self, turn: &Turn<'_>) -> bool {
         turn.may_start() && self.serves() && self.is_registered(turn.session()) && !self.is_unlisted
     }
 
-    /// Whether nothing of this instance is left on the job.
+    /// Returns whether nothing of this instance is left on the job.
     pub(crate) fn has_left(&self) -> bool {
         matches!(self.phase, Phase::Left | Phase::Removed | Phase::Refused)
             || self.registered.is_none()
     }
 
-    /// The job is given to this node once more. While others are known to see this instance serve it
-    /// nothing was lost; else, if it is being left, it is joined anew once that is done.
+    /// Notes that the job is given to this node once more. If other instances are known to see this instance
+    /// serve the job, nothing was lost, and the leave is dropped. Otherwise a job that is being left is
+    /// joined anew once that is done.
     pub(crate) fn offer(&mut self, mirror: &Mirror, me: &InstanceId) {
         if matches!(self.phase, Phase::Refused | Phase::Left | Phase::Removed) {
             (self.phase, self.leaving) = (Phase::Joining, None);
@@ -147,35 +148,37 @@ impl Membership {
         }
     }
 
-    /// A new session holds nothing of this instance.
+    /// Notes that a new session holds nothing of this instance.
     pub(crate) fn session_is_new(&mut self) {
         self.registered = None;
     }
 
-    /// A definition counts that can be served.
+    /// Notes that the definition that counts can be served.
     pub(crate) fn can_be_served(&mut self) {
         if self.phase == Phase::Refused {
             self.phase = Phase::Joining;
         }
     }
 
-    /// The definition cannot be served. It is looked at again when it changes.
+    /// Refuses the job because its definition cannot be served. The definition is looked at again when it
+    /// changes.
     pub(crate) fn refuse(&mut self) {
         self.phase = Phase::Refused;
     }
 
-    /// What the registry holds of the job can never be written: the job is refused, whatever was under way.
+    /// Refuses the job, whatever was under way, because the registry will never take what must be written for
+    /// it.
     pub(crate) fn refuse_for_good(&mut self) {
         (self.phase, self.leaving, self.comes_back) = (Phase::Refused, None, false);
     }
 
-    /// The job was removed, and is there again.
+    /// Notes that the job was removed and is defined again.
     pub(crate) fn is_defined_again(&mut self) {
         self.phase = Phase::Joining;
     }
 
-    /// The job is another one now. Whoever left it because its node was gone from the old one may have
-    /// seen a removal that began with that, and joins this one.
+    /// Notes that the job is another one now. An instance that left the old job because its entry was gone
+    /// may have seen a removal that began with that entry, and joins the new job.
     pub(crate) fn made_anew(&mut self) {
         if std::mem::take(&mut self.was_taken_off) {
             self.comes_back |= self.leaving.is_some();
@@ -185,7 +188,8 @@ impl Membership {
         }
     }
 
-    /// Starts nothing new of the job, and leaves it when its runs have ended. Says whether that is new.
+    /// Starts nothing new of the job, and leaves the job when its runs have ended. Returns whether that is
+    /// new.
     pub(crate) fn leave(&mut self, why: &'static str) -> bool {
         if matches!(self.phase, Phase::Left) || self.leaving.is_some() {
             return false;
@@ -194,32 +198,34 @@ impl Membership {
         true
     }
 
-    /// It was left because its node was gone: should the job be made anew, it joins that one.
+    /// Notes that the job was left because this instance's entry was gone: should the job be made anew, it is
+    /// joined.
     pub(crate) fn taken_off(&mut self) {
         self.was_taken_off = true;
     }
 
-    /// Nothing brings it back: neither what was said before, nor that the job is made anew.
+    /// Notes that nothing brings the job back: neither what was said before, nor that the job is made anew.
     pub(crate) fn comes_back_no_more(&mut self) {
         (self.comes_back, self.was_taken_off) = (false, false);
     }
 
-    /// Whether the leave itself can be sent: nothing of it is under way, and it is not done.
+    /// Returns whether the leave can be sent: no leave or registration is under way, and the job is not left
+    /// yet.
     pub(crate) fn may_send_leave(&self) -> bool {
         !(self.is_leaving || self.is_registering || self.phase == Phase::Left)
     }
 
-    /// Whether it is registered, as far as it knows, and not on its way out.
+    /// Returns whether this instance is registered, as far as it knows, and not on its way out.
     pub(crate) fn can_be_deregistered(&self) -> bool {
         self.registered.is_some() && !self.is_leaving
     }
 
-    /// The leave is about to be sent, for a job that was to be left.
+    /// Notes that the leave is about to be sent, for a job that was to be left.
     pub(crate) fn begins_to_leave(&mut self) {
         self.phase = Phase::Leaving;
     }
 
-    /// Takes all of this instance off the job; `ops` are what goes beside its own node.
+    /// Takes all of this instance off the job; `ops` are what goes beside the instance's own entry.
     pub(crate) fn send_leave(&mut self, turn: &mut Turn<'_>, ops: Vec<Op>) {
         self.is_leaving = true;
         let own = Op::Delete(turn.key(&Facet::Instance(turn.instance().clone())), None);
@@ -227,7 +233,7 @@ impl Membership {
         turn.send_for_job(JobChange::Leave, ops);
     }
 
-    /// The leave was made, or not. Says whether this instance is seen no longer to serve the job.
+    /// Handles the verdict on the leave. Returns whether this instance is seen no longer to serve the job.
     pub(crate) fn leave_answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -236,7 +242,7 @@ impl Membership {
         verdict: &Verdict,
     ) -> bool {
         match verdict {
-            // Nothing was left to delete: it had happened, and its answer was lost.
+            // If nothing was left to delete, the leave had happened and its answer was lost.
             Verdict::Done(_) | Verdict::Refused(Why::Absent, _) => true,
             _ => {
                 self.is_leaving = !mirror.is_over(turn, change, verdict, &[]);
@@ -245,13 +251,14 @@ impl Membership {
         }
     }
 
-    /// This instance is no longer seen to serve the job. Gives what people are to be told.
+    /// Notes that this instance is no longer seen to serve the job. Returns the reason that people are to be
+    /// told.
     pub(crate) fn left(&mut self, turn: &mut Turn<'_>) -> Option<&'static str> {
         self.is_leaving = false;
         self.registered = None;
         match self.phase {
             Phase::Refused | Phase::Removed => return None,
-            // Its definition could not be served when this was sent, and can be by now.
+            // The definition could not be served when the leave was sent, and can be by now.
             Phase::Joining | Phase::Serving if self.leaving.is_none() => {
                 self.phase = Phase::Joining;
                 turn.mark_job();
@@ -268,15 +275,15 @@ impl Membership {
         Some(why)
     }
 
-    /// The job is gone from the registry.
+    /// Notes that the job is gone from the registry.
     pub(crate) fn removed(&mut self) {
         self.phase = Phase::Removed;
         self.registered = None;
         (self.is_registering, self.is_leaving) = (false, false);
     }
 
-    /// Makes this instance known as one that serves the job. Whoever finds nobody else there also
-    /// notes since when there is someone again.
+    /// Makes this instance known as one that serves the job. An instance that finds no other one there also
+    /// notes since when there is an instance again.
     pub(crate) fn register(
         &mut self,
         turn: &mut Turn<'_>,
@@ -290,14 +297,14 @@ impl Membership {
         else {
             return;
         };
-        // Whoever is about to be taken off is put on again once that is done.
+        // An instance that is about to be taken off is registered again once that is done.
         if self.is_registering || self.is_leaving || self.phase == Phase::Refused {
             return;
         }
         self.is_registering = true;
         if instances.contains(&me) {
-            // Ours, if the answer to a registration was lost; else the old session's, with which it
-            // goes.
+            // The entry is this session's if the answer to a registration was lost. Otherwise it is the old
+            // session's, and goes with it.
             return mirror.read(turn, Facet::Instance(me));
         }
         let is_first = instances.is_empty();
@@ -307,8 +314,8 @@ impl Membership {
         let own = turn.key(&Facet::Instance(me.clone()));
         let mut ops = vec![Op::create_for_session(own, document)];
         let server = turn.key(&Facet::Server(me.server().to_owned()));
-        // Who is registered where no server is would be dealt nothing: it may have gone with the job,
-        // which is there again.
+        // An instance that is registered where no server is would be dealt nothing. The server's entry may
+        // have gone with the job, which is there again.
         ops.push(match (lacks_server, config.disabled) {
             (true, true) => Op::create(server, "DISABLED"),
             (true, false) => Op::create(server, "ENABLED"),
@@ -320,7 +327,7 @@ impl Membership {
         turn.send_for_job(JobChange::Register, ops);
     }
 
-    /// The registration was made, or not. Says what follows from one that stands.
+    /// Handles the verdict on the registration. Returns what follows from a registration that stands.
     pub(crate) fn register_answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -337,7 +344,7 @@ impl Membership {
         None
     }
 
-    /// This instance's own node was read. Says what follows from a registration that stands.
+    /// Handles the read of this instance's own entry. Returns what follows from a registration that stands.
     pub(crate) fn own_node_read(
         &mut self,
         turn: &mut Turn<'_>,
@@ -359,18 +366,18 @@ impl Membership {
         }
     }
 
-    /// This instance is registered under the present session.
+    /// Notes that this instance is registered under the present session.
     fn registered(&mut self, turn: &mut Turn<'_>) -> Registered {
         self.is_registering = false;
         (self.registered, self.is_unlisted, self.was_taken_off) = (turn.session(), false, false);
         match self.phase {
             Phase::Left => {
-                // The answer came after it was left: what it tells of goes, too.
+                // The answer came after the job was left: the registration goes, too.
                 (self.phase, self.leaving) = (Phase::Leaving, Some("it was left before"));
                 turn.mark_job();
                 Registered::Goes
             }
-            // That it deregistered was lost, and did not happen.
+            // The answer to the deregistration was lost, and the deregistration did not happen.
             Phase::Refused => Registered::Refused,
             Phase::Joining | Phase::Serving | Phase::Leaving | Phase::Removed => {
                 self.phase = Phase::Serving;
@@ -379,32 +386,33 @@ impl Membership {
         }
     }
 
-    /// Who serves the job was read. Says whether anyone is gone.
+    /// Handles the list of the instances that serve the job. Returns whether any instance is gone.
     pub(crate) fn instances_read(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) -> bool {
         let Some(live) = mirror.instances().value().cloned() else { return false };
         self.is_unlisted = self.is_registered(turn.session()) && !live.contains(turn.instance());
         let is_anyone_gone = self.seen.difference(&live).next().is_some();
         self.seen = live;
         if self.is_unlisted {
-            // By an operator, or with the whole job: its definition tells, read after this.
+            // An operator took the instance off, or the entry went with the whole job: the definition, read
+            // after this, tells which.
             mirror.read(turn, Facet::Config);
         }
         is_anyone_gone
     }
 
-    /// A change was refused as this instance's node is gone, whatever was read.
+    /// Notes that a change was refused because this instance's entry is gone, whatever was read.
     pub(crate) fn is_off(&mut self) {
         self.is_unlisted = true;
     }
 
-    /// Whether this server was switched on again since this was last asked.
+    /// Returns whether this server was switched on again since the last call.
     pub(crate) fn is_switched_on(&mut self, mirror: &Mirror, me: &InstanceId) -> bool {
         let Some(is_enabled) = mirror.is_enabled(me) else { return false };
         std::mem::replace(&mut self.was_off, !is_enabled) && is_enabled
     }
 }
 
-/// Notes in the plan that from now on someone lives.
+/// Returns the operation that notes in the plan that an instance lives from now on.
 fn begin_life(
     turn: &Turn<'_>,
     mirror: &Mirror,

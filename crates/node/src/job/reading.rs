@@ -1,4 +1,4 @@
-//! When a job's keys are read: at its beginning, from time to time, and whenever answers were lost.
+//! The reading of a job's keys: at its beginning, from time to time, and whenever answers were lost.
 
 use crate::alarms::Alarm;
 use crate::mirror::{Mirror, RecordIs};
@@ -11,19 +11,19 @@ use std::time::Duration;
 /// How soon reads that gave no answer are sent again.
 pub(crate) const REREAD_AFTER: Duration = Duration::from_millis(500);
 
-/// One job's reading.
+/// The state of one job's reading.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     /// Whether reads and watches were sent.
     is_watched: bool,
     /// Whether reads that gave no answer are to be sent again.
     is_reread_due: bool,
-    /// Whether it is read again from time to time.
+    /// Whether the job is read again from time to time.
     is_timed: bool,
 }
 
 impl Reading {
-    /// Watches and reads what tells whether and how the job is to be served.
+    /// Watches and reads the keys that tell whether and how the job is to be served.
     pub(crate) fn begin(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
         if std::mem::replace(&mut self.is_watched, true) {
             return;
@@ -48,7 +48,7 @@ impl Reading {
         turn.mark_job();
     }
 
-    /// The registry may be another one behind the same address.
+    /// Reads the job under a new session. The registry may be another one behind the same address.
     pub(crate) fn session_is_new(
         &mut self,
         turn: &mut Turn<'_>,
@@ -61,7 +61,7 @@ impl Reading {
         }
     }
 
-    /// Watches may have been silent for a while.
+    /// Reads the job again because watches may have been silent for a while.
     pub(crate) fn resync(
         &self,
         turn: &mut Turn<'_>,
@@ -73,20 +73,20 @@ impl Reading {
         }
     }
 
-    /// A read gave no answer.
+    /// Sets an alarm to repeat a read that gave no answer.
     pub(crate) fn reread_soon(&mut self, turn: &mut Turn<'_>) {
         if !std::mem::replace(&mut self.is_reread_due, true) {
             turn.alarm_in(REREAD_AFTER, Alarm::Reread(turn.job));
         }
     }
 
-    /// Such reads are sent again now.
+    /// Notes that the reads without an answer are sent again now.
     pub(crate) fn rereads_now(&mut self) {
         self.is_reread_due = false;
     }
 
-    /// Sets the first alarm of those that come from time to time. Jobs that were joined together are not
-    /// read together, or claims would queue behind the reads of thousands.
+    /// Sets the first alarm for the reads from time to time. Jobs that were joined together are not read
+    /// together, or claims would queue behind the reads of thousands of jobs.
     pub(crate) fn resync_from_time_to_time(&mut self, turn: &mut Turn<'_>, interval: Duration) {
         if std::mem::replace(&mut self.is_timed, true) {
             return;

@@ -1,4 +1,4 @@
-//! When a job is next due.
+//! The timer that knows when a job is next due.
 
 use crate::turn::Turn;
 use flockwork_core::config::JobConfig;
@@ -6,23 +6,23 @@ use flockwork_core::schedule::Memo;
 use flockwork_core::time::Timestamp;
 use flockwork_layout::plan::Plan;
 
-/// One job's timer.
+/// The timer of one job.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     /// The next due instant that the alarms know of.
     next: Option<Timestamp>,
-    /// How it was found.
+    /// The memo of the search that found the next due instant.
     memo: Memo,
 }
 
-/// What an instant is for which the job asked to be woken.
+/// The meaning of an instant for which the job asked to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instant {
-    /// A fire is due.
+    /// A fire is due now.
     Due,
-    /// A fire that is to come may be claimed.
+    /// A fire may be claimed ahead.
     Ahead { next: Timestamp },
-    /// It was asked for by a schedule that counts no more, or has been seen to.
+    /// The instant was asked for by a schedule that no longer counts, or has been handled.
     Past,
 }
 
@@ -35,12 +35,12 @@ impl Timer {
         self.memo
     }
 
-    /// Nothing is due until it is set again.
+    /// Stops the timer: nothing is due until the timer is set again.
     pub(crate) fn stop(&mut self) {
         self.next = None;
     }
 
-    /// Another schedule counts.
+    /// Resets the timer because another schedule counts.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
@@ -64,7 +64,8 @@ impl Timer {
             let first_of = |from| memo.search(&config.schedule, instant, from);
             plan.begins().filter_map(first_of).min()
         };
-        // From the fire that is due now: what comes after it is asked again when it is settled.
+        // The search begins at the fire that is due now: what comes after that fire is asked again when the
+        // fire is settled.
         let mut next = first_after(self.next.unwrap_or(now));
         if next.is_some_and(|next| next <= now) {
             next = first_after(now);

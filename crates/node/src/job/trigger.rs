@@ -1,5 +1,5 @@
-//! Requests to run now. Each one that is seen leads to one run of each shard here, or to a refusal
-//! that is reported; it is taken away only after the runs are claimed.
+//! Requests to run a job now. Each request that is seen leads to one run of each shard here, or to a refusal
+//! that is reported. The request is taken away only after the runs are claimed.
 
 use crate::Report;
 use crate::mirror::{Mirror, Slot};
@@ -11,17 +11,17 @@ use flockwork_core::id::ShardIndex;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Op, Stamp};
 
-/// One job's request.
+/// The state of one job's request.
 #[derive(Debug, Default)]
 pub(crate) struct Trigger {
-    /// The one that is being answered.
+    /// The request that is being answered.
     taken: Option<Stamp>,
-    /// Whether it is being taken away.
+    /// Whether the request is being taken away.
     is_sending: bool,
 }
 
 impl Trigger {
-    /// The changes whose answers it waits for.
+    /// Returns the changes whose answers the trigger waits for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = JobChange> + use<> {
         self.is_sending.then_some(JobChange::Trigger).into_iter()
     }
@@ -39,7 +39,7 @@ impl Trigger {
         }
         let Some(stamp) = mirror.trigger().held().map(|held| held.stamp) else { return };
         if self.taken != Some(stamp) {
-            // Not knowing whose a shard is, is not knowing that it is not ours.
+            // A shard whose owner is not known may be this instance's.
             if !knows_shards(turn, mirror, config.shards) {
                 return;
             }
@@ -59,7 +59,7 @@ impl Trigger {
         turn.send_for_job(JobChange::Trigger, vec![Op::Delete(key, Some(stamp))]);
     }
 
-    /// The request was taken away, or not.
+    /// Handles the verdict on taking the request away.
     pub(crate) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -74,7 +74,7 @@ impl Trigger {
         }
     }
 
-    /// The job is gone from the registry.
+    /// Notes that the job is gone from the registry.
     pub(crate) fn removed(&mut self) {
         self.is_sending = false;
     }
