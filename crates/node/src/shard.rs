@@ -1,6 +1,7 @@
-//! One shard on this node: from what is known of it, what is to be done next.
+//! One shard on this node: from what is known of the shard, what is to be done next.
 //!
-//! What happens to it changes its [`State`] and marks it; [`Shard::consider`] and [`Shard::begin`] decide.
+//! What happens to the shard changes its [`State`] and marks the shard; [`Shard::consider`] and
+//! [`Shard::begin`] decide.
 
 mod accounting;
 mod ahead;
@@ -45,51 +46,51 @@ use state::State;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How soon a mark is read again whose read gave no answer.
+/// How soon a mark is read again if its read gave no answer.
 const REREAD_AFTER: Duration = Duration::from_millis(500);
 
-/// One shard.
+/// One shard on this node.
 #[derive(Debug)]
 pub(crate) struct Shard {
     index: ShardIndex,
     state: State,
-    /// Its keys, once it was claimed here.
+    /// The shard's keys, once the shard was claimed here.
     keys: Option<Box<Keys>>,
-    /// Until when it could not run here, and why.
+    /// The instant until which the shard could not run here, and the reason.
     hold: Option<Hold>,
-    /// Whether it was assigned to this instance when last heard of.
+    /// Whether the shard was assigned to this instance when last heard of.
     was_mine: bool,
     ask: Ask,
     place: Place,
     foreign: Foreign,
-    /// When it is looked at again, whatever happens.
+    /// The time at which the shard is looked at again, whatever happens.
     look_at: Option<Mono>,
-    /// The last outcome's code here.
+    /// The code of the shard's last outcome here.
     last_code: Option<&'static str>,
-    /// Fires claimed here.
+    /// The number of the shard's fires that were claimed here.
     ran: u64,
 }
 
-/// Something that a shard learns and that matters to its job as a whole.
+/// News that a shard learns and that matters to its job as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     /// This instance does not serve the job any more, whatever was read.
     ThisInstanceIsGone,
 }
 
-/// What is to be done about a claim that stands.
+/// Whether the run of a claim that stands may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begins {
-    /// There is none.
+    /// The shard has no claim that stands.
     NoClaim,
-    /// Its run may not begin, whatever else holds.
+    /// The claim's run may not begin, whatever else holds.
     Never,
-    /// It may, if the node may start runs of the job.
+    /// The claim's run may begin, if the node may start runs of the job.
     IfAllowed,
 }
 
 impl Shard {
-    /// A shard of which nothing is known.
+    /// Creates a shard of which nothing is known.
     pub(crate) fn new(index: ShardIndex) -> Self {
         Self {
             index,
@@ -106,47 +107,47 @@ impl Shard {
         }
     }
 
-    /// Whether nothing new can be done about it yet.
+    /// Returns whether nothing new can be done about the shard yet.
     pub(crate) fn is_busy(&self) -> bool {
         self.state.is_busy()
     }
 
-    /// Its run here, from the claim's sending until its end is known.
+    /// Returns the shard's run here, from the claim's sending until the run's end is known.
     pub(crate) fn run_id(&self) -> Option<RunId> {
         self.state.run_id()
     }
 
-    /// Since which due instant it waits for a free place, if it does.
+    /// Returns the due instant since which the shard waits for a free place, if it does.
     pub(crate) fn waits_since(&self) -> Option<Timestamp> {
         self.place.waits_since()
     }
 
-    /// The change whose answer it waits for.
+    /// Returns the change whose answer the shard waits for.
     pub(crate) fn awaited(&self) -> Option<ShardChange> {
         self.state.awaited()
     }
 
-    /// Whether a claim stands, and its run has neither begun nor waits for its instant.
+    /// Returns whether a claim stands and its run has neither begun nor waits for its instant.
     pub(crate) fn is_unsettled(&self) -> bool {
         matches!(self.state, State::Standing(_))
     }
 
-    /// Whether a claim made ahead waits for its instant.
+    /// Returns whether a claim made ahead waits for its instant.
     pub(crate) fn is_ahead(&self) -> bool {
         matches!(self.state, State::Ahead(_))
     }
 
-    /// Whether the code of that run was started.
+    /// Returns whether the code of the shard's run was started.
     pub(crate) fn has_started(&self) -> bool {
         self.state.run().is_some()
     }
 
-    /// Whether that run must stop once the session may be lost.
+    /// Returns whether the shard's run must stop once the session may be lost.
     pub(crate) fn must_stop_without_session(&self) -> bool {
         self.state.claim().is_some_and(OwnClaim::must_stop_without_session)
     }
 
-    /// How its record is to be read when all is read again.
+    /// Returns how the shard's record is to be read when all is read again.
     pub(crate) fn record_is(&self) -> RecordIs {
         self.state.record_is(self.was_mine)
     }
@@ -164,7 +165,7 @@ impl Shard {
         }
     }
 
-    /// Whether this node may run anything of it as its owner.
+    /// Returns whether this node may run anything of the shard as its owner.
     fn may_own(&self, turn: &Turn<'_>, facts: &Facts<'_>, mirror: &Mirror) -> bool {
         let me = turn.instance();
         let owner = mirror.owner(self.index).and_then(Slot::value);
@@ -177,7 +178,8 @@ impl Shard {
     /// Looks at a free shard of a job that this node serves, and does what is to be done now.
     pub(crate) fn consider(&mut self, turn: &mut Turn<'_>, facts: &Facts<'_>, mirror: &mut Mirror) {
         let Some(stored) = mirror.stored(self.index) else {
-            // Whoever owns it by now leaves to this node what was released to it.
+            // An attempt that was released to this node stays with it, whichever instance owns the shard by
+            // now.
             let seen = mirror.record(self.index).and_then(Slot::last_seen);
             let was_own_retry = is_released_to(seen.map(|stored| &**stored), turn.instance());
             if self.may_own(turn, facts, mirror) || was_own_retry {
@@ -193,7 +195,7 @@ impl Shard {
         }
     }
 
-    /// A free shard of this node's: settles what came due.
+    /// Settles what came due on a free shard that this node owns.
     fn consider_due(
         &mut self,
         turn: &mut Turn<'_>,
@@ -222,7 +224,7 @@ impl Shard {
         }
     }
 
-    /// What is to become of what is due, and of a request to run now.
+    /// Returns what is to become of the due fires, and of a request to run now.
     fn settle(
         &self,
         now: Timestamp,
@@ -243,7 +245,7 @@ impl Shard {
         })
     }
 
-    /// Claims a fire before it is due, if that is all there is to be done about the shard, now and then.
+    /// Claims a fire before it is due, if nothing else is to be done about the shard until then.
     pub(crate) fn consider_ahead(
         &mut self,
         turn: &mut Turn<'_>,
@@ -263,7 +265,8 @@ impl Shard {
         }
     }
 
-    /// Whether a fire of it may be claimed ahead, as far as can be seen without asking the clock.
+    /// Returns whether a fire of the shard may be claimed ahead, as far as can be seen without asking the
+    /// clock.
     pub(crate) fn may_be_claimed_ahead(
         &self,
         turn: &Turn<'_>,
@@ -294,7 +297,7 @@ impl Shard {
         }
     }
 
-    /// A claim in its record that is not a run of this node.
+    /// Handles a foreign claim in the shard's record.
     fn consider_claim(
         &mut self,
         turn: &mut Turn<'_>,
@@ -314,7 +317,7 @@ impl Shard {
         }
     }
 
-    /// Runs a fire again whose run failed or crashed, under a new claim.
+    /// Runs a fire again under a new claim because its run failed or crashed.
     fn claim_again(
         &mut self,
         turn: &mut Turn<'_>,
@@ -322,7 +325,7 @@ impl Shard {
         mirror: &Mirror,
         (stored, old): (&Arc<Stored>, &Claim),
     ) {
-        // Its fire is to come, so it need not be taken while there is little room.
+        // The fire is not due yet, so it need not be claimed while there is little room.
         let is_to_come = is_ahead(old) && old.fire.due > turn.now.wall;
         if is_to_come && !turn.capacity.has_room_ahead() {
             return self.look_in(turn, old.fire.due.since(turn.now.wall).min(MAX_CLAIM_AHEAD));
@@ -339,7 +342,7 @@ impl Shard {
         self.wait_no_more(turn);
     }
 
-    /// Writes down that a fire is over though it was not done.
+    /// Writes into the record that a fire is over although it was not done.
     fn close(
         &mut self,
         turn: &mut Turn<'_>,
@@ -361,7 +364,7 @@ impl Shard {
         turn.report(Report::FoundCrashed { job, shard, instance, taken });
     }
 
-    /// Writes down what became of fires that no run is claimed for.
+    /// Accounts fires that no run is claimed for.
     fn account(
         &mut self,
         turn: &mut Turn<'_>,
@@ -381,13 +384,13 @@ impl Shard {
         self.place.wait_no_more(turn, self.index);
     }
 
-    /// It waited for a free place, and there is one.
+    /// Handles the free place that the shard waited for.
     pub(crate) fn admitted(&mut self, turn: &mut Turn<'_>) {
         self.place.admitted();
         turn.mark_shard(self.index);
     }
 
-    /// Looks at it again after a while, or when a look is scheduled that comes earlier.
+    /// Looks at the shard again after a while, or earlier if an earlier look is scheduled.
     fn look_in(&mut self, turn: &mut Turn<'_>, after: Duration) {
         let at = turn.now.mono.plus(after);
         if self.look_at.is_none_or(|scheduled| at < scheduled) {
@@ -396,27 +399,27 @@ impl Shard {
         }
     }
 
-    /// Whether a look that was scheduled has come: then it is over with.
+    /// Returns whether a scheduled look has come, and removes it then.
     fn look_has_come(&mut self, now: Mono) -> bool {
         self.look_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// The keys that its runs write.
+    /// Returns the keys that the shard's runs write.
     fn keys(&mut self, turn: &Turn<'_>) -> &Keys {
         self.keys.get_or_insert_with(|| Box::new(Keys::of(turn, self.index)))
     }
 
-    /// Enters a stage.
+    /// Enters a stage of the shard's life.
     fn enter(&mut self, state: State) {
         self.state = state;
     }
 
-    /// Gives the stage back in which the shard is, and leaves it free.
+    /// Returns the stage in which the shard is, and leaves the shard free.
     fn leave_stage(&mut self) -> State {
         std::mem::take(&mut self.state)
     }
 
-    /// A run, or a claim, of this node is over, or never came to be: the shard is as free as before.
+    /// Frees the shard of a run or a claim of this node that is over or never came to be.
     fn is_free_of(&mut self, turn: &mut Turn<'_>, facts: &Facts<'_>, run: RunId) {
         turn.capacity.free(run);
         self.state = State::Free;
@@ -426,19 +429,19 @@ impl Shard {
         }
     }
 
-    /// A claim that never came to be, or was given back.
+    /// Frees the shard of a claim that never came to be, or was given back.
     fn abandon(&mut self, turn: &mut Turn<'_>, facts: &Facts<'_>, run: RunId) {
         self.is_free_of(turn, facts, run);
         self.ask.claim_is_gone();
     }
 
-    /// A run begins: what held it up is over.
+    /// Notes that a run begins: what held the shard up is over.
     fn begins_a_run(&mut self) {
         self.hold = None;
         self.ran += 1;
     }
 
-    /// The run that had begun was not started after all.
+    /// Notes that the run that had begun was not started after all.
     fn began_no_run(&mut self) {
         self.ran = self.ran.saturating_sub(1);
     }
@@ -451,38 +454,39 @@ impl Shard {
         self.hold = None;
     }
 
-    /// It is assigned to this instance, or to another, as was heard now. Says how it was before.
+    /// Notes whether the shard is assigned to this instance, as was heard now. Returns whether it was before.
     fn is_mine_now(&mut self, is_mine: bool) -> bool {
         std::mem::replace(&mut self.was_mine, is_mine)
     }
 
-    /// It could not run until an instant.
+    /// Notes that the shard could not run until an instant.
     pub(crate) fn held_up(&mut self, until: Timestamp, reason: Reason) {
         self.hold = Some(Hold { until, reason });
     }
 
-    /// The session is proven again: it was held up by that until now, if nothing of it runs.
+    /// Notes that the session is proven again. A shard without a run was held up until now because the
+    /// session was not proven.
     pub(crate) fn session_is_back(&mut self, now: Timestamp) {
         if self.run_id().is_none() && self.hold.is_none_or(|held| held.until < now) {
             self.held_up(now, Reason::NoRegistry);
         }
     }
 
-    /// The wall clock was set back: what held it up until an instant that it showed before is over.
+    /// Notes that the wall clock was set back: what held the shard up until a later instant is over.
     pub(crate) fn clock_was_set_back(&mut self, now: Timestamp) {
         if let Some(hold) = &mut self.hold {
             hold.until = hold.until.min(now);
         }
     }
 
-    /// Its job is gone from the registry.
+    /// Notes that the shard's job is gone from the registry.
     pub(crate) fn job_removed(&mut self, turn: &mut Turn<'_>) {
         self.was_mine = false;
         self.ask.is_answered();
         self.wait_no_more(turn);
     }
 
-    /// Someone asks for a run now. Says why it is refused, if it is.
+    /// Takes a request for a run now. Returns why the request is refused, if it is.
     pub(crate) fn asked(&mut self, mirror: &Mirror, overlap: Overlap) -> Option<&'static str> {
         let runs = self.run_id().is_some();
         if mirror.is_surely_off(self.index) {
@@ -491,14 +495,14 @@ impl Shard {
         if runs && !self.state.may_come_to_nothing() && overlap == Overlap::Skip {
             return Some("OVERLAP");
         }
-        // A claim that does not stand yet is no run that the request could be skipped for. While it runs,
-        // one run follows, whatever the number of requests.
+        // The request cannot be skipped for a claim that does not stand yet. While the shard runs, one run
+        // follows, whatever the number of requests.
         self.ask = if runs && overlap == Overlap::Skip { Ask::Claimed } else { Ask::Open };
         None
     }
 
-    /// A request is dropped where the shard is another's by now, or switched off; says whether one is
-    /// still open.
+    /// Drops a request if the shard now belongs to another instance or is switched off. Returns whether a
+    /// request is still open.
     pub(crate) fn is_still_asked(&mut self, mirror: &Mirror, me: &InstanceId) -> bool {
         let owner = mirror.owner(self.index).and_then(Slot::known);
         let is_lost = owner.is_some_and(|owner| owner.is_none_or(|held| held.value != *me));
@@ -509,7 +513,7 @@ impl Shard {
     }
 }
 
-/// A trigger's fire is named by its own instant, which no other run of the shard has.
+/// Returns the instant that names a trigger's fire; no other run of the shard has this instant.
 fn trigger_instant(stored: &Stored, now: Timestamp) -> Timestamp {
     let after_last = stored
         .record

@@ -1,5 +1,5 @@
-//! Changes of a shard's record that no run is claimed with: what became of fires that are not run, and of
-//! runs whose instance is gone.
+//! Changes of a shard's record that claim no run: they account fires that are not run, and runs whose
+//! instance is gone.
 
 use super::keys::{Keys, write_record};
 use super::last::closed;
@@ -14,17 +14,17 @@ use flockwork_layout::record::Stored;
 use flockwork_registry::Op;
 use std::sync::Arc;
 
-/// One that is under way.
+/// An accounting of fires that is under way.
 #[derive(Debug)]
 pub(crate) struct Accounting {
     /// The record as it will be.
     stored: Arc<Stored>,
-    /// What became of which fires.
+    /// The fates of the fires that are accounted.
     notes: Vec<Note>,
 }
 
 impl Accounting {
-    /// Writes down what became of fires that no run is claimed for.
+    /// Accounts fires that no run is claimed for.
     pub(crate) fn of_fires(
         turn: &mut Turn<'_>,
         (keys, shard): (&Keys, ShardIndex),
@@ -33,14 +33,14 @@ impl Accounting {
         notes: Vec<Note>,
     ) -> Option<Self> {
         Arc::make_mut(&mut stored).record.account(&notes);
-        // What was due follows from the plan: one that is out of date accounts nothing.
+        // The plan decides what was due: an outdated plan accounts nothing.
         let plan = mirror.plan().held()?.stamp;
         let check = Op::Check(keys.plan.clone(), Some(plan));
         let write = write_record(keys, mirror, shard, &stored);
         Some(Self::send(turn, shard, (stored, notes), vec![check, write]))
     }
 
-    /// Writes down that a fire is over though it was not done, for the reason with this code.
+    /// Writes into the record that a fire is over although it was not done, for the reason with this code.
     pub(crate) fn of_claim(
         turn: &mut Turn<'_>,
         (keys, shard): (&Keys, ShardIndex),
@@ -62,7 +62,7 @@ impl Accounting {
         Self::send(turn, shard, (Arc::new(ended), Vec::new()), ops)
     }
 
-    /// Takes a mark away that a run has left behind. The record stays as it is.
+    /// Takes away a mark that a run has left behind. The record stays as it is.
     pub(crate) fn of_mark(
         turn: &mut Turn<'_>,
         shard: ShardIndex,
@@ -87,20 +87,20 @@ impl Accounting {
     }
 }
 
-/// The condition that the instance which held a claim is gone.
+/// Returns the condition that the instance which held a claim is gone.
 pub(crate) fn still_gone(turn: &Turn<'_>, claim: &Claim) -> Option<Op> {
     let is_others = claim.instance != *turn.instance();
     let is_wanted = claim.state == ClaimState::Held && is_others;
     is_wanted.then(|| Op::CheckAbsent(turn.key(&Facet::Instance(claim.instance.clone()))))
 }
 
-/// What takes the mark of a released attempt away.
+/// Returns the operation that takes away the mark of a released attempt.
 pub(crate) fn without_retry(turn: &Turn<'_>, shard: ShardIndex, old: &Claim) -> Option<Op> {
     let is_signalled = matches!(old.state, ClaimState::Released { is_signalled: true, .. });
     is_signalled.then(|| Op::Delete(turn.key(&Facet::Retry(shard)), None))
 }
 
-/// Tells what became of fires, once that is certain.
+/// Reports what became of fires, once that is certain.
 pub(crate) fn report(turn: &mut Turn<'_>, shard: ShardIndex, notes: &[Note]) {
     for note in notes {
         turn.report(Report::Accounted(Account {

@@ -1,11 +1,11 @@
-//! Claims that stand, and whose code has not started: at once if the fire is due, and at its instant if it
-//! was claimed before (`claim_ahead`): what the registry costs is paid by then, and at the due instant
-//! nothing is left but to start the code.
+//! Claims that stand and whose code has not started. The code starts at once if the fire is due. If the fire
+//! was claimed before it was due (`claim_ahead`), the code starts at the due instant: the registry's cost is
+//! paid by then, and nothing is left but to start the code.
 //!
-//! A claim made ahead is one like any other that is held a little longer: nobody else can run its fire. It
-//! is made only where nothing else is to be decided about the shard, and is given back as soon as what it
-//! was based on is known not to stand any more, at its instant also where that is in doubt: the fire is
-//! then settled as if it had never been claimed. Whoever takes over such a claim waits for the instant as
+//! A claim made ahead is like any other claim, held a little longer: no other instance can run its fire. It
+//! is made only where nothing else is to be decided about the shard. It is given back as soon as what it was
+//! based on is known not to stand any more, and at its instant also where that is in doubt. The fire is then
+//! settled as if it had never been claimed. An instance that takes over such a claim waits for the instant as
 //! well.
 
 use super::back::TakingBack;
@@ -22,24 +22,24 @@ use flockwork_core::time::Timestamp;
 use flockwork_layout::record::Stored;
 use flockwork_registry::{SessionId, Stamp};
 
-/// A claim that stands.
+/// A claim that stands and whose code has not started.
 #[derive(Debug)]
 pub(crate) struct Standing {
     claim: Box<OwnClaim>,
     stamp: Stamp,
-    /// Whether its instant has come, or it has waited for as long as any claim does.
+    /// Whether the claim's instant has come, or the claim has waited for as long as any claim does.
     has_waited: bool,
 }
 
-/// What becomes of a claim that stands, for its fire's instant.
+/// Whether a claim that stands waits for its fire's instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// It is due.
+    /// The claim's fire is due.
     No,
-    /// It waits until then.
+    /// The claim waits until this instant.
     Until(Timestamp),
-    /// It is for an instant that is further off than claims are made ahead: the clock by which it was made
-    /// was set back since.
+    /// The claim is for an instant further off than claims are made ahead: the clock by which the claim was
+    /// made was set back since.
     TooLong,
 }
 
@@ -52,19 +52,20 @@ impl Standing {
         &self.claim
     }
 
-    /// Its instant has come.
+    /// Notes that the claim's instant has come.
     pub(crate) fn has_waited(self) -> Self {
         Self { has_waited: true, ..self }
     }
 
-    /// Whether the shard must be this node's and switched on for its run to begin, as it was made ahead.
-    /// What was taken over runs wherever its taker is.
+    /// Returns whether the run may begin only on a switched-on shard of this node, because the claim was made
+    /// ahead. A run that was taken over runs wherever its taker is.
     pub(crate) fn is_looked_at(&self) -> bool {
         self.claim.is_first() && is_ahead(self.claim.claim())
     }
 
-    /// Whether what it was based on still stands, as far as the shard goes. By the watch barrier, whatever
-    /// changed the assignment, or the schedule in force, before the claim has been heard.
+    /// Returns whether what the claim was based on still stands, as far as the shard is concerned. By the
+    /// watch barrier, this node has heard of all that changed the assignment, or the schedule in force,
+    /// before the claim.
     pub(crate) fn stands(
         &self,
         session: Option<SessionId>,
@@ -74,7 +75,7 @@ impl Standing {
     ) -> bool {
         let since = mirror.plan_in_force(facts.shards()).map(|plan| plan.from(shard));
         let owner = mirror.owner(shard).and_then(|owner| owner.held()).map(|held| held.stamp);
-        // A shard that the definition no longer has ends its run, and that is all.
+        // A shard that the definition no longer has ends its run and does nothing else.
         let is_counted = shard < facts.shards();
         self.claim.is_of(session)
             && self.claim.is_dealt(owner)
@@ -82,10 +83,11 @@ impl Standing {
             && is_counted
     }
 
-    /// Whether it is to wait for its fire to come due.
+    /// Returns whether the claim is to wait for its fire to come due.
     ///
-    /// Where code ran for the fire already, it was due by somebody's clock. What took over a claim made
-    /// ahead waits as well, but not longer, by a clock that is never set, than any claim is made ahead.
+    /// If code ran for the fire already, the fire was due by the clock of an instance. A claim that took over
+    /// a claim made ahead waits as well, but, by a clock that is never set, no longer than any claim is made
+    /// ahead.
     pub(crate) fn wait(&self, now: Timestamp) -> Wait {
         let fire = self.claim.claim().fire;
         let ahead = fire.due.since(now);
@@ -100,7 +102,7 @@ impl Standing {
         }
     }
 
-    /// Sets the timers for its instant.
+    /// Sets the alarms for the claim's instant.
     pub(crate) fn wait_until(&self, turn: &mut Turn<'_>, due: Timestamp) {
         turn.start_at(due, self.claim.id());
         if !self.claim.is_first() {
@@ -108,7 +110,8 @@ impl Standing {
         }
     }
 
-    /// Whether it is known, not only no longer known otherwise, that its run cannot begin.
+    /// Returns whether the claim is stale: its run is known not to begin, which is more than not known to
+    /// begin.
     pub(crate) fn is_known_stale(
         &self,
         turn: &Turn<'_>,
@@ -135,8 +138,8 @@ impl Standing {
         is_dealt_anew || is_off || is_planned_anew
     }
 
-    /// Whether it waits for an instant further off than claims are made ahead, as the wall clock was set
-    /// back. What was taken over stays: nobody else would wait for less.
+    /// Returns whether the claim waits for an instant further off than claims are made ahead, because the
+    /// wall clock was set back. A claim that was taken over stays: no other instance would wait for less.
     pub(crate) fn is_far_ahead(&self, now: Timestamp) -> bool {
         self.claim.is_first() && self.claim.claim().fire.due.since(now) > MAX_CLAIM_AHEAD
     }
@@ -150,7 +153,7 @@ impl Standing {
     }
 }
 
-/// Whether nothing is pending for a shard now, and only this fire when it is due.
+/// Returns whether nothing is pending for a shard now, and only this fire when it is due.
 pub(crate) fn is_all_there_is(
     policy: &Policy<'_>,
     stored: &Stored,
@@ -162,7 +165,7 @@ pub(crate) fn is_all_there_is(
     by(now) == Settled::default() && by(due) == Settled { notes: Vec::new(), run }
 }
 
-/// Whether a claim was made before its fire was due.
+/// Returns whether a claim was made before its fire was due.
 pub(crate) fn is_ahead(claim: &Claim) -> bool {
     claim.fire.source != Source::Trigger && claim.at < claim.fire.due
 }

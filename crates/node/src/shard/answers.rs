@@ -1,4 +1,4 @@
-//! What becomes of a shard's changes.
+//! The verdicts on a shard's changes.
 
 use super::accounting::{self, Accounting};
 use super::ahead::Standing;
@@ -15,7 +15,7 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::{Index, Stamp};
 
 impl Shard {
-    /// One of its changes has been made, refused or has failed.
+    /// Handles the verdict on a change of the shard.
     pub(crate) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -25,7 +25,7 @@ impl Shard {
     ) -> Option<News> {
         match what {
             ShardChange::Account => self.account_answered(turn, mirror, &change, verdict),
-            // Of a run that is over in another way.
+            // The change is of a run that is over in another way.
             ShardChange::Claim(run) | ShardChange::End(run) | ShardChange::Undo(run)
                 if self.state.run_id() != Some(run) =>
             {
@@ -81,7 +81,7 @@ impl Shard {
         None
     }
 
-    /// The claim stands, as its answer says or the record.
+    /// Notes that the claim stands, as its answer or the record says.
     pub(super) fn claimed(
         &mut self,
         turn: &mut Turn<'_>,
@@ -145,7 +145,7 @@ impl Shard {
                 self.enter(State::EndDoubted(ending));
                 mirror.read(turn, Facet::Record(self.index));
             }
-            // Told again under the next session, which may have come before this answer.
+            // The end is told again under the next session, which may have come before this answer.
             _ if verdict.is_of_the_past(turn.session()) => {
                 self.tell(turn, facts, mirror, ending.untold());
             }
@@ -172,7 +172,8 @@ impl Shard {
                 mirror.wrote_record(self.index, before, stamp_after(Some(stamp), *index));
                 turn.mark_shard(self.index);
             }
-            // Someone has taken the shard over meanwhile, it seems; or nobody knows.
+            // Another instance has taken the shard over meanwhile, it seems; or it is not known whether the
+            // undoing was made.
             Verdict::Refused(..) | Verdict::Unknown => {
                 back.is_not_sent();
                 mirror.read(turn, Facet::Record(self.index));
@@ -246,7 +247,8 @@ impl Shard {
     }
 }
 
-/// A change was refused as an instance is gone: the own one, whatever was read, or that it is not.
+/// Handles a change that was refused because this instance is gone, whatever was read, or because another
+/// instance is not gone.
 fn refused_as_gone(
     turn: &mut Turn<'_>,
     mirror: &mut Mirror,

@@ -1,14 +1,14 @@
-//! Whether someone asked for a run of a shard.
+//! The request for a run of a shard, if there is one.
 
-/// What became of such a request so far.
+/// The state of a request for a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// Nobody asked, or it was answered.
+    /// There is no request, or it was answered.
     #[default]
     None,
-    /// A run is to be claimed for it.
+    /// A run is to be claimed for the request.
     Open,
-    /// It came while a claim was under way, and is done with if that comes to stand.
+    /// The request came while a claim was under way, and is done with if the claim comes to stand.
     Claimed,
 }
 
@@ -17,24 +17,24 @@ impl Ask {
         self != Self::None
     }
 
-    /// A run that was to answer it was not started.
+    /// Reopens a request whose run was not started.
     pub(crate) fn reopen(&mut self) {
         *self = Self::Open;
     }
 
-    /// It is answered, or nobody is left to answer it.
+    /// Drops the request: it is answered, or no instance is left to answer it.
     pub(crate) fn is_answered(&mut self) {
         *self = Self::None;
     }
 
-    /// A claim came to nothing: what it would have answered is open.
+    /// Notes that a claim came to nothing: the request that it would have answered is open.
     pub(crate) fn claim_is_gone(&mut self) {
         if *self == Self::Claimed {
             *self = Self::Open;
         }
     }
 
-    /// A run starts, for a request or not. Says whether that answers it.
+    /// Notes that a run starts, for a request or not. Returns whether the run answers the request.
     pub(crate) fn run_starts(&mut self, is_for_request: bool) -> bool {
         let answers = is_for_request || *self == Self::Claimed;
         if answers {

@@ -1,4 +1,4 @@
-//! Claims that are given back, as nothing was started: the record becomes what it was.
+//! Claims that are given back because nothing was started: the record becomes what it was.
 
 use super::claim::OwnClaim;
 use super::keys::Keys;
@@ -8,17 +8,17 @@ use flockwork_core::id::ShardIndex;
 use flockwork_layout::record;
 use flockwork_registry::{Op, Stamp};
 
-/// One that is being given back.
+/// A claim that is being given back.
 #[derive(Debug)]
 pub(crate) struct TakingBack {
     claim: Box<OwnClaim>,
     stamp: Stamp,
-    /// Whether its undoing was sent, and what became of that is not known.
+    /// Whether the claim's undoing was sent, and what became of that is not known.
     is_sent: bool,
 }
 
 impl TakingBack {
-    /// Of the claim that the record holds under this stamp.
+    /// Begins to give back the claim that the record holds under this stamp.
     pub(crate) fn new(claim: Box<OwnClaim>, stamp: Stamp) -> Self {
         Self { claim, stamp, is_sent: false }
     }
@@ -32,12 +32,12 @@ impl TakingBack {
         self.stamp
     }
 
-    /// Whether its undoing is under way, or was when that was last heard of.
+    /// Returns whether the undoing is under way, or was when that was last heard of.
     pub(crate) fn is_sent(&self) -> bool {
         self.is_sent
     }
 
-    /// Sends the undoing, unless it is under way; without a session it waits for one.
+    /// Sends the undoing, unless it is under way. Without a session the undoing waits for one.
     pub(crate) fn send(&mut self, turn: &mut Turn<'_>, keys: &Keys, shard: ShardIndex) {
         if turn.session().is_none() || std::mem::replace(&mut self.is_sent, true) {
             return;
@@ -51,7 +51,7 @@ impl TakingBack {
         turn.send(Purpose::Shard(turn.job, shard, change), ops);
     }
 
-    /// It was not made, or nobody knows whether it was.
+    /// Notes that the undoing was not made, or that this is not known.
     pub(crate) fn is_not_sent(&mut self) {
         self.is_sent = false;
     }

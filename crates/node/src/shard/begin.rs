@@ -1,4 +1,5 @@
-//! From a claim that stands to the start of its code, or back: at once, at its instant, or not at all.
+//! The way from a claim that stands to the start of its code, or back: at once, at its instant, or not at
+//! all.
 
 use super::Shard;
 use super::ahead::{Standing, Wait};
@@ -12,7 +13,7 @@ use crate::turn::Turn;
 use flockwork_core::execution::Source;
 
 impl Shard {
-    /// Whether the run of a claim that stands may begin, as far as the shard goes.
+    /// Returns whether the run of a claim that stands may begin, as far as the shard is concerned.
     pub(crate) fn begins(&self, turn: &Turn<'_>, facts: &Facts<'_>, mirror: &Mirror) -> Begins {
         let State::Standing(standing) = &self.state else { return Begins::NoClaim };
         let is_on = mirror.is_off(self.index) == Some(false);
@@ -22,8 +23,8 @@ impl Shard {
         }
     }
 
-    /// A claim stands. Starts the run, unless what it was based on no longer does or the node may not, or
-    /// its fire is yet to come due.
+    /// Starts the run of a claim that stands. The claim is given back if what it was based on no longer
+    /// stands, or if the node may not run it. The claim waits if its fire is yet to come due.
     pub(crate) fn begin(
         &mut self,
         turn: &mut Turn<'_>,
@@ -52,9 +53,9 @@ impl Shard {
         }
     }
 
-    /// Tells what became of the fires of a claim that stands, and starts its run.
+    /// Reports what became of the fires of a claim that stands, and starts its run.
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, facts: &Facts<'_>, standing: Standing) {
-        // Removed meanwhile.
+        // The job was removed meanwhile.
         let Some(config) = facts.config else { return self.take_back(turn, standing) };
         let (mut claim, stamp) = standing.into_parts();
         self.begins_a_run();
@@ -66,7 +67,7 @@ impl Shard {
         self.enter(State::Running(Box::new(running)));
     }
 
-    /// Gives a claim back of which nothing was started: the record becomes what it was.
+    /// Gives back a claim of which nothing was started: the record becomes what it was.
     pub(super) fn take_back(&mut self, turn: &mut Turn<'_>, standing: Standing) {
         self.give_back(turn, standing.take_back());
     }
@@ -77,7 +78,7 @@ impl Shard {
         self.enter(State::TakingBack(back));
     }
 
-    /// The instant of a claim made ahead has come.
+    /// Handles the instant of a claim made ahead, which has come.
     pub(crate) fn instant_has_come(&mut self, turn: &mut Turn<'_>) {
         match self.leave_stage() {
             State::Ahead(standing) => {
@@ -88,7 +89,7 @@ impl Shard {
         }
     }
 
-    /// Gives back what was claimed ahead.
+    /// Gives back a claim made ahead.
     pub(crate) fn give_back_ahead(&mut self, turn: &mut Turn<'_>) {
         match self.leave_stage() {
             State::Ahead(standing) => self.take_back(turn, standing),
@@ -96,8 +97,8 @@ impl Shard {
         }
     }
 
-    /// Gives back what is known not to begin when its instant comes: others, or other fires, want the
-    /// shard before.
+    /// Gives back a claim made ahead that is stale: other instances, or other fires, want the shard before
+    /// its instant.
     pub(crate) fn give_back_stale(
         &mut self,
         turn: &mut Turn<'_>,
@@ -111,7 +112,7 @@ impl Shard {
         }
     }
 
-    /// The wall clock was set back: what was claimed for an instant that is far off now is given back.
+    /// Gives back a claim for an instant that is far off now because the wall clock was set back.
     pub(crate) fn give_back_if_far_ahead(&mut self, turn: &mut Turn<'_>) {
         if matches!(&self.state, State::Ahead(standing) if standing.is_far_ahead(turn.now.wall)) {
             self.give_back_ahead(turn);

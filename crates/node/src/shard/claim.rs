@@ -16,29 +16,30 @@ use flockwork_layout::record::Stored;
 use flockwork_registry::{Index, Lifetime, Op, SessionId, Stamp};
 use std::sync::Arc;
 
-/// A claim of this node, and what it was made on.
+/// A claim of this node, and what it is based on.
 #[derive(Debug)]
 pub(crate) struct OwnClaim {
     id: RunId,
     session: Option<SessionId>,
-    /// The assignment it was made on; none for a run taken over or tried again.
+    /// The assignment that the claim is based on; `None` for a run that was taken over or tried again.
     dealt: Option<Stamp>,
-    /// Since when the schedule was in force that it is due by; none likewise.
+    /// The instant since which the schedule by which the fire is due has been in force; `None` for a run that
+    /// was taken over or tried again.
     from: Option<Timestamp>,
-    /// The record as it was before.
+    /// The record as it was before the claim.
     before: Arc<Stored>,
-    /// The stamp of that record; none if there was none.
+    /// The stamp of the record before the claim; `None` if there was no record.
     before_stamp: Option<Stamp>,
     /// The record as the claim writes it.
     after: Arc<Stored>,
-    /// Whether a mark of take-over is made.
+    /// Whether the claim makes a mark of failover.
     is_taken_over: bool,
     on_session_loss: OnSessionLoss,
-    /// What becomes of other fires with it: told once its run begins.
+    /// The fates of the fires that the claim accounts, reported once its run begins.
     notes: Vec<Note>,
 }
 
-/// A claim whose answer is not known.
+/// A claim whose answer is not known yet.
 #[derive(Debug)]
 pub(crate) struct Claiming(Box<OwnClaim>);
 
@@ -47,7 +48,7 @@ impl OwnClaim {
         self.id
     }
 
-    /// The claim as the record names it.
+    /// Returns the claim as the record names it.
     pub(crate) fn claim(&self) -> &Claim {
         self.after.record.claim.as_ref().expect("a claim's record holds the claim")
     }
@@ -60,7 +61,7 @@ impl OwnClaim {
         &self.after
     }
 
-    /// Whether it is for a fire of an own shard, and no other run of that fire was.
+    /// Returns whether the claim is for the first run of a fire, on a shard of this node.
     pub(crate) fn is_first(&self) -> bool {
         self.dealt.is_some()
     }
@@ -73,12 +74,12 @@ impl OwnClaim {
         self.session == session
     }
 
-    /// Whether its mark is still there: one that does not last went with the session.
+    /// Returns whether the claim's mark is still there: a mark that does not last went with the session.
     pub(crate) fn mark_stands(&self, session: Option<SessionId>) -> bool {
         self.claim().mark_lasts || self.is_of(session)
     }
 
-    /// Gives what became of other fires, once.
+    /// Takes the fates of the fires that the claim accounts: only the first call returns them.
     pub(crate) fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
@@ -87,22 +88,24 @@ impl OwnClaim {
         self.on_session_loss == OnSessionLoss::Stop
     }
 
-    /// The definition may have changed since the claim was sent: its run goes by what counts now.
+    /// Sets what the run does when the session is lost. The definition may have changed since the claim was
+    /// sent: the run goes by the one that counts now.
     pub(crate) fn on_session_loss(&mut self, now: OnSessionLoss) {
         self.on_session_loss = now;
     }
 
-    /// Whether the schedule by which it is due is still the one in force since then.
+    /// Returns whether the schedule by which the fire is due has been in force since the same instant as at
+    /// the claim.
     pub(crate) fn is_planned(&self, since: Option<Timestamp>) -> bool {
         self.from.is_none_or(|from| since == Some(from))
     }
 
-    /// Whether the assignment it was made on is known to stand.
+    /// Returns whether the assignment that the claim is based on is known to stand.
     pub(crate) fn is_dealt(&self, owner: Option<Stamp>) -> bool {
         self.dealt.is_none_or(|dealt| owner == Some(dealt))
     }
 
-    /// Whether a claim for a trigger, which is no longer held, stood and was not undone. Only the
+    /// Returns whether a claim for a trigger, which is no longer held, stood and was not undone. Only the
     /// shard's owner counts triggers.
     pub(crate) fn was_answered_meanwhile(&self, found: Option<&Stored>) -> bool {
         let before = self.before.record.counts.triggered;
@@ -112,7 +115,7 @@ impl OwnClaim {
 }
 
 impl Claiming {
-    /// Claims a fire of an own, free shard.
+    /// Claims a fire of a free shard that this node owns.
     pub(crate) fn first(
         (turn, keys, shard): (&mut Turn<'_>, &Keys, ShardIndex),
         facts: &Facts<'_>,
@@ -135,8 +138,8 @@ impl Claiming {
         let mark_lasts = facts.fails_over();
         let id = turn.capacity.name_run();
         after.record.claim = Some(claim(turn, id, fire, mark_lasts));
-        // What is due follows from the plan, and a claim that was made on one out of date would be
-        // taken over by others if its answer is lost.
+        // The plan decides what is due. Other instances would take over a claim that is based on an outdated
+        // plan if its answer is lost.
         let ops = vec![
             is_on(keys),
             Op::Check(keys.plan.clone(), Some(plan)),
@@ -216,7 +219,7 @@ impl Claiming {
         &self.0
     }
 
-    /// The stamp of the record that it has written, if the commit with this index made it.
+    /// Returns the stamp of the record that the claim has written, if the commit with this index made it.
     pub(crate) fn stamp(&self, index: Index) -> Stamp {
         crate::mirror::stamp_after(self.0.before_stamp, index)
     }
@@ -231,7 +234,7 @@ fn ran(fire: Fire) -> Note {
     Note { fate: Fate::Ran, reason: Reason::Due, span }
 }
 
-/// The first claim of a fire.
+/// Returns the first claim of a fire.
 fn claim(turn: &Turn<'_>, id: RunId, fire: Fire, mark_lasts: bool) -> Claim {
     Claim {
         fire,
@@ -245,13 +248,13 @@ fn claim(turn: &Turn<'_>, id: RunId, fire: Fire, mark_lasts: bool) -> Claim {
     }
 }
 
-/// The condition that this instance still serves the job: others take over what one that was taken
-/// off has claimed.
+/// Returns the condition that this instance still serves the job: other instances take over what an instance
+/// that was taken off has claimed.
 fn is_on(keys: &Keys) -> Op {
     Op::Check(keys.instance.clone(), None)
 }
 
-/// Makes the mark of a run, in ElasticJob's form.
+/// Returns the operation that makes the mark of a run, in ElasticJob's form.
 fn mark(turn: &Turn<'_>, keys: &Keys, lasts: bool) -> Op {
     Op::Create {
         key: keys.running.clone(),

@@ -1,4 +1,4 @@
-//! The end of a run: what it makes of its shard's record (done, failed for good, or to be tried again), and
+//! The end of a run: what it makes of the shard's record (done, failed for good, or to be tried again), and
 //! how the registry is told.
 
 use super::claim::OwnClaim;
@@ -30,7 +30,7 @@ pub(crate) struct Ended {
     took: Duration,
 }
 
-/// One of which the registry is being told, or may have been.
+/// An ended run of which the registry is being told, or may have been.
 #[derive(Debug)]
 pub(crate) struct Ending {
     ended: Box<Ended>,
@@ -57,7 +57,7 @@ impl Ended {
         &self.run
     }
 
-    /// Tells the registry.
+    /// Tells the registry of the run's end.
     pub(crate) fn tell(
         self: Box<Self>,
         turn: &mut Turn<'_>,
@@ -85,7 +85,7 @@ impl Ended {
         Ending { ended: self, record }
     }
 
-    /// The record as the end is to write it.
+    /// Returns the record as the end is to write it.
     fn record(&self, turn: &Turn<'_>, next: Next) -> Stored {
         let claim = self.claim.claim().clone();
         let ending = &self.outcome.ending;
@@ -130,17 +130,18 @@ impl Ending {
         &self.ended.run
     }
 
-    /// The stamp of the record that it has written, if the commit with this index made it.
+    /// Returns the stamp of the record that the end has written, if the commit with this index made it.
     pub(crate) fn stamp(&self, index: Index) -> Stamp {
         stamp_after(Some(self.ended.stamp), index)
     }
 
-    /// It was not told after all.
+    /// Returns the ended run, of which the registry was not told after all.
     pub(crate) fn untold(self) -> Box<Ended> {
         self.ended
     }
 
-    /// The registry knows of it, as `found` there or as it was told. Gives the record as it is now.
+    /// Reports the end, which the registry knows as `found` there or as it was told. Returns the record as it
+    /// is now.
     pub(crate) fn known(self, turn: &mut Turn<'_>, found: Option<Arc<Stored>>) -> Arc<Stored> {
         let Self { ended, record } = self;
         let record = found.unwrap_or(record);
@@ -153,21 +154,21 @@ impl Ending {
         record
     }
 
-    /// The shard was taken by another before its end was known: the outcome counts for nothing.
+    /// Reports that another instance took the shard before the end was known: the outcome counts for nothing.
     pub(crate) fn superseded(self, turn: &mut Turn<'_>) {
         let Ended { run, outcome, .. } = *self.ended;
         turn.report(Report::Superseded { run, outcome });
     }
 }
 
-/// What is to follow a run.
+/// The consequence of a run's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Next {
-    /// Nothing: it did what it was to do.
+    /// No run follows: the run did what it was to do.
     Done,
-    /// Nothing, for the reason with this code if it is not the ending's own.
+    /// No run follows, for the reason with this code if it is not the ending's own.
     Over(Option<&'static str>),
-    /// Another run of the same fire.
+    /// Another run of the same fire follows.
     Again { to: InstanceId, not_before: Timestamp, counts_as_crash: bool },
 }
 
@@ -185,7 +186,7 @@ impl Next {
         }
         let Some(config) = facts.config else { return Self::Over(None) };
         let other = other_instance(mirror, turn.instance(), shard, claim.attempt);
-        // Whoever goes tries nothing again itself; the shard may have another owner by now.
+        // An instance that goes tries nothing again itself; the shard may have another owner by now.
         let heir = || heir(mirror, turn.instance(), shard);
         let other = if facts.goes { heir().or(other) } else { other };
         let now = turn.now.wall;
@@ -198,7 +199,7 @@ impl Next {
         (me, goes, other): (&InstanceId, bool, Option<InstanceId>),
         now: Timestamp,
     ) -> Self {
-        // The node, not the run, is to blame: as with a crash, it is taken elsewhere at once.
+        // The node, not the run, is to blame: as with a crash, the run is taken elsewhere at once.
         let was_cut = matches!(
             ending,
             Ends::Cancelled(CancelReason::Shutdown | CancelReason::SessionLost) | Ends::Crashed(_)
@@ -223,13 +224,13 @@ impl Next {
     }
 }
 
-/// Another that owns the shard, if one does and may.
+/// Returns another instance that owns the shard, if there is one and it may take shards.
 fn heir(mirror: &Mirror, me: &InstanceId, shard: ShardIndex) -> Option<InstanceId> {
     let owner = mirror.owner(shard)?.value()?;
     (owner != me && mirror.last_eligible().contains(owner)).then(|| owner.clone())
 }
 
-/// Another instance that may take shards, chosen by the shard and the attempt.
+/// Returns another instance that may take shards, chosen by the shard and the attempt.
 fn other_instance(
     mirror: &Mirror,
     me: &InstanceId,

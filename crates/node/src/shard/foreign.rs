@@ -1,8 +1,8 @@
-//! Claims that are not this node's own: runs elsewhere, runs whose instance is gone, and attempts
-//! that were released to be tried again.
+//! Foreign claims: runs elsewhere, runs whose instance is gone, and attempts that were released to be tried
+//! again.
 //!
-//! Each shard has a keeper, its owner or, if that is gone, one that all agree on: it looks after the
-//! record. An instance counts as gone when it is known not to be registered; the commit checks that
+//! Each shard has a keeper that looks after the record: the shard's owner or, if that is gone, an instance on
+//! which all agree. An instance counts as gone when it is known not to be registered. The commit checks that
 //! once more, so a belief that is out of date changes nothing.
 
 use crate::facts::Facts;
@@ -17,32 +17,32 @@ use flockwork_layout::record::Stored;
 use flockwork_registry::{Index, Request, Scope};
 use std::time::Duration;
 
-/// What this node remembers of a claim that is not its own.
+/// This node's memory of a foreign claim.
 #[derive(Debug, Default)]
 pub(crate) struct Foreign {
-    /// The mark of a run elsewhere is watched, to learn of its end.
+    /// Whether the mark of a run elsewhere is watched, to learn of its end.
     is_mark_watched: bool,
-    /// The released attempt that was last seen, by its commit, and when it was first seen.
+    /// The commit of the released attempt that was last seen, and when the attempt was first seen.
     released: Option<Box<(Index, Mono)>>,
 }
 
-/// What is to be done about such a claim.
+/// The action that a foreign claim needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Nothing; what changes that is told.
+    /// No action is needed; what changes that is reported to this node.
     Nothing,
-    /// It is looked at again after a while.
+    /// The claim is looked at again after a while.
     LookIn(Duration),
-    /// Its mark tells when it is over.
+    /// The mark of the run tells when the run is over.
     FollowMark,
-    /// Its fire is run again, here.
+    /// The claim's fire is run again, here.
     ClaimAgain,
-    /// Its fire is over, for this reason: a code and words for people.
+    /// The claim's fire is over, for this reason: a code and words for people.
     Close(&'static str, &'static str),
 }
 
 impl Foreign {
-    /// What to do about a claim in a shard's record.
+    /// Returns what to do about a claim in a shard's record.
     pub(crate) fn plan(
         &mut self,
         turn: &Turn<'_>,
@@ -86,9 +86,9 @@ impl Foreign {
         Plan::ClaimAgain
     }
 
-    /// How long a released attempt is still to wait: until its instant, and never longer than the
-    /// whole back-off since it was first seen here, as the clock that named the instant may have
-    /// been hours ahead.
+    /// Returns how long a released attempt is still to wait: until its instant, and never longer than the
+    /// whole back-off since the attempt was first seen here. The clock that named the instant may have been
+    /// hours ahead.
     fn back_off_left(
         &mut self,
         turn: &Turn<'_>,
@@ -110,7 +110,7 @@ impl Foreign {
         by_wall.min(since.plus(longest).since(turn.now.mono))
     }
 
-    /// Watches the mark of a run elsewhere, to learn at once when it is over.
+    /// Watches the mark of a run elsewhere, to learn at once when the run is over.
     pub(crate) fn follow_mark(
         &mut self,
         turn: &mut Turn<'_>,
@@ -120,12 +120,12 @@ impl Foreign {
         if !std::mem::replace(&mut self.is_mark_watched, true) {
             let key = turn.key(&Facet::Running(shard));
             turn.outbox.watch(Request::Watch(key, Scope::Value));
-            // It may have gone before the watch was set.
+            // The mark may have gone before the watch was set.
             mirror.read(turn, Facet::Running(shard));
         }
     }
 
-    /// The mark is gone.
+    /// Stops watching the mark, which is gone.
     pub(crate) fn mark_is_gone(&mut self, turn: &mut Turn<'_>, mirror: &Mirror, shard: ShardIndex) {
         if std::mem::take(&mut self.is_mark_watched) {
             mirror.unwatch(turn, &Facet::Running(shard));
@@ -156,13 +156,13 @@ fn about_held(
     }
 }
 
-/// Whether a record's claim waits for the instant at which an instance tries it again.
+/// Returns whether a record's claim waits for the instant at which the instance tries it again.
 pub(crate) fn is_released_to(stored: Option<&Stored>, me: &InstanceId) -> bool {
     let claim = stored.and_then(|stored| stored.record.claim.as_ref());
     claim.is_some_and(|claim| matches!(&claim.state, ClaimState::Released { to, .. } if to == me))
 }
 
-/// Whether a record tells of the end of a claim of this instance.
+/// Returns whether a record tells of the end of a claim of the instance.
 pub(crate) fn is_ended_by(stored: &Stored, me: &InstanceId, nonce: u64) -> bool {
     let was_last =
         stored.record.last.as_ref().is_some_and(|last| last.instance == *me && last.nonce == nonce);

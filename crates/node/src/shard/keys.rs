@@ -1,4 +1,4 @@
-//! The keys that each run of a shard writes, spelled once, and how its record is written.
+//! The keys that each run of a shard writes, spelled once, and how the shard's record is written.
 
 use crate::mirror::{Held, Mirror};
 use crate::turn::Turn;
@@ -8,7 +8,7 @@ use flockwork_layout::record::{self, Stored};
 use flockwork_registry::{Key, Op};
 use std::sync::Arc;
 
-/// One shard's keys.
+/// The keys of one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub(crate) instance: Key,
@@ -30,7 +30,7 @@ impl Keys {
     }
 }
 
-/// Writes a record over the state of it that was read.
+/// Returns the operation that writes a record over the state that was read.
 pub(crate) fn write_record(keys: &Keys, mirror: &Mirror, shard: ShardIndex, stored: &Stored) -> Op {
     let held: Option<&Held<Arc<Stored>>> = mirror.record(shard).and_then(|record| record.held());
     let (key, value) = (keys.record.clone(), record::encode(stored));

@@ -1,13 +1,13 @@
-//! The last run of a shard, as its record keeps it.
+//! The last run of a shard, as the shard's record keeps it.
 
 use flockwork_core::account::{Claim, Last, Record};
 use flockwork_core::time::Timestamp;
 use std::sync::Arc;
 
-/// How much of an ending's words is kept.
+/// How many bytes of an ending's text are kept.
 const TEXT_BYTES: usize = 1_024;
 
-/// What is written of a run that is over though nobody can tell how it ended.
+/// Returns the record after a run that is over, although its ending is unknown.
 pub(crate) fn closed(record: &Record, code: &str, text: &str, now: Timestamp) -> Record {
     let mut record = record.clone();
     if let Some(claim) = record.claim.take() {

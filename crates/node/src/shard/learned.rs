@@ -1,4 +1,4 @@
-//! What a shard learns by reads: whose it is, what its record holds, whether a mark is gone.
+//! The reads of a shard: whose the shard is, what its record holds, whether a mark is gone.
 
 use super::accounting::Accounting;
 use super::foreign::{is_ended_by, is_released_to};
@@ -15,7 +15,7 @@ use flockwork_layout::record::Stored;
 use flockwork_registry::{Answer, Op, Stamp};
 
 impl Shard {
-    /// Its record was read.
+    /// Handles the shard's record, which was read.
     pub(crate) fn record_read(
         &mut self,
         turn: &mut Turn<'_>,
@@ -49,13 +49,13 @@ impl Shard {
                 self.give_up(turn, facts, run, known.as_ref().map(|held| &*held.value));
                 turn.mark_shard(self.index);
             }
-            // Known by what this node writes.
+            // The record is known from what this node writes.
             (other, _) => self.enter(other),
         }
     }
 
-    /// A claim is no longer held that was to be taken back, or of which nothing was known. If it
-    /// had been made, whoever took it over has answered the request it was made for.
+    /// Gives up a claim that is no longer held, and that was to be given back or was in doubt. If the claim
+    /// had been made, the instance that took it over has answered the request that it was made for.
     pub(super) fn give_up(
         &mut self,
         turn: &mut Turn<'_>,
@@ -72,8 +72,8 @@ impl Shard {
         }
     }
 
-    /// Its record is none that this release can read, and so none that a run of this node has left:
-    /// whatever was in doubt there is over. It is not watched, so it is read again by and by.
+    /// Handles a record that this release cannot read, and that no run of this node can have left so:
+    /// whatever was in doubt there is over. The record is not watched, so it is read again after a while.
     pub(crate) fn record_not_understood(
         &mut self,
         turn: &mut Turn<'_>,
@@ -90,7 +90,7 @@ impl Shard {
         }
     }
 
-    /// Its assignment was read, or written by this node.
+    /// Handles the shard's assignment, which was read, or written by this node.
     pub(crate) fn owner_read(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
         let Some(owner) = mirror.owner(self.index).and_then(Slot::known) else { return };
         let is_mine = owner.is_some_and(|held| held.value == *turn.instance());
@@ -105,14 +105,14 @@ impl Shard {
         self.read_record_if_free(turn, mirror);
     }
 
-    /// Reads its record, unless that is known by what this node writes.
+    /// Reads the shard's record, unless it is known from what this node writes.
     pub(crate) fn read_record_if_free(&self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
         if self.state.leaves_the_record() {
             mirror.read(turn, Facet::Record(self.index));
         }
     }
 
-    /// The mark of a run elsewhere was read: is it over, or left behind?
+    /// Handles a running mark that was read: the run elsewhere is over, goes on, or has left the mark behind.
     pub(crate) fn mark_read(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror, answer: &Answer) {
         let Answer::Entry(entry) = answer else { return self.look_in(turn, REREAD_AFTER) };
         let is_free = self.state.leaves_the_record();
@@ -145,7 +145,7 @@ impl Shard {
         self.enter(State::Accounting(Accounting::of_mark(turn, self.index, stored, op)));
     }
 
-    /// The time has come at which it was to be looked at again, unless that was put off.
+    /// Looks at the shard at the time that was set for that, unless the look was put off.
     pub(crate) fn look_again(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
         if !self.look_has_come(turn.now.mono) {
             return;
@@ -165,7 +165,7 @@ impl Shard {
         turn.mark_shard(self.index);
     }
 
-    /// Whether an attempt of it may have been released to this node, or taken, unseen.
+    /// Returns whether an attempt of the shard may have been released to this node, or taken, unseen.
     pub(crate) fn is_or_was_released(&self, mirror: &Mirror) -> bool {
         let released = mirror.retries().value().is_some_and(|all| all.contains(&self.index));
         let stored = mirror.record(self.index).and_then(Slot::value);

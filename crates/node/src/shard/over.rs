@@ -1,4 +1,4 @@
-//! How a run ends: its code, and the telling of the registry.
+//! The end of a run: its code ends, and the registry is told.
 
 use super::Shard;
 use super::ending::{Ended, Ending};
@@ -14,7 +14,7 @@ use flockwork_registry::Stamp;
 use std::sync::Arc;
 
 impl Shard {
-    /// The session's trust ended between the proof of a claim and the start of its code.
+    /// Handles a run whose session's trust ended between the proof of its claim and the start of its code.
     pub(crate) fn not_started(&mut self, turn: &mut Turn<'_>, id: RunId) {
         match self.leave_stage() {
             State::Running(running) if running.run().id == id => {
@@ -29,7 +29,7 @@ impl Shard {
         }
     }
 
-    /// The code of its run has really ended.
+    /// Handles the end of the shard's run: its code has really ended.
     pub(crate) fn run_ended(
         &mut self,
         turn: &mut Turn<'_>,
@@ -47,7 +47,7 @@ impl Shard {
         }
     }
 
-    /// Tells the registry of a run's end; without a session that waits for one.
+    /// Tells the registry of a run's end. Without a session the shard waits for one.
     pub(super) fn tell(
         &mut self,
         turn: &mut Turn<'_>,
@@ -64,7 +64,7 @@ impl Shard {
         self.enter(State::Ending(ending));
     }
 
-    /// What a run waited with for a session is told now.
+    /// Tells the registry what a run could not tell without a session.
     pub(crate) fn tell_again(&mut self, turn: &mut Turn<'_>, facts: &Facts<'_>, mirror: &Mirror) {
         match self.leave_stage() {
             State::Ended(ended) => self.tell(turn, facts, mirror, ended),
@@ -73,7 +73,7 @@ impl Shard {
         }
     }
 
-    /// The registry knows of a run's end.
+    /// Notes that the registry knows of a run's end.
     pub(super) fn end_known(
         &mut self,
         turn: &mut Turn<'_>,
@@ -91,8 +91,8 @@ impl Shard {
         }
     }
 
-    /// Whether nothing can be pending for it: the fire before the next one is accounted, and nobody asked
-    /// for a run. Most runs end so.
+    /// Returns whether nothing can be pending for the shard: the fire before the next one is accounted, and
+    /// no run was requested. Most runs end so.
     pub(super) fn is_settled(&self, turn: &Turn<'_>, facts: &Facts<'_>, mirror: &Mirror) -> bool {
         let Some(next) = facts.next.filter(|next| *next > turn.now.wall) else { return false };
         let Some(stored) = mirror.record(self.index).and_then(Slot::value) else { return false };
@@ -100,7 +100,7 @@ impl Shard {
         is_accounted && stored.record.claim.is_none() && !self.ask.is_open()
     }
 
-    /// The shard was taken by another before a run's end was known.
+    /// Handles a shard that another instance took before a run's end was known.
     pub(super) fn superseded(
         &mut self,
         turn: &mut Turn<'_>,
@@ -113,18 +113,18 @@ impl Shard {
         }
         self.abandon(turn, facts, run);
         mirror.read(turn, Facet::Record(self.index));
-        // Whoever took the claim left the mark to its session, which may live on.
+        // The instance that took the claim left the mark to its session, which may live on.
         mirror.read(turn, Facet::Running(self.index));
     }
 
-    /// Tells its run to stop, if its code runs.
+    /// Tells the shard's run to stop, if its code runs.
     pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, reason: CancelReason) {
         if let State::Running(running) = &mut self.state {
             running.cancel(turn, reason);
         }
     }
 
-    /// Its run was told to stop a good while ago.
+    /// Notes that the shard's run was told to stop a good while ago.
     pub(crate) fn overdue(&mut self, turn: &mut Turn<'_>) {
         if let State::Running(running) = &mut self.state {
             running.overdue(turn);

@@ -1,11 +1,11 @@
-//! Waiting for a free place, in the order of due instants.
+//! The wait for a free place, in the order of due instants.
 
 use crate::turn::Turn;
 use flockwork_core::execution::Fire;
 use flockwork_core::id::ShardIndex;
 use flockwork_core::time::Timestamp;
 
-/// The due instant under which a shard waits, if it does.
+/// The due instant under which a shard waits, if it waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place(Option<Timestamp>);
 
@@ -27,7 +27,7 @@ impl Place {
         }
     }
 
-    /// There is a place for it.
+    /// Notes that there is a place for the shard.
     pub(crate) fn admitted(&mut self) {
         self.0 = None;
     }

@@ -1,4 +1,4 @@
-//! A run of this node: its code is under way.
+//! A run of this node whose code is under way.
 
 use super::back::TakingBack;
 use super::claim::OwnClaim;
@@ -13,7 +13,7 @@ use flockwork_core::time::Mono;
 use flockwork_registry::Stamp;
 use std::sync::Arc;
 
-/// One run.
+/// A run whose code is under way.
 #[derive(Debug)]
 pub(crate) struct Running {
     claim: Box<OwnClaim>,
@@ -21,7 +21,7 @@ pub(crate) struct Running {
     run: Arc<Run>,
     started: Mono,
     cancelled: Option<CancelReason>,
-    /// Whether it runs on long after it was told to stop.
+    /// Whether the run goes on long after it was told to stop.
     is_overdue: bool,
 }
 
@@ -61,7 +61,7 @@ impl Running {
         self.is_overdue
     }
 
-    /// Tells it to stop, once.
+    /// Tells the run to stop, once.
     pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, reason: CancelReason) {
         if self.cancelled.is_none() {
             self.cancelled = Some(reason);
@@ -70,21 +70,21 @@ impl Running {
         }
     }
 
-    /// It was told to stop a good while ago.
+    /// Notes that the run was told to stop a good while ago.
     pub(crate) fn overdue(&mut self, turn: &mut Turn<'_>) {
         self.is_overdue = true;
         turn.report(Report::Overdue(self.run.clone()));
     }
 
-    /// Its code has really ended.
+    /// Notes that the run's code has really ended.
     pub(crate) fn ended(self, turn: &mut Turn<'_>, outcome: Outcome) -> Ended {
         let took = turn.now.mono.since(self.started);
         timeout_is_over(turn, &self.run);
         Ended::new(self.claim, self.stamp, self.run, outcome, took)
     }
 
-    /// The session's trust ended between the proof of the claim and the start of its code. Says whether
-    /// it was for a request, which is open again.
+    /// Ends a run whose session's trust ended between the proof of its claim and the start of its code.
+    /// Returns whether the run was for a request, which is open again.
     pub(crate) fn not_started(self, turn: &mut Turn<'_>) -> (TakingBack, bool) {
         let text = "the process stood still until its session could have ended; the claim is \
                     given back and the fire is settled again";
@@ -101,7 +101,7 @@ fn timeout_is_over(turn: &mut Turn<'_>, run: &Run) {
     }
 }
 
-/// What the code is told.
+/// Returns what the code is told about its run.
 fn run(
     turn: &Turn<'_>,
     claim: &OwnClaim,

@@ -1,4 +1,4 @@
-//! A shard's life on this node, as one value: what is under way, and the data of that stage alone.
+//! A shard's life on this node as one value: the stage that is under way, and the data of that stage alone.
 //!
 //! ```text
 //! Free ─► Claiming ─made─► Standing ─► Running ─code ended─► Ended ─told─► Ending ─made─► Free
@@ -9,7 +9,7 @@
 //!   │      Standing, Ahead ─no longer to be started─► TakingBack ─made─► Free
 //!   └─► Accounting ─answered─► Free
 //! ```
-//! What a lost answer meant is read from the shard's record: it names the claim.
+//! If an answer was lost, its meaning is read from the shard's record, which names the claim.
 
 use super::accounting::Accounting;
 use super::ahead::Standing;
@@ -22,15 +22,15 @@ use crate::outbox::ShardChange;
 use flockwork_core::execution::{Run, RunId};
 use std::sync::Arc;
 
-/// Where a shard stands on this node.
+/// The stage of a shard's life on this node.
 #[derive(Debug, Default)]
 pub(crate) enum State {
-    /// Nothing of it is under way here.
+    /// The shard has nothing under way here.
     #[default]
     Free,
-    /// A claim was refused because of a mark: none is made until that is known to be gone.
+    /// A claim was refused because of a mark: no claim is made until the mark is known to be gone.
     Blocked,
-    /// A change of its record other than a run's is under way.
+    /// A change of the record other than a run's is under way.
     Accounting(Accounting),
     /// A claim is under way.
     Claiming(Claiming),
@@ -40,30 +40,30 @@ pub(crate) enum State {
     Standing(Standing),
     /// A claim stands, and its fire is not due yet.
     Ahead(Standing),
-    /// A claim is being given back, as nothing was started.
+    /// A claim of which nothing was started is being given back.
     TakingBack(TakingBack),
-    /// Its code runs.
+    /// The code of the run is under way.
     Running(Box<Running>),
-    /// Its code has ended; the registry is to be told.
+    /// The code has ended; the registry is to be told.
     Ended(Box<Ended>),
-    /// The registry is being told.
+    /// The registry is being told of the end.
     Ending(Ending),
-    /// The answer to that was lost.
+    /// The answer about the end was lost.
     EndDoubted(Ending),
 }
 
 impl State {
-    /// Whether nothing new can be done about the shard yet.
+    /// Returns whether nothing new can be done about the shard yet.
     pub(crate) fn is_busy(&self) -> bool {
         !matches!(self, Self::Free)
     }
 
-    /// Whether neither a run nor a change of the record is under way.
+    /// Returns whether neither a run nor a change of the record is under way.
     pub(crate) fn leaves_the_record(&self) -> bool {
         matches!(self, Self::Free | Self::Blocked)
     }
 
-    /// The claim of the run that is under way.
+    /// Returns the claim of the run that is under way.
     pub(crate) fn claim(&self) -> Option<&OwnClaim> {
         match self {
             Self::Free | Self::Blocked | Self::Accounting(_) => None,
@@ -76,18 +76,18 @@ impl State {
         }
     }
 
-    /// The run that is under way, by its number.
+    /// Returns the number of the run that is under way.
     pub(crate) fn run_id(&self) -> Option<RunId> {
         self.claim().map(OwnClaim::id)
     }
 
-    /// The run whose code was started, until the registry knows of its end.
+    /// Returns the run whose code was started, until the registry knows of its end.
     pub(crate) fn run(&self) -> Option<&Arc<Run>> {
         match self {
             Self::Running(running) => Some(running.run()),
             Self::Ended(ended) => Some(ended.run()),
             Self::Ending(ending) | Self::EndDoubted(ending) => Some(ending.run()),
-            // No code was started.
+            // No code was started in these stages.
             Self::Free
             | Self::Blocked
             | Self::Accounting(_)
@@ -99,14 +99,14 @@ impl State {
         }
     }
 
-    /// The change whose answer the shard waits for.
+    /// Returns the change whose answer the shard waits for.
     pub(crate) fn awaited(&self) -> Option<ShardChange> {
         match self {
             Self::Accounting(_) => Some(ShardChange::Account),
             Self::Claiming(claiming) => Some(ShardChange::Claim(claiming.claim().id())),
             Self::TakingBack(back) if back.is_sent() => Some(ShardChange::Undo(back.claim().id())),
             Self::Ending(ending) => Some(ShardChange::End(ending.claim().id())),
-            // What these wait for is a read, an instant, the code or a session.
+            // These stages wait for a read, an instant, the code or a session.
             Self::Free
             | Self::Blocked
             | Self::Doubted(_)
@@ -119,8 +119,8 @@ impl State {
         }
     }
 
-    /// Whether a claim is under way whose run may yet begin, or not: it is no run that a request could be
-    /// skipped for.
+    /// Returns whether a claim is under way and its run may begin or not. A request cannot be skipped for
+    /// such a claim.
     pub(crate) fn may_come_to_nothing(&self) -> bool {
         matches!(
             self,
@@ -132,13 +132,13 @@ impl State {
         )
     }
 
-    /// How the record is to be read when all is read again.
+    /// Returns how the record is to be read when all is read again.
     pub(crate) fn record_is(&self, was_mine: bool) -> RecordIs {
         match self {
             Self::Doubted(_) | Self::TakingBack(_) | Self::EndDoubted(_) => RecordIs::Followed,
             Self::Free | Self::Blocked if was_mine => RecordIs::Followed,
             Self::Free | Self::Blocked => RecordIs::Others,
-            // Known by what this node writes, until that is refused.
+            // The record is known from what this node writes, until a write is refused.
             Self::Accounting(_)
             | Self::Claiming(_)
             | Self::Standing(_)
