@@ -1,5 +1,5 @@
-//! What the node wants to be woken for: one queue of due instants on the wall clock for all jobs,
-//! one of deadlines on the monotonic clock.
+//! The times at which the node wants to be woken: one queue of due instants on the wall clock for all jobs,
+//! and one queue of deadlines on the monotonic clock.
 
 use crate::names::JobIx;
 use crate::timeouts::Timeouts;
@@ -9,52 +9,52 @@ use flockwork_core::time::{Mono, Timestamp};
 use flockwork_core::timetable::Timetable;
 use std::collections::BTreeSet;
 
-/// A deadline.
+/// A deadline on the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Alarm {
-    /// A run that was told to stop should have by now.
+    /// The run was told to stop and should have ended by now.
     Overdue(RunId),
-    /// A run that took over a claim made ahead has waited for as long as any does.
+    /// The run took over a claim made ahead and has waited as long as any such run may wait.
     Begin(RunId),
     /// The session can no longer be proven.
     TrustEnd,
-    /// A shard that waits for something is looked at again.
+    /// The shard waits for something and is looked at again.
     Reconsider(JobIx, ShardIndex),
     /// A job is looked at again.
     Reconcile(JobIx),
-    /// Reads of a job that gave no answer are sent again.
+    /// The reads of a job that gave no answer are sent again.
     Reread(JobIx),
-    /// All that is believed about a job is read again, from time to time, whatever watches tell.
+    /// All that is believed about a job is read again, from time to time, whatever the watches report.
     Resync(JobIx),
-    /// A clock that differs is measured anew.
+    /// A clock that differs from the registry's is measured again.
     Clock(JobIx),
     /// Watches that were not confirmed are set again.
     Watch,
-    /// What was held back may be sent.
+    /// Changes that were held back may be sent.
     Send,
 }
 
-/// Both queues.
+/// The queues of instants and of deadlines.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     due: Timetable<JobIx>,
     starts: Timetable<RunId>,
-    /// Of runs. See there why they are apart.
+    /// The time-outs of runs. `timeouts.rs` says why they are apart.
     timeouts: Timeouts,
-    /// When the end of the session's trust is looked at.
+    /// The time at which the end of the session's trust is looked at.
     trust_end: Option<Mono>,
     deadlines: BTreeSet<(Mono, Alarm)>,
 }
 
 impl Alarms {
-    /// A job is due at an instant. Whoever is told compares with what the job says now: an entry
-    /// that no longer holds is passed over.
+    /// Adds an instant at which a job is due. When the instant comes, the job compares it with its timer and
+    /// ignores an instant that no longer holds.
     pub(crate) fn add_due(&mut self, at: Timestamp, job: JobIx) {
         self.due.enter(at, job);
     }
 
-    /// A run that is claimed already starts at an instant. Whoever is told passes it over if it no longer
-    /// waits for that.
+    /// Adds the instant at which a claimed run starts. When the instant comes, a run that no longer waits for
+    /// it ignores it.
     pub(crate) fn add_start(&mut self, at: Timestamp, run: RunId) {
         self.starts.enter(at, run);
     }
@@ -63,7 +63,7 @@ impl Alarms {
         self.deadlines.insert((at, alarm));
     }
 
-    /// Wakes when the session can no longer be proven.
+    /// Sets an alarm for the time when the session can no longer be proven.
     pub(crate) fn watch_trust(&mut self, now: Mono, until: Mono) {
         let is_set = self.trust_end.is_some_and(|at| at > now);
         if !is_set && until != Mono::from_millis(u64::MAX) && until > now {
@@ -80,22 +80,22 @@ impl Alarms {
         self.due.pop_due(now)
     }
 
-    /// A run has had its time at an instant.
+    /// Adds the time at which a run times out.
     pub(crate) fn add_timeout(&mut self, at: Mono, run: RunId) {
         self.timeouts.add(at, run);
     }
 
-    /// A run that has a time-out is over.
+    /// Notes that a run with a time-out is over.
     pub(crate) fn timeout_is_over(&mut self, run: RunId) {
         self.timeouts.is_over(run);
     }
 
-    /// A run whose time has passed, perhaps one that is over.
+    /// Returns a run whose time-out has passed, perhaps a run that is over.
     pub(crate) fn pop_timeout(&mut self, now: Mono) -> Option<RunId> {
         self.timeouts.pop(now)
     }
 
-    /// Whether any run may wait for its instant: each that does has an entry.
+    /// Returns whether any run may wait for its instant: each run that waits has an entry.
     pub(crate) fn has_starts(&self) -> bool {
         !self.starts.is_empty()
     }
@@ -109,7 +109,7 @@ impl Alarms {
         self.deadlines.pop_first().map(|(_, alarm)| alarm)
     }
 
-    /// The earliest of each.
+    /// Returns the earliest instant and the earliest deadline.
     pub(crate) fn next(&self) -> (Option<Timestamp>, Option<Mono>) {
         let instants = [self.due.next(), self.starts.next()];
         let deadlines = [self.deadlines.first().map(|(at, _)| *at), self.timeouts.next()];

@@ -1,4 +1,4 @@
-//! Places for runs: who has one, and who waits for one.
+//! Places for runs: which run has a place, and which fire waits for one.
 #![expect(clippy::disallowed_types, reason = "its order is never seen outside this file")]
 
 use crate::names::JobIx;
@@ -9,30 +9,30 @@ use flockwork_core::time::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-/// The shard that a run is of.
+/// The job and the shard that a run belongs to.
 pub(crate) type Whose = (JobIx, ShardIndex);
 
 /// All places of a node.
 ///
-/// A run has one from the sending of its claim until the registry knows of its end. Runs are looked up by
-/// digest, as that is done for each; what is done to several of them is done in the order of their
-/// numbers, since what a node does follows from what it is told alone.
+/// A run has a place from the sending of its claim until the registry knows of its end. Runs are looked up by
+/// hash, because that is done for each run. Several runs are handled in the order of their numbers, because
+/// what a node does follows only from what it is told.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     most: usize,
     last_run: u64,
     runs: HashMap<RunId, Whose, BuildHasherDefault<Spread>>,
-    /// Fires that wait for a free place, by due instant.
+    /// The fires that wait for a free place, by due instant.
     waiting: BTreeSet<(Timestamp, JobIx, ShardIndex)>,
 }
 
 impl Capacity {
-    /// So many runs at a time.
+    /// Creates places for `most` runs at a time.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, last_run: 0, runs: HashMap::default(), waiting: BTreeSet::new() }
     }
 
-    /// A name for a run, which no other run of this node has.
+    /// Returns a name for a run that no other run of this node has.
     pub(crate) fn name_run(&mut self) -> RunId {
         self.last_run += 1;
         RunId(self.last_run)
@@ -50,7 +50,7 @@ impl Capacity {
         self.runs.get(&run).copied()
     }
 
-    /// All runs with a place, in the order of their numbers.
+    /// Returns all runs with a place, in the order of their numbers.
     pub(crate) fn runs(&self) -> Vec<(RunId, Whose)> {
         let mut runs: Vec<_> = self.runs.iter().map(|(run, whose)| (*run, *whose)).collect();
         runs.sort_unstable();
@@ -61,18 +61,18 @@ impl Capacity {
         self.runs.len()
     }
 
-    /// Whether another run may start.
+    /// Returns whether there is a place for another run.
     pub(crate) fn has_room(&self) -> bool {
         self.runs.len() < self.most
     }
 
-    /// Whether one may be claimed before it is due. Fires that are due go first: half of the places are
-    /// kept for them.
+    /// Returns whether a fire may be claimed before it is due. Fires that are due go first: half of the
+    /// places are kept for them.
     pub(crate) fn has_room_ahead(&self) -> bool {
         self.waiting.is_empty() && self.runs.len() < self.most / 2
     }
 
-    /// Whether a fire may run now: there is room, and none that was due earlier waits for it.
+    /// Returns whether a fire may run now: there is room, and no fire that was due earlier waits for it.
     pub(crate) fn is_next(&self, fire: Fire) -> bool {
         self.has_room() && self.waiting.first().is_none_or(|(due, ..)| *due >= fire.due)
     }
@@ -85,17 +85,17 @@ impl Capacity {
         self.waiting.remove(&(due, job, shard));
     }
 
-    /// How many fires wait.
+    /// Returns how many fires wait for a place.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether that fire does.
+    /// Returns whether the shard's fire with this due instant waits.
     pub(crate) fn waits(&self, due: Timestamp, (job, shard): Whose) -> bool {
         self.waiting.contains(&(due, job, shard))
     }
 
-    /// The one that waits longest, if there is room for it.
+    /// Takes the shard whose fire waits longest, if there is room for it.
     pub(crate) fn admit(&mut self) -> Option<Whose> {
         if !self.has_room() {
             return None;

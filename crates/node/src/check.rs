@@ -1,5 +1,5 @@
-//! What must hold between the parts of a node after each event, whatever has happened. Each part keeps its
-//! own state whole; this is about what two of them say of the same thing.
+//! The invariants between the parts of a node: they must hold after each event, whatever has happened. Each
+//! part keeps its own state whole; this file compares what two parts say about the same thing.
 
 use crate::alarms::Alarms;
 use crate::capacity::Capacity;
@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::names::JobIx;
 use crate::outbox::{Outbox, Purpose};
 
-/// The parts.
+/// The parts of a node that are compared.
 pub(crate) struct Parts<'a> {
     pub(crate) jobs: &'a [Job],
     pub(crate) capacity: &'a Capacity,
@@ -18,17 +18,18 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Finds what does not hold.
+    /// Finds what does not hold between the parts.
     ///
     /// # Errors
-    /// What, for people.
+    /// The text says, for people, what does not hold.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.check_places()?;
         self.check_answers()?;
         self.check_turns()
     }
 
-    /// Each run has a place under its own number, and nobody else has one; so has each fire that waits.
+    /// Checks that each run, and nothing else, has a place under its own number, and that each fire that
+    /// waits, and nothing else, waits for a place.
     fn check_places(&self) -> Result<(), String> {
         let (mut runs, mut waiting) = (0, 0);
         for (ix, job) in self.each() {
@@ -57,7 +58,7 @@ impl Parts<'_> {
         }
     }
 
-    /// Whoever waits for an answer to a change will get one: the change is under way.
+    /// Checks that each answer that is waited for will come: the change is under way.
     fn check_answers(&self) -> Result<(), String> {
         let under_way: Vec<Purpose> = self.outbox.purposes().collect();
         for (ix, job) in self.each() {
@@ -74,7 +75,8 @@ impl Parts<'_> {
         Ok(())
     }
 
-    /// Between two events nothing is left of a turn, and what waits for its instant will be woken.
+    /// Checks that nothing of a turn is left between two events, and that a run that waits for its instant
+    /// will be woken.
     fn check_turns(&self) -> Result<(), String> {
         if !self.dirty.has_no_shard() {
             return Err("a shard was marked and not looked at".to_owned());

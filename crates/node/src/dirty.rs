@@ -1,15 +1,15 @@
-//! What is to be looked at before anything is sent: whoever learns something marks the job, or the shard,
-//! that it may matter to, and calls nobody.
+//! The jobs and shards that are to be looked at before anything is sent. A part that learns something marks
+//! the job or the shard that it may matter to, and calls no other part.
 
 use crate::names::JobIx;
 use flockwork_core::id::ShardIndex;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Both kinds of marks.
+/// The job marks and the shard marks.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     jobs: BTreeSet<JobIx>,
-    /// Shards of the job whose turn it is, in the order in which they were marked.
+    /// The marked shards of the job whose turn it is, in the order of their marks.
     shards: VecDeque<ShardIndex>,
 }
 
@@ -22,17 +22,17 @@ impl Dirty {
         self.shards.push_back(shard);
     }
 
-    /// The next job that is to be looked at as a whole.
+    /// Takes the next job that is to be looked at as a whole.
     pub(crate) fn next_job(&mut self) -> Option<JobIx> {
         self.jobs.pop_first()
     }
 
-    /// The next shard that is to be looked at in this turn.
+    /// Takes the next shard that is to be looked at in this turn.
     pub(crate) fn next_shard(&mut self) -> Option<ShardIndex> {
         self.shards.pop_front()
     }
 
-    /// Whether every shard that was marked has been looked at: so it is between two turns.
+    /// Returns whether every marked shard has been looked at, as is the case between two turns.
     pub(crate) fn has_no_shard(&self) -> bool {
         self.shards.is_empty()
     }

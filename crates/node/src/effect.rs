@@ -1,4 +1,4 @@
-//! What a node wants done, and what it reports.
+//! The effects that a node wants, and the facts that it reports.
 
 use flockwork_core::account::{Fate, Reason};
 use flockwork_core::execution::{CancelReason, Outcome, Run, RunId};
@@ -8,43 +8,43 @@ use flockwork_registry::{Request, SessionId, Ticket};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One thing to do. Effects are carried out in their order.
+/// A thing to do. Effects are carried out in their order.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Send a request to the registry.
     Submit(Ticket, Request),
-    /// Start user code. Its claim is proven; what ends it is told by
-    /// [`Event::RunEnded`](crate::Event::RunEnded), exactly once, or, if it was not started after
-    /// all, by [`Event::NotStarted`](crate::Event::NotStarted).
+    /// Start user code, whose claim is proven. The end of the code is told by
+    /// [`Event::RunEnded`](crate::Event::RunEnded), exactly once. Code that was not started after all is told
+    /// by [`Event::NotStarted`](crate::Event::NotStarted).
     Start(Arc<Run>),
-    /// Tell a run to stop. It still ends by [`Event::RunEnded`](crate::Event::RunEnded).
+    /// Tell a run to stop. The run still ends by [`Event::RunEnded`](crate::Event::RunEnded).
     Cancel(RunId, CancelReason),
-    /// Tell people and metrics.
+    /// Tell a fact to people and metrics.
     Report(Report),
-    /// Everything is left in order; the session may be closed.
+    /// The node has left everything in order; the session may be closed.
     Drained,
 }
 
 /// Fires of one shard that met the same fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The job.
+    /// The job of these fires.
     pub job: JobName,
-    /// The shard.
+    /// The shard of these fires.
     pub shard: ShardIndex,
-    /// What became of them.
+    /// The fate that the fires met.
     pub fate: Fate,
-    /// Why.
+    /// The reason for the fires' fate.
     pub reason: Reason,
-    /// How many fires.
+    /// The number of these fires.
     pub fires: u64,
-    /// The first of them.
+    /// The instant of the first fire.
     pub first: Timestamp,
-    /// The last of them.
+    /// The instant of the last fire.
     pub last: Timestamp,
 }
 
-/// A fact, told after it is certain.
+/// A fact, reported after it is certain.
 #[derive(Clone, Debug)]
 pub enum Report {
     /// The session lives: work may start.
@@ -53,102 +53,103 @@ pub enum Report {
     SessionSuspended(String),
     /// The session ended; the node joins again with a new one.
     SessionEnded(SessionId),
-    /// This node now serves a job. `differences` lists what the registry's definition, which
-    /// counts, says otherwise than the node's own (`key: registry value, own value`).
+    /// This node now serves a job. `differences` lists where the registry's definition, which counts, differs
+    /// from the node's own (`key: registry value, own value`).
     Serving {
-        /// The job.
+        /// The job that is served.
         job: JobName,
-        /// Differences that were left as the registry has them.
+        /// The differences that were left as the registry has them.
         differences: Vec<String>,
-        /// Differences that were overwritten by this node's definition.
+        /// Whether this node's definition overwrote the registry's.
         applied: bool,
     },
-    /// This node does not serve a job, and why, as a stable code and a sentence.
+    /// This node does not serve a job. A stable code and a sentence say why.
     Refused {
-        /// The job.
+        /// The job that is refused.
         job: JobName,
-        /// The stable code.
+        /// The stable code of the refusal.
         code: &'static str,
-        /// What is wrong, and what to do.
+        /// The sentence that says what is wrong and what to do.
         text: String,
     },
-    /// A job was removed from the registry, or an operator took this instance off it.
+    /// This node left a job, for example because the job was removed from the registry or an operator took
+    /// this instance off the job.
     Left {
-        /// The job.
+        /// The job that was left.
         job: JobName,
-        /// Why, for people.
+        /// The reason, in words for people.
         why: &'static str,
     },
     /// This node now assigns a job's shards.
     Leading(JobName),
     /// This node dealt a job's shards anew.
     Assigned {
-        /// The job.
+        /// The job whose shards were dealt.
         job: JobName,
-        /// How many shards changed their instance.
+        /// The number of shards that changed their instance.
         moved: usize,
-        /// How many instances share them.
+        /// The number of instances that share the shards.
         instances: usize,
     },
-    /// User code starts now.
+    /// The user code of a run starts now.
     Started {
-        /// The run.
+        /// The run that starts now.
         run: Arc<Run>,
-        /// How long after it was due.
+        /// How long after its due instant the run starts.
         late: Duration,
     },
-    /// A run ended and the registry knows it.
+    /// A run ended, and the registry knows it.
     Ended {
-        /// The run.
+        /// The run that ended.
         run: Arc<Run>,
-        /// How.
+        /// How the run ended.
         outcome: Outcome,
-        /// How long its code ran.
+        /// How long the run's code ran.
         took: Duration,
-        /// If it will be tried again: where and when.
+        /// The instance and the instant at which the run is tried again, if it is.
         retry: Option<(InstanceId, Timestamp)>,
     },
-    /// A run ended, but its shard had been taken by then: its outcome counts for nothing.
+    /// A run ended, but its shard had been taken by then: the run's outcome counts for nothing.
     Superseded {
-        /// The run.
+        /// The run that was superseded.
         run: Arc<Run>,
-        /// How it ended.
+        /// How the run ended.
         outcome: Outcome,
     },
-    /// A run of an instance that is gone was found; it will be run again here, or not at all.
+    /// A run of an instance that is gone was found. The run will be repeated here, or not at all.
     FoundCrashed {
-        /// The job.
+        /// The job of the run.
         job: JobName,
-        /// The shard.
+        /// The shard of the run.
         shard: ShardIndex,
-        /// The instance that ran it.
+        /// The instance that had the run.
         instance: InstanceId,
-        /// Whether it is run again.
+        /// Whether this node repeats the run.
         taken: bool,
     },
-    /// What became of fires.
+    /// Fires of a shard met their fate.
     Accounted(Account),
     /// A request to run a job now was taken, or refused with a reason.
     Triggered {
-        /// The job.
+        /// The job that was requested to run.
         job: JobName,
-        /// How many shards of it start here.
+        /// The number of the job's shards that start here.
         shards: usize,
-        /// Why some do not.
+        /// The reason why some shards do not start.
         refused: Option<&'static str>,
     },
-    /// This node's clock agrees with the registry's again, as a job wants it: what was held up by
-    /// that (code `CLOCK_DIFFERS`) goes on.
+    /// This node's clock agrees with the registry's again, to within what a job tolerates. Shards that the
+    /// difference held up (code `CLOCK_DIFFERS`) go on.
     ClockAgrees(JobName),
     /// A blocking run does not stop though it was told to.
     Overdue(Arc<Run>),
-    /// Something is wrong that a person may have to look at.
+    /// A problem came up that a person may have to look at.
     Trouble {
-        /// The job, if it is about one.
+        /// The job that the problem is about, if there is one.
         job: Option<JobName>,
-        /// A stable code.
+        /// The stable code of the problem.
         code: &'static str,
-        /// What, and what to do.
+        /// The text that says what is wrong and what to do.
         text: String,
     },
 }

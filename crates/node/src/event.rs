@@ -1,40 +1,41 @@
-//! What a node is told.
+//! The events that a node is told of.
 
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{Outcome, RunId};
 use flockwork_core::id::JobName;
 use std::sync::Arc;
 
-/// One thing that happened.
+/// An event that a node is told of.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Something came back from the registry. Events must be told in the inbox's order.
+    /// The registry sent an event. These events must be passed on in the inbox's order.
     Registry(flockwork_registry::Event),
-    /// This node offers to serve a job, from now on.
+    /// This node offers to serve a job from now on.
     Define(Define),
-    /// This node no longer serves a job. Its runs end first; the registry keeps the job.
+    /// This node no longer serves a job. The job's runs end first; the registry keeps the job.
     Withdraw(JobName),
-    /// A run's code has really ended.
+    /// The code of a run has really ended.
     RunEnded(RunId, Outcome),
-    /// A run's code was not started, as the process stood still until its session's trust was over:
-    /// the claim is given back.
+    /// The code of a run was not started, because the process stood still until its session's trust was over.
+    /// The claim is given back.
     NotStarted(RunId),
-    /// The instant asked for by [`Node::wake_at`](crate::Node::wake_at) has come, or the wall clock
-    /// has moved. Harmless at any other time. If more is due than one wake-up takes, `wake_at` is
-    /// not later than now afterwards: flush, and wake again.
+    /// The instant that [`Node::wake_at`](crate::Node::wake_at) asked for has come, or the wall clock has
+    /// moved. The event is harmless at any other time. If more is due than one wake-up takes, `wake_at` is
+    /// not later than now afterwards: flush, and wake the node again.
     Wake,
-    /// Start nothing new, let runs end, then leave ([`Effect::Drained`](crate::Effect::Drained)).
+    /// The node starts nothing new, lets its runs end, then leaves
+    /// ([`Effect::Drained`](crate::Effect::Drained)).
     Drain,
-    /// The drain time is over: cancel what still runs, then leave.
+    /// The drain time is over: the node cancels the runs that go on, then leaves.
     DrainOver,
 }
 
 /// An offer to serve a job.
 #[derive(Clone, Debug)]
 pub struct Define {
-    /// The job, as the node's own file or program says.
+    /// The job's definition, as the node's own file or program says.
     pub config: Arc<JobConfig>,
-    /// Whether this definition replaces the registry's if they differ (`--apply`, or the job's
-    /// own `overwrite`).
+    /// Whether this definition replaces the registry's if the two differ (`--apply`, or the job's own
+    /// `overwrite`).
     pub apply: bool,
 }

@@ -1,6 +1,6 @@
-//! One node as a state machine: [`Node::step`] takes one [`Event`] and says what is to be done.
-//! The same state, time and event give the same [`Effect`]s; nothing here reads a clock, waits or
-//! does I/O. The engine feeds it in real time, the simulation in virtual time.
+//! A node as a state machine. [`Node::step`] takes one [`Event`] and says in [`Effect`]s what is to be done.
+//! The same state, time and event give the same effects: nothing in this crate reads a clock, waits or does
+//! I/O. The engine feeds the node in real time, the simulation in virtual time.
 //!
 //! # How it is built
 //!
@@ -19,47 +19,49 @@
 //!   turn.rs     what a duty may touch: time, trust, outbox, alarms, capacity, marks
 //! ```
 //!
-//! A duty owns its state, and no other file writes it. It is given a turn, the mirror and the
-//! facts that it needs. It is told what became of the changes that it sent. It calls no other duty: it
-//! returns what it has learned, or marks the job or a shard, and `job.rs` decides what follows. Marked
-//! shards are looked at before the turn is over, marked jobs before anything is sent.
+//! Each duty owns its state; no other file writes that state. A duty is given a turn, the mirror and the
+//! facts that it needs, and receives the verdict on each change that it sent. A duty calls no other duty: it
+//! returns what it has learned, or sets a job mark or a shard mark, and `job.rs` decides what follows. The
+//! job looks at marked shards before its turn is over; the node looks at marked jobs before it sends
+//! anything.
 //!
 //! # In which order to read it
 //!
-//! 1. What comes in and goes out: [`event`], [`effect`], [`settings`].
+//! 1. The events that come in and the effects that go out: [`event`], [`effect`], [`settings`].
 //! 2. How a node knows something: `mirror/slot.rs` (unknown is not absent), `mirror.rs`, `trust.rs`.
-//! 3. How it changes something: `outbox/change.rs`, `outbox.rs`, `outbox/repair.rs`.
+//! 3. How a node changes something: `outbox/change.rs`, `outbox.rs`, `outbox/repair.rs`.
 //! 4. What a duty is given: `turn.rs`, `facts.rs`, `alarms.rs`, `capacity.rs`, `dirty.rs`.
-//! 5. A shard's life: `shard/state.rs` (drawn there), `shard.rs`, then a stage a file.
-//! 6. A job: `job.rs` (the written order), then a duty a file.
-//! 7. `node.rs`, which routes, and `check.rs`, which says what must hold between the parts.
+//! 5. A shard's life: `shard/state.rs` (with a drawing), `shard.rs`, then one file for each stage.
+//! 6. A job: `job.rs` (with the order of the duties), then one file for each duty.
+//! 7. The whole: `node.rs` routes events; `check.rs` says what must hold between the parts.
 //!
 //! # Words
 //!
-//! The words that users meet are in README.md. These are the code's own, each with one meaning here.
+//! README.md explains the words that users meet. This table explains the code's own words; each has one
+//! meaning.
 //!
 //! | word | meaning |
 //! |---|---|
-//! | account | to write down in a shard's record what became of a fire: it ran, misfired, was skipped or missed |
+//! | account | to write into a shard's record that a fire ran, misfired, was skipped or was missed |
 //! | ahead | of a claim: made before its fire is due |
-//! | change | operations that a duty wants made as a whole or not at all; several share a commit |
-//! | dealt | of a shard: given to an instance by the job's leader |
+//! | change | operations that a duty wants made as a whole or not at all; several changes share a commit |
+//! | dealt | of a shard: assigned to an instance by the job's leader |
 //! | duty | a part of a job or shard with its own state and its own changes |
 //! | fate | what became of a fire |
-//! | facet | one thing that the registry holds about a job; each has one key |
-//! | foreign | of a claim in a shard's record: not a run of this node |
-//! | goes | of this instance: it leaves the job, or cannot serve its definition |
-//! | held up | of a shard: it could not run until an instant, for a reason that its fires are accounted with |
+//! | facet | one thing that the registry holds about a job; each facet has one key |
+//! | foreign | of a claim in a shard's record: its run is not a run of this node |
+//! | goes | of this instance: it leaves the job, or cannot serve the job's definition |
+//! | held up | of a shard: it could not run until an instant; its fires are accounted with the reason |
 //! | job mark, shard mark | a note that a job or a shard is to be looked at again |
-//! | keeper | the instance that looks after a shard's record: its owner or, if that is gone, one on which all agree |
+//! | keeper | the instance that looks after a shard's record: its owner or, if gone, one on which all agree |
 //! | mirror | what this node believes about the keys of a job |
-//! | place | the right of a run to be one of the node's runs; a fire waits for a free one |
-//! | plan | the registry's document that says which schedule is in force and since when |
-//! | purpose | what a change is for, and so which duty hears what became of it |
+//! | place | the right of a run to be one of the node's runs; a fire waits for a free place |
+//! | plan | the registry's document that says which schedule is in force, and since when |
+//! | purpose | what a change is for, and so which duty receives its verdict |
 //! | record | the registry's document about the fires of one shard |
 //! | running mark | the key by which ElasticJob sees that a shard runs |
-//! | slot | what is believed about one key |
-//! | stale | of a claim made ahead: known not to begin |
+//! | slot | what this node believes about one key |
+//! | stale | of a claim made ahead: its run is known not to begin |
 //! | trust | how long this node can prove that its session lives |
 //! | turn | what a job is given for one event |
 //! | verdict | what became of a change |

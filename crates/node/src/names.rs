@@ -1,11 +1,11 @@
-//! How the parts of a node name a job among themselves.
+//! The name by which the parts of a node refer to a job.
 
-/// A job's place in the node's list.
+/// The position of a job in the node's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct JobIx(pub(crate) u32);
 
 impl JobIx {
-    /// The place at a position.
+    /// Creates the name of the job at a position.
     pub(crate) fn at(position: usize) -> Self {
         Self(u32::try_from(position).expect("fewer jobs than memory"))
     }

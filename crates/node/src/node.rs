@@ -1,5 +1,5 @@
-//! The machine itself: takes events in, routes each to the job that it concerns, and sends what is to be
-//! sent. It decides nothing about any job.
+//! The state machine itself: it takes events in, routes each event to the job that it concerns, and sends
+//! what is to be sent. It decides nothing about any job.
 
 use crate::alarms::{Alarm, Alarms};
 use crate::capacity::Capacity;
@@ -21,37 +21,37 @@ use flockwork_registry::{self as registry, Failure, Refusal, Request, SessionSta
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Jobs that one wake-up fires: as many as make a few full commits.
+/// The most jobs that one wake-up fires: as many as make a few full commits.
 const MOST_DUE: usize = 256;
-/// How soon a watch is set again that was not confirmed, and how long reads wait that gave no answer while
-/// nothing gets through.
+/// How soon a watch that was not confirmed is set again, and how long reads without an answer wait while no
+/// request gets through.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// One node.
+/// A node as a state machine.
 #[derive(Debug)]
 pub struct Node {
     settings: Settings,
-    /// This instance as marks and flags hold it.
+    /// The id of this instance, as marks and flags hold it.
     me: Bytes,
     trust: Trust,
     clock: RegistryClock,
     outbox: Outbox,
     jobs: Vec<Job>,
-    /// Their names, at the same places.
+    /// The names of the jobs, at the same positions as the jobs.
     names: Vec<JobName>,
     places: BTreeMap<JobName, JobIx>,
     capacity: Capacity,
     alarms: Alarms,
     dirty: Dirty,
-    /// Watches whose setting was not confirmed.
+    /// The watches whose setting was not confirmed.
     unwatched: Vec<Request>,
     is_draining: bool,
     is_drained: bool,
-    /// What the wall clock last showed.
+    /// The time that the wall clock last showed.
     last_wall: Timestamp,
 }
 
-/// One step: what time it is, and what is to be done.
+/// One step of the node: the time, and what is to be done.
 struct Step<'a> {
     now: Now,
     effects: &'a mut Vec<Effect>,
@@ -64,7 +64,7 @@ impl Step<'_> {
 }
 
 impl Node {
-    /// A node that knows nothing yet.
+    /// Creates a node that knows nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -86,8 +86,7 @@ impl Node {
         }
     }
 
-    /// Takes one event in. Requests that may share a commit are kept back until
-    /// [`Node::flush`].
+    /// Takes one event in. Requests that may share a commit are kept back until [`Node::flush`].
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         let mut step = Step { now, effects };
         self.note_clock(&mut step);
@@ -114,7 +113,7 @@ impl Node {
         self.on_alarms(&mut step);
     }
 
-    /// Sends what was kept back, in as few commits as it can. To be called when no further event
+    /// Sends the requests that were kept back, in as few commits as possible. Call it when no further event
     /// waits, and at the latest a millisecond after a step.
     pub fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut step = Step { now, effects };
@@ -129,14 +128,15 @@ impl Node {
         }
     }
 
-    /// When [`Event::Wake`] is next due: on the wall clock (the next fire) and on the monotonic one
-    /// (the next time-out, back-off or check), whichever comes first.
+    /// Returns when [`Event::Wake`] is next due: on the wall clock for the next fire, and on the monotonic
+    /// clock for the next time-out, back-off or check. The node is to be woken at whichever comes first.
     #[must_use]
     pub fn wake_at(&self) -> (Option<Timestamp>, Option<Mono>) {
         self.alarms.next()
     }
 
-    /// A copy of what the node knows, for pages and metrics. Costs time in proportion to its jobs.
+    /// Returns a copy of what the node knows, for pages and metrics. The copy costs time in proportion to the
+    /// number of jobs.
     #[must_use]
     pub fn status(&self) -> Status {
         let has_started =
@@ -153,11 +153,11 @@ impl Node {
         }
     }
 
-    /// Finds what does not hold between the parts of this node. Costs time in proportion to its jobs: for
-    /// tests and simulations, after each step and flush.
+    /// Checks what must hold between the parts of this node. The check costs time in proportion to the number
+    /// of jobs: it is for tests and simulations, after each step and flush.
     ///
     /// # Errors
-    /// What does not hold, for people.
+    /// The text says, for people, what does not hold.
     pub fn check(&self) -> Result<(), String> {
         let parts = Parts {
             jobs: &self.jobs,
@@ -173,7 +173,7 @@ impl Node {
         &self.jobs[ix.position()]
     }
 
-    /// Gives a job its turn, and looks at the shards that were marked in it.
+    /// Gives a job its turn, and looks at the shards that were marked in that turn.
     fn at(&mut self, step: &mut Step<'_>, ix: JobIx, act: impl FnOnce(&mut Job, &mut Turn<'_>)) {
         let mut turn = Turn {
             now: step.now,
@@ -195,7 +195,7 @@ impl Node {
         job.settle(&mut turn);
     }
 
-    /// Gives the job of a run its turn, if there still is such a run.
+    /// Gives the job of a run its turn, if the run still exists.
     fn at_run(
         &mut self,
         step: &mut Step<'_>,
@@ -207,7 +207,7 @@ impl Node {
         }
     }
 
-    /// The same with every run, in the order of their numbers.
+    /// Gives the job of every run its turn, in the order of the runs' numbers.
     fn at_each_run(
         &mut self,
         step: &mut Step<'_>,
@@ -227,7 +227,7 @@ impl Node {
 
     fn define(&mut self, step: &mut Step<'_>, define: &Define) {
         if self.is_draining {
-            // Whoever leaves takes nothing up any more, or would never have left.
+            // A node that drains takes no job up, or it would never leave.
             return;
         }
         let applies = define.apply || define.config.overwrite;
@@ -251,7 +251,7 @@ impl Node {
     fn on_registry(&mut self, step: &mut Step<'_>, event: registry::Event) {
         match event {
             registry::Event::Session(state) => self.on_session(step, state),
-            // Without a session that is done once there is one again: nothing is decided before.
+            // Without a session nothing is decided; the jobs are read again once there is a session.
             registry::Event::Resync if self.trust.session().is_none() => {}
             registry::Event::Resync => self.at_all(step, Job::resync),
             registry::Event::Changed(key, _) => {
@@ -293,7 +293,7 @@ impl Node {
         }
     }
 
-    /// Tells whoever sent a change what has become of it.
+    /// Tells the duty that sent a change what has become of the change.
     fn tell(&mut self, step: &mut Step<'_>, change: Change, verdict: &Verdict) {
         match change.purpose {
             Purpose::Parent => {}
@@ -308,8 +308,8 @@ impl Node {
         }
     }
 
-    /// One change's condition did not hold. What is missing is made, what is gone is left out; otherwise
-    /// whoever sent it is told.
+    /// Handles a change whose condition did not hold. The change is repaired if that helps: what is missing
+    /// is made, what is gone is left out. Otherwise the duty that sent the change is told.
     fn refused(&mut self, step: &mut Step<'_>, mut change: Change, refusal: &Refusal) {
         if !self.outbox.repair(&self.settings.namespace, &mut change, refusal) {
             let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
@@ -317,11 +317,11 @@ impl Node {
         }
     }
 
-    /// A commit as a whole has failed, or may have.
+    /// Handles a commit that has failed as a whole, or may have.
     fn failed(&mut self, step: &mut Step<'_>, changes: Vec<Change>, failure: &Failure) {
         let verdict = Verdict::from(failure);
         if matches!(verdict, Verdict::TooLarge) && changes.len() > 1 {
-            // What the registry will never take is sent once more by itself, and then given up.
+            // A change that the registry will never take is sent once more by itself, and then given up.
             return self.outbox.gather_singly(changes);
         }
         if let Some(Pause { until, is_new }) = self.outbox.pause_for(step.now.mono, failure) {
@@ -356,7 +356,7 @@ impl Node {
                 if renewal == Renewal::Fresh {
                     self.at_all(step, Job::session_is_new);
                 }
-                // What waited goes on.
+                // Work that waited for the session goes on.
                 self.at_all(step, Job::session_is_back);
                 self.at_each_run(step, Job::tell_again);
                 self.alarms.watch_trust(step.now.mono, self.trust.until());
@@ -376,11 +376,12 @@ impl Node {
         }
     }
 
-    /// From here on another instance may take over what runs here.
+    /// Handles the end of the session's trust: from here on another instance may take over the runs of this
+    /// node.
     fn on_trust_end(&mut self, step: &mut Step<'_>) {
         self.alarms.trust_alarm_came();
         if step.now.mono < self.trust.until() {
-            // Renewed since. Only a session with runs that must stop is watched further.
+            // The session was renewed since. Its trust is watched further only if a run must stop without it.
             let runs = self.capacity.runs();
             let mut shards = runs.iter().map(|(_, (ix, shard))| (self.job(*ix), *shard));
             if shards.any(|(job, shard)| job.must_stop_without_session(shard)) {
@@ -404,19 +405,19 @@ impl Node {
         self.at_each_run(step, |job, turn, shard| job.cancel(turn, shard, CancelReason::Shutdown));
     }
 
-    /// Starts nothing new at all, and leaves each job when its runs have ended.
+    /// Starts nothing new, and leaves each job when its runs have ended.
     fn drain(&mut self, step: &mut Step<'_>) {
         self.is_draining = true;
         self.at_all(step, Job::drain);
     }
 
-    /// Whether nothing of this node is left in the registry but its session.
+    /// Returns whether nothing of this node is left in the registry but its session.
     fn has_left(&self) -> bool {
         let has_runs = self.capacity.running() > 0;
         self.jobs.iter().all(Job::has_left) && !has_runs && self.outbox.is_idle()
     }
 
-    /// A wall clock that was set back shows instants again that the timers have passed.
+    /// Notices that the wall clock was set back: the clock again shows instants that the timers have passed.
     fn note_clock(&mut self, step: &mut Step<'_>) {
         if step.now.wall < self.last_wall {
             self.at_each_run(step, Job::give_back_if_far_ahead);
@@ -425,7 +426,7 @@ impl Node {
         self.last_wall = step.now.wall;
     }
 
-    /// Starts what was claimed ahead and is due by now, then fires what else is due.
+    /// Starts the runs that were claimed ahead and are due by now, then fires the jobs that are due.
     fn on_wake(&mut self, step: &mut Step<'_>) {
         for _ in 0..MOST_DUE {
             let Some(run) = self.alarms.pop_start(step.now.wall) else {
@@ -435,8 +436,8 @@ impl Node {
         }
     }
 
-    /// Fires what is due by now, the earliest first. What is above the bound stays due: the first claims
-    /// are on their way while the next ones are made.
+    /// Fires the jobs that are due by now, the earliest first. Jobs above the bound stay due: the first
+    /// claims are on their way while the next claims are made.
     fn fire_due(&mut self, step: &mut Step<'_>) {
         for _ in 0..MOST_DUE {
             let Some((at, ix)) = self.alarms.pop_due(step.now.wall) else { return };
@@ -444,7 +445,7 @@ impl Node {
         }
     }
 
-    /// Lets those in that wait for a free place, the longest due first.
+    /// Gives free places to the fires that wait, the longest due first.
     fn admit_waiting(&mut self, step: &mut Step<'_>) {
         for _ in 0..self.capacity.waiting() {
             let Some((ix, shard)) = self.capacity.admit() else { return };
@@ -452,7 +453,7 @@ impl Node {
         }
     }
 
-    /// Sets watches again that may not be set. What they watch may have changed unseen.
+    /// Sets again the watches that may not be set. The keys that they watch may have changed unseen.
     fn watch_again(&mut self, step: &mut Step<'_>) {
         for request in std::mem::take(&mut self.unwatched) {
             if let Request::Watch(key, _) = &request
@@ -465,7 +466,7 @@ impl Node {
         }
     }
 
-    /// Turns to every deadline that has come.
+    /// Handles every deadline that has come.
     fn on_alarms(&mut self, step: &mut Step<'_>) {
         while let Some(run) = self.alarms.pop_timeout(step.now.mono) {
             self.at_run(step, run, |job, turn, shard| {
@@ -486,7 +487,7 @@ impl Node {
                 self.at(step, ix, |job, turn| job.look_again(turn, shard));
             }
             Alarm::Reconcile(ix) => self.dirty.mark_job(ix),
-            // While nothing gets through, asking again is of no use.
+            // While no request gets through, asking again is of no use.
             Alarm::Reread(_) if !self.trust.is_hoped_for() => {
                 self.alarms.add(step.now.mono.plus(AGAIN_AFTER), alarm);
             }

@@ -1,32 +1,34 @@
 //! The registry's clock, as far as a node can know it.
 //!
-//! A commit that gives an entry a value is answered with what the registry's clock showed when it
-//! was made: some time between its sending and its answer. So the difference is known to within the
-//! time the answer took, and a clock is said to differ only if it surely does.
+//! The answer to a commit that gives an entry a value names the time that the registry's clock showed when
+//! the commit was made, some time between its sending and its answer. So the difference is known to within
+//! the time that the answer took. A clock is said to differ only if it surely does.
 
 use flockwork_core::time::{Mono, Now};
 
-/// One registry's clock.
+/// The clock of one registry.
 #[derive(Debug, Default)]
 pub(crate) struct RegistryClock {
-    /// What it shows when the monotonic clock shows zero: at least and at most, in milliseconds.
+    /// The least and the most, in milliseconds, that the registry's clock shows when the monotonic clock
+    /// shows zero.
     bounds: Option<(i64, i64)>,
-    /// When a note was last written to measure it.
+    /// The time at which a note was last written to measure the registry's clock.
     probed: Option<Mono>,
 }
 
 impl RegistryClock {
-    /// It showed `at` some time between the two.
+    /// Takes in that the registry's clock showed `at` at some time between `sent` and `heard`.
     pub(crate) fn told(&mut self, at: i64, sent: Mono, heard: Mono) {
         let (least, most) = (at.saturating_sub(millis(heard)), at.saturating_sub(millis(sent)));
-        // An answer that took long and contradicts nothing says less than what was known.
+        // A slow answer that contradicts nothing says less than what was known before.
         let says_less = self.bounds.is_some_and(|(from, to)| least <= from && to <= most);
         if !says_less {
             self.bounds = Some((least, most));
         }
     }
 
-    /// By how many milliseconds the wall clock is ahead of it at least; behind, if negative.
+    /// Returns by how many milliseconds the wall clock is at least ahead of the registry's clock. A negative
+    /// number means that the wall clock is behind.
     pub(crate) fn ahead(&self, now: Now) -> Option<i64> {
         let (least, most) = self.bounds?;
         let own = now.wall.as_millis().saturating_sub(millis(now.mono));
@@ -34,12 +36,12 @@ impl RegistryClock {
         Some(if at_most < 0 { at_most } else { at_least.max(0) })
     }
 
-    /// It is being measured.
+    /// Notes that the registry's clock is being measured.
     pub(crate) fn is_probed(&mut self, now: Mono) {
         self.probed = Some(now);
     }
 
-    /// Whether it was measured within a time.
+    /// Returns whether the registry's clock was measured within the given time.
     pub(crate) fn was_probed_within(&self, now: Now, time: std::time::Duration) -> bool {
         self.probed.is_some_and(|at| now.mono.since(at) < time)
     }

@@ -1,23 +1,24 @@
-//! What a node is told once, at its start.
+//! The settings that a node is given once, at its start.
 
 use flockwork_core::id::InstanceId;
 use flockwork_layout::keys::Namespace;
 use flockwork_registry::{Clock, Limits};
 use std::time::Duration;
 
-/// A node's settings.
+/// The settings of one node.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Who it is; unique to this start of the process.
+    /// The id of this instance; it is unique to this start of the process.
     pub instance: InstanceId,
-    /// Where its jobs are.
+    /// The namespace that holds the node's jobs.
     pub namespace: Namespace,
-    /// What the registry takes in one commit.
+    /// How much the registry takes in one commit.
     pub limits: Limits,
-    /// With which clock of the registry's this node's can be compared.
+    /// The clock of the registry's that this node's clock can be compared with.
     pub clock: Clock,
-    /// How many runs it has at a time; a fire that finds it full waits unclaimed, in due order.
+    /// The most runs that the node has at a time. A fire that finds no free place waits unclaimed, in due
+    /// order.
     pub max_running: usize,
-    /// How often it compares what it believes with what the registry holds.
+    /// How often the node compares what it believes with what the registry holds.
     pub reconcile_interval: Duration,
 }

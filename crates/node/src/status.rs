@@ -7,74 +7,75 @@ use flockwork_core::time::{Mono, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A whole node.
+/// The status of a whole node.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Who it is.
+    /// The id of this instance.
     pub instance: InstanceId,
-    /// Whether its session is in doubt or gone, so that it starts nothing.
+    /// Whether the session is in doubt or gone, so that the node starts nothing.
     pub is_suspended: bool,
-    /// Until when, on the monotonic clock, the session is proven.
+    /// The time on the monotonic clock until which the session is proven.
     pub trusted_until: Mono,
-    /// Whether it is on its way out.
+    /// Whether the node is on its way out.
     pub is_draining: bool,
-    /// Runs under way.
+    /// The number of runs under way.
     pub running: usize,
-    /// Fires that are due and wait for a free place.
+    /// The number of due fires that wait for a free place.
     pub waiting: usize,
-    /// Commits sent and not answered.
+    /// The number of commits that were sent and not answered.
     pub commits_in_flight: usize,
-    /// Its jobs by name.
+    /// The node's jobs, each with its name.
     pub jobs: Vec<JobStatus>,
 }
 
-/// One job on this node.
+/// The status of one job on this node.
 #[derive(Clone, Debug)]
 pub struct JobStatus {
-    /// Its name.
+    /// The name of the job.
     pub name: JobName,
-    /// Where it stands.
+    /// The phase of the job on this node.
     pub phase: Phase,
-    /// The schedule as text.
+    /// The job's schedule as text.
     pub schedule: String,
-    /// Its next due instant, if known.
+    /// The job's next due instant, if it is known.
     pub next: Option<Timestamp>,
-    /// The instances that serve it.
+    /// The instances that serve the job.
     pub instances: Vec<InstanceId>,
-    /// The one that assigns its shards.
+    /// The instance that assigns the job's shards.
     pub leader: Option<InstanceId>,
-    /// All its shards as this node knows them.
+    /// All shards of the job, as this node knows them.
     pub shards: Vec<ShardStatus>,
-    /// Where this node takes up nothing of it for its clock's sake: how far that is off.
+    /// How far this node's clock is off, if the node takes up nothing of the job for that reason.
     pub clock: Option<ClockStatus>,
 }
 
 /// A clock that differs from the registry's by more than a job tolerates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockStatus {
-    /// What the job tolerates.
+    /// The difference that the job tolerates.
     pub limit: Duration,
-    /// By how many milliseconds this node's clock is ahead at least; behind, if negative.
+    /// By how many milliseconds this node's clock is at least ahead. A negative number means that the clock
+    /// is behind.
     pub ahead: i64,
 }
 
-/// One shard as this node knows it.
+/// The status of one shard, as this node knows it.
 #[derive(Clone, Debug)]
 pub struct ShardStatus {
-    /// Which.
+    /// The index of the shard.
     pub shard: ShardIndex,
-    /// The instance it is assigned to.
+    /// The instance that the shard is assigned to.
     pub owner: Option<InstanceId>,
-    /// Its run on this node, if one is under way.
+    /// The shard's run on this node, if one is under way.
     pub run: Option<Arc<Run>>,
-    /// A fire that waits here for a free place.
+    /// The fire of the shard that waits here for a free place.
     pub waiting: Option<Fire>,
-    /// Whether its run goes on long after it was told to stop.
+    /// Whether the shard's run goes on long after it was told to stop.
     pub is_overdue: bool,
-    /// Whether it is switched off.
+    /// Whether the shard is switched off.
     pub is_disabled: bool,
-    /// The last outcome's code, if this node knows it.
+    /// The code of the shard's last outcome, if this node knows it.
     pub last: Option<&'static str>,
-    /// Fires run by this node.
+    /// The number of the shard's fires that this node ran.
     pub ran: u64,
 }

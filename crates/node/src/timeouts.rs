@@ -1,7 +1,8 @@
-//! When runs have had their time.
+//! The times at which runs time out.
 //!
-//! Nearly every run ends long before. So nothing is looked for when one does: its entry stays, is passed
-//! over when it comes, and goes with all others of its kind once most entries are such.
+//! Nearly every run ends long before its time-out. So the end of a run removes no entry: the entry stays, and
+//! is ignored when its time comes. Once most entries belong to runs that are over, all such entries are
+//! removed together.
 #![expect(clippy::disallowed_types, reason = "its order is never seen")]
 
 use crate::spread::Spread;
@@ -11,16 +12,16 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::BuildHasherDefault;
 
-/// So many entries of runs that are over are never worth a look at all of them.
+/// The number of ended runs up to which a search through all entries is never worth its cost.
 const FEW: usize = 64;
 
 /// The time-outs of runs, the earliest first.
 #[derive(Debug, Default)]
 pub(crate) struct Timeouts {
     entries: BinaryHeap<Reverse<(Mono, RunId)>>,
-    /// Those that go on.
+    /// The runs that have a time-out and go on.
     runs: HashSet<RunId, BuildHasherDefault<Spread>>,
-    /// How many ended since entries were last taken out for that.
+    /// The number of runs that ended since entries of ended runs were last removed.
     over: usize,
 }
 
@@ -30,7 +31,7 @@ impl Timeouts {
         self.runs.insert(run);
     }
 
-    /// A run that has an entry is over.
+    /// Notes that a run with an entry is over.
     pub(crate) fn is_over(&mut self, run: RunId) {
         self.runs.remove(&run);
         self.over += 1;
@@ -44,7 +45,7 @@ impl Timeouts {
         self.entries.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// A run whose time has passed, perhaps one that is over.
+    /// Returns a run whose time-out has passed, perhaps a run that is over.
     pub(crate) fn pop(&mut self, now: Mono) -> Option<RunId> {
         self.entries.peek().filter(|Reverse((at, _))| *at <= now)?;
         self.entries.pop().map(|Reverse((_, run))| run)

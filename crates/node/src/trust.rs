@@ -1,9 +1,9 @@
-//! The session as this node can prove it: nothing starts on hope.
+//! The session, as far as this node can prove it: nothing starts on hope.
 
 use flockwork_core::time::{Mono, Now};
 use flockwork_registry::SessionId;
 
-/// What is known of the session.
+/// The node's knowledge of its session.
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     session: Option<SessionId>,
@@ -11,34 +11,34 @@ pub(crate) struct Trust {
     is_suspended: bool,
 }
 
-/// What a renewal means.
+/// The meaning of a session's renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// Another session than before, or the first.
+    /// The session is another one than before, or the first.
     Fresh,
-    /// The same one, which could not be proven for a while.
+    /// The session is the same one, and could not be proven for a while.
     Restored,
-    /// The same one, proven all along.
+    /// The session is the same one, and was proven all along.
     Kept,
 }
 
 impl Trust {
-    /// The session whose entries are this node's, if there is one.
+    /// Returns the session that owns this node's entries, if there is one.
     pub(crate) fn session(&self) -> Option<SessionId> {
         self.session
     }
 
-    /// Whether there is a session that nothing speaks against, apart from the clock.
+    /// Returns whether there is a session that nothing speaks against, apart from the clock.
     pub(crate) fn is_hoped_for(&self) -> bool {
         self.session.is_some() && !self.is_suspended
     }
 
-    /// Until when the session can be proven, whatever stands in the way now.
+    /// Returns the time until which the session can be proven, whatever stands in the way now.
     pub(crate) fn until(&self) -> Mono {
         self.until
     }
 
-    /// Whether something new may start.
+    /// Returns whether the session is proven, so that something new may start.
     pub(crate) fn is_proven(&self, now: Now) -> bool {
         self.session.is_some() && !self.is_suspended && now.mono < self.until
     }

@@ -1,4 +1,4 @@
-//! One turn of a job: what time it is, and all that its duties may touch besides what they own.
+//! The turn of a job: the time, and all that the job's duties may touch besides their own state.
 
 use crate::alarms::{Alarm, Alarms};
 use crate::capacity::Capacity;
@@ -16,14 +16,14 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::{Key, Op, SessionId};
 use std::time::Duration;
 
-/// One turn of one job.
+/// The turn of one job for one event.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
     /// The job whose turn it is.
     pub(crate) job: JobIx,
     pub(crate) name: &'a JobName,
     pub(crate) settings: &'a Settings,
-    /// This instance as marks and flags hold it.
+    /// The id of this instance, as marks and flags hold it.
     pub(crate) me: &'a Bytes,
     pub(crate) is_draining: bool,
     pub(crate) trust: &'a Trust,
@@ -36,32 +36,32 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// This instance.
+    /// Returns the id of this instance.
     pub(crate) fn instance(&self) -> &InstanceId {
         &self.settings.instance
     }
 
-    /// The session whose entries are this node's, if there is one.
+    /// Returns the session that owns this node's entries, if there is one.
     pub(crate) fn session(&self) -> Option<SessionId> {
         self.trust.session()
     }
 
-    /// Whether something new may start.
+    /// Returns whether anything new may start.
     pub(crate) fn may_start(&self) -> bool {
         self.trust.is_proven(self.now) && !self.is_draining
     }
 
-    /// The job is looked at as a whole before anything is sent.
+    /// Marks the job: it is looked at as a whole before anything is sent.
     pub(crate) fn mark_job(&mut self) {
         self.dirty.mark_job(self.job);
     }
 
-    /// A shard of the job is looked at before this turn is over.
+    /// Marks a shard of the job: the shard is looked at before this turn is over.
     pub(crate) fn mark_shard(&mut self, shard: ShardIndex) {
         self.dirty.mark_shard(shard);
     }
 
-    /// The job is looked at as a whole after a while.
+    /// Marks the job after a while, so that it is looked at as a whole then.
     pub(crate) fn mark_job_in(&mut self, after: Duration) {
         self.alarm_in(after, Alarm::Reconcile(self.job));
     }
@@ -74,22 +74,22 @@ impl Turn<'_> {
         self.alarms.add(at, alarm);
     }
 
-    /// Wakes when the session can no longer be proven, if a run must then stop.
+    /// Sets an alarm for the time when the session can no longer be proven, for runs that must then stop.
     pub(crate) fn watch_trust(&mut self) {
         self.alarms.watch_trust(self.now.mono, self.trust.until());
     }
 
-    /// The key of something about the job.
+    /// Returns the key of a facet of the job.
     pub(crate) fn key(&self, facet: &Facet) -> Key {
         self.settings.namespace.key(self.name, facet)
     }
 
-    /// What a key of this job is about.
+    /// Returns the facet that a key of this job belongs to.
     pub(crate) fn facet(&self, key: &Key) -> Option<Facet> {
         self.settings.namespace.parse(key).map(|(_, facet)| facet)
     }
 
-    /// Sends a change of the job as a whole with the next commit.
+    /// Sends a change of the whole job with the next commit.
     pub(crate) fn send_for_job(&mut self, what: JobChange, ops: Vec<Op>) {
         self.send(Purpose::Job(self.job, what), ops);
     }
@@ -99,12 +99,12 @@ impl Turn<'_> {
         self.outbox.gather(Change::new(purpose, ops));
     }
 
-    /// Sends a change once more that the registry could not take.
+    /// Sends again a change that the registry could not take.
     pub(crate) fn send_again(&mut self, change: Change) {
         self.outbox.gather(change);
     }
 
-    /// A run waits for its instant.
+    /// Sets the alarm for the instant at which a waiting run starts.
     pub(crate) fn start_at(&mut self, at: Timestamp, run: RunId) {
         self.alarms.add_start(at, run);
     }
@@ -117,7 +117,7 @@ impl Turn<'_> {
         self.effects.push(Effect::Report(report));
     }
 
-    /// Tells of something about the job that a person may have to look at.
+    /// Reports something about the job that a person may have to look at.
     pub(crate) fn trouble(&mut self, code: &'static str, text: String) {
         self.report(Report::Trouble { job: Some(self.name.clone()), code, text });
     }
