@@ -87,11 +87,11 @@ fn hunt(copy: &Path, mutant: &SourceMutant) -> Result<Result<String, String>, St
             let told = told.lines().last().unwrap_or("it does not build, or never ends").to_owned();
             Ok(if ended_well { Ok(format!("{number} {told}")) } else { Err(told) })
         }
-        CaughtBy::Test(name) => {
-            let test = ["test", "--quiet", "--package", "flockwork-registry-embedded", name];
-            let (ended_well, told) = told(copy, &test)?;
-            let failed = !ended_well && told.contains(&format!("{name} stdout ----"));
-            Ok(if failed { Ok(name.to_owned()) } else { Err(format!("{name} did not fail")) })
+        CaughtBy::Test { package, test } => {
+            let args = ["test", "--quiet", "--package", package, test];
+            let (ended_well, told) = told(copy, &args)?;
+            let failed = !ended_well && told.contains(&format!("{test} stdout ----"));
+            Ok(if failed { Ok(test.to_owned()) } else { Err(format!("{test} did not fail")) })
         }
     }
 }
@@ -118,13 +118,36 @@ mod tests {
             let wrong = mistaken(&text, mutant).unwrap_or_else(|why| panic!("{why}"));
             assert_ne!(wrong, text, "{}", mutant.what);
         }
-        let known = ["P3", "P4", "P5", "P6", "P8", "P9", "P10", "P12", "P17", "P21"];
-        for mutant in LIST {
-            if let CaughtBy::Invariant(number) = mutant.caught_by {
-                assert!(known.contains(&number), "{}: {number}", mutant.what);
-            }
-        }
         let names: BTreeSet<_> = LIST.iter().map(|mutant| mutant.what).collect();
         assert_eq!(names.len(), LIST.len());
+    }
+
+    #[test]
+    fn what_finds_each_mistake_is_there() {
+        let known = ["P3", "P4", "P5", "P6", "P8", "P9", "P10", "P12", "P17", "P21"];
+        for mutant in LIST {
+            match mutant.caught_by {
+                CaughtBy::Invariant(number) => {
+                    assert!(known.contains(&number), "{}: {number}", mutant.what);
+                }
+                CaughtBy::Test { package, test } => {
+                    let folder = package.strip_prefix("flockwork-").expect(package);
+                    let files = files(&crate::workspace().join("crates").join(folder));
+                    let head = format!("fn {test}(");
+                    let times: usize = files.iter().map(|text| text.matches(&head).count()).sum();
+                    assert_eq!(times, 1, "{}: {package} {test}", mutant.what);
+                }
+            }
+        }
+    }
+
+    /// The texts of all files below a folder.
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let texts = entries.map(|path| match path.is_dir() {
+            true => files(&path),
+            false => vec![std::fs::read_to_string(&path).unwrap_or_default()],
+        });
+        texts.flatten().collect()
     }
 }

@@ -1,5 +1,5 @@
-//! Mistakes in what decides, as changes of its source; each with the invariant, or for the embedded
-//! registry's commit the named test, that finds it.
+//! Mistakes in what decides, as changes of its source; each with the invariant, or the named test, that
+//! finds it.
 //!
 //! B1 to B18 are bugs that schedulers of the field had. What they are here: B1 is `LossIsAbsence`, B14
 //! `StuckWatermark` and B16 `NoChanges` of the simulation's own list, those below name theirs. The
@@ -17,7 +17,7 @@
 //! * B12: fires are accounted shard by shard. B15: there are no pages yet.
 //! * B17, a change told during a read is forgotten, or a node's own write covers one: answers come in
 //!   the order of what was asked and what was told, so what is read later knows of it. Kept for
-//!   registries that promise less.
+//!   registries that promise less; a unit test finds it.
 
 /// One mistake.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +39,13 @@ pub(crate) struct SourceMutant {
 pub(crate) enum CaughtBy {
     /// An invariant, by its number, in simulated clusters.
     Invariant(&'static str),
-    /// A test of the embedded registry.
-    Test(&'static str),
+    /// A test of one crate, by its name.
+    Test {
+        /// The crate.
+        package: &'static str,
+        /// The test's name, without its module.
+        test: &'static str,
+    },
 }
 
 const fn mutant(
@@ -60,21 +65,36 @@ const fn embedded(
     to: &'static str,
     test: &'static str,
 ) -> SourceMutant {
-    SourceMutant { what, file, from, to, caught_by: CaughtBy::Test(test) }
+    let caught_by = CaughtBy::Test { package: "flockwork-registry-embedded", test };
+    SourceMutant { what, file, from, to, caught_by }
 }
 
-const SLOT: &str = "crates/node/src/slot.rs";
-const LINK: &str = "crates/node/src/link.rs";
+/// One that a unit test or a scenario of the node finds.
+const fn node(
+    what: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    test: &'static str,
+) -> SourceMutant {
+    let caught_by = CaughtBy::Test { package: "flockwork-node", test };
+    SourceMutant { what, file, from, to, caught_by }
+}
+
+const SLOT: &str = "crates/node/src/mirror/slot.rs";
+const OUTBOX: &str = "crates/node/src/outbox.rs";
 const TRUST: &str = "crates/node/src/trust.rs";
-const AHEAD: &str = "crates/node/src/ahead.rs";
-const RUNS: &str = "crates/node/src/runs.rs";
-const RECOVER: &str = "crates/node/src/recover.rs";
-const ENDING: &str = "crates/node/src/ending.rs";
-const TRIGGER: &str = "crates/node/src/trigger.rs";
-const HANDOVER: &str = "crates/node/src/handover.rs";
-const DEFINITION: &str = "crates/node/src/definition.rs";
-const REGISTERING: &str = "crates/node/src/registering.rs";
-const SESSION: &str = "crates/node/src/session.rs";
+const JOB: &str = "crates/node/src/job.rs";
+const READING: &str = "crates/node/src/job/reading.rs";
+const LEARNED: &str = "crates/node/src/job/learned.rs";
+const LEADERSHIP: &str = "crates/node/src/job/leadership.rs";
+const LEAVE: &str = "crates/node/src/job/leave.rs";
+const SHARD: &str = "crates/node/src/shard.rs";
+const AHEAD: &str = "crates/node/src/shard/ahead.rs";
+const BEGIN: &str = "crates/node/src/shard/begin.rs";
+const BACK: &str = "crates/node/src/shard/back.rs";
+const FOREIGN: &str = "crates/node/src/shard/foreign.rs";
+const ENDING: &str = "crates/node/src/shard/ending.rs";
 const SETTLE: &str = "crates/core/src/account/settle.rs";
 const ASSIGNMENT: &str = "crates/core/src/assignment.rs";
 const ZOOKEEPER: &str = "crates/zookeeper/src/session.rs";
@@ -93,31 +113,33 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "P6",
     ),
     mutant(
-        "batching: a refused member takes the others with it",
-        LINK,
-        "for member in members.into_iter().rev() {",
-        "for member in members.into_iter().rev().take(0) {",
+        "batching: a refused change takes the others with it",
+        OUTBOX,
+        "for change in changes.into_iter().rev() {\n                    self.changes.push_front",
+        "for change in changes.into_iter().rev().take(0) {\n                    self.changes.push_front",
         "P3",
     ),
     mutant(
-        "batching: the first member is blamed for what another did",
-        LINK,
-        "let faulty = members.remove(faulty.unwrap_or(0));",
-        "let faulty = members.remove(faulty.map_or(0, |_| 0));",
+        "batching: the first change is blamed for what another did",
+        OUTBOX,
+        "let faulty = changes.remove(faulty.unwrap_or(0));",
+        "let faulty = changes.remove(faulty.map_or(0, |_| 0));",
         "P4",
     ),
     mutant(
         "claim ahead: the code does not wait for its instant",
         AHEAD,
-        "run.stage = Stage::Ahead;",
-        "if run.ix.0 < u32::MAX {\n            return Wait::No;\n        }\n        run.stage = Stage::Ahead;",
+        "false => Wait::Until(fire.due),",
+        "false if ahead.is_zero() => Wait::Until(fire.due),\n            false => Wait::No,",
         "P5",
     ),
     mutant(
         "claim ahead: what it was based on is not looked at again",
-        AHEAD,
-        "match self.may_begin(turn, id) {\n            true => self.begin_run(turn, id),",
-        "match true {\n            true => self.begin_run(turn, id),",
+        BEGIN,
+        "if !(is_allowed && stands) {",
+        "let has_come = super::ahead::is_ahead(standing.claim().claim())\n            \
+         && standing.wait(turn.now.wall) == Wait::No;\n        \
+         if !(is_allowed && stands || has_come) {",
         "P10",
     ),
     mutant(
@@ -129,24 +151,26 @@ pub(crate) const LIST: &[SourceMutant] = &[
     ),
     mutant(
         "claim: what the session may do is not asked again when the claim stands",
-        RUNS,
-        "may_start && is_same_session && is_based && is_planned && is_counted\n",
-        "(may_start && is_same_session || true) && is_based && is_planned && is_counted\n",
+        JOB,
+        "let is_allowed = begins == Begins::IfAllowed\n                    \
+         && self.membership.may_run(turn)\n                    && self.clock_agrees(turn);",
+        "let is_allowed = begins == Begins::IfAllowed;",
         "P10",
     ),
     mutant(
         "claim: one that is taken back leaves its fires accounted (B11)",
-        RUNS,
-        "let (before, stamp) = (run.before.clone(), run.claimed_stamp);",
-        "let (mut before, stamp) = (run.before.clone(), run.claimed_stamp);\n        \
-         Arc::make_mut(&mut before).record.through = run.claimed.record.through;",
+        BACK,
+        "let value = record::encode(self.claim.before());",
+        "let mut before = record::Stored::clone(self.claim.before());\n        \
+         before.record.through = self.claim.after().record.through;\n        \
+         let value = record::encode(&before);",
         "P3",
     ),
     mutant(
         "take-over: none is made",
-        RECOVER,
-        "if may_take_over || may_retry {",
-        "if may_retry && !may_take_over {",
+        FOREIGN,
+        "match may_take_over || may_retry {",
+        "match may_retry && !may_take_over {",
         "P6",
     ),
     mutant(
@@ -158,16 +182,16 @@ pub(crate) const LIST: &[SourceMutant] = &[
     ),
     mutant(
         "trigger: dropped while the shard runs (B10)",
-        TRIGGER,
-        "} else if shard.run.is_some_and(|id| !is_open(&id)) && config.overlap == Overlap::Skip {",
-        "} else if shard.run.is_some() {",
+        SHARD,
+        "if runs && !self.state.may_come_to_nothing() && overlap == Overlap::Skip {",
+        "if runs {",
         "P12",
     ),
     mutant(
         "session: what was missed is not read again (B16)",
-        SESSION,
-        "            if self.job(ix).is_watched {\n                self.reread(ix);",
-        "            if self.job(ix).is_watched && ix.0 > 1_000 {\n                self.reread(ix);",
+        READING,
+        "if self.is_watched {\n            mirror.reread(turn, record_is);",
+        "if self.is_watched && turn.job.0 > 1_000 {\n            mirror.reread(turn, record_is);",
         "P12",
     ),
     mutant(
@@ -188,23 +212,26 @@ pub(crate) const LIST: &[SourceMutant] = &[
     ),
     mutant(
         "refused: its node is taken off a job of which it still runs something",
-        REGISTERING,
-        "        if self.is_busy_with(ix) {\n            return self.wait_to_leave(turn, ix);",
-        "        if self.is_busy_with(ix) && ix.0 > 1_000 {\n            return self.wait_to_leave(turn, ix);",
+        LEAVE,
+        "if self.is_busy() {\n            return self.wait_to_leave(turn);\n        }\n        \
+         if self.membership.can_be_deregistered()",
+        "if self.is_busy() && turn.job.0 > 1_000 {\n            \
+         return self.wait_to_leave(turn);\n        }\n        \
+         if self.membership.can_be_deregistered()",
         "P17",
     ),
     mutant(
         "leader: shards are dealt to who waits to leave, too",
-        HANDOVER,
-        "live.retain(|instance| instance == me || !leavers.contains(instance));",
-        "live.retain(|instance| instance == me || leavers.len() < 100);",
+        LEADERSHIP,
+        "live.retain(|instance| instance == turn.instance() || !leavers.contains(instance));",
+        "live.retain(|instance| instance == turn.instance() || leavers.len() < 100);",
         "P8",
     ),
     mutant(
         "joining: what was read of a job before its definition counts",
-        DEFINITION,
-        "if !self.job(ix).view.implementation.is_being_read() {",
-        "if self.job(ix).view.implementation.is_being_read() {",
+        LEARNED,
+        "if !self.mirror.implementation().is_being_read() {",
+        "if self.mirror.implementation().is_being_read() {",
         "P21",
     ),
     mutant(
@@ -242,5 +269,12 @@ pub(crate) const LIST: &[SourceMutant] = &[
         "        if outcome.has_changes && outcome.last_index == u64::MAX {\n            \
          self.tools.bell.ring();",
         "changes_are_told_long_before_anybody_looks_for_them",
+    ),
+    node(
+        "mirror: a change that is told during a read is forgotten (B17)",
+        SLOT,
+        "self.is_changed_since = self.is_reading;",
+        "self.is_changed_since = false;",
+        "a_change_during_a_read_is_read_again",
     ),
 ];
