@@ -43,8 +43,8 @@ pub enum AdminError {
     /// No instance serves the job, so nobody could do it.
     #[error("no instance serves job {0}")]
     NotServed(JobName),
-    /// Every server of the job is disabled.
-    #[error("job {0} is disabled on every server")]
+    /// Every server that an instance serves the job from is disabled.
+    #[error("job {0} is disabled on every server that serves it")]
     JobDisabled(JobName),
     /// What the registry holds cannot be read by this release.
     #[error("{what}: {why}")]

@@ -67,18 +67,6 @@ impl Operator {
         }
     }
 
-    /// Whether a job is enabled on a server; none if the server never served it.
-    pub(crate) async fn is_enabled(
-        &mut self,
-        job: &JobName,
-        ip: &str,
-    ) -> Result<Option<bool>, AdminError> {
-        let key = self.key(job, &Facet::Server(ip.to_owned()));
-        let entry = self.entries(vec![key]).await?.remove(0);
-        // As nodes see it: a status that is neither word gets no shards.
-        Ok(entry.map(|entry| entry.value.as_ref() == b"ENABLED"))
-    }
-
     async fn jobs_on(&mut self, ip: &str) -> Result<Vec<(JobName, String)>, AdminError> {
         let jobs = self.names().await?;
         let keys = jobs.iter().map(|job| self.key(job, &Facet::Servers)).collect();

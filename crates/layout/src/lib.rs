@@ -7,4 +7,5 @@ pub mod keys;
 pub mod plan;
 pub mod record;
 pub mod settings;
+pub mod trigger;
 pub mod yaml;
