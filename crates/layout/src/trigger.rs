@@ -60,13 +60,16 @@ pub struct Served {
     pub is_enabled: bool,
 }
 
+/// What is told in the end.
+type Told = Result<Triggered, NotTriggered>;
+
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The registry is to be asked this; [`Trigger::answered`] is told what it says.
     Ask(Request),
     /// Nothing: this is what became of it.
-    Over(Result<Triggered, NotTriggered>),
+    Over(Told),
 }
 
 /// One instance that is to be asked.
@@ -142,9 +145,15 @@ impl Trigger {
         }
     }
 
-    /// Waits no longer for what the registry was asked last. That may still be done.
-    pub fn give_up(&mut self, why: &str) -> Next {
-        self.answered(Answer::Failed(Failure::Unknown(why.to_owned())))
+    /// Waits no longer for what the registry was asked last. A commit may still be made.
+    ///
+    /// # Errors
+    /// [`NotTriggered::Failed`], if none was under way, or made before: nobody was asked.
+    pub fn give_up(mut self, why: &str) -> Told {
+        match std::mem::replace(&mut self.stage, Stage::Instances) {
+            Stage::Commit(batch, _) => self.unknown(batch, why),
+            _ => Err(NotTriggered::Failed(Failure::NotSent(why.to_owned()))),
+        }
     }
 
     fn read(&mut self, stage: Stage, answer: Answer) -> Result<Next, NotTriggered> {
@@ -221,9 +230,9 @@ impl Trigger {
 
     fn ask(&mut self, batch: Vec<Asked>, tries: usize) -> Next {
         match (batch.is_empty(), self.waiting.is_empty()) {
-            (true, true) => self.over(),
+            (true, true) => Next::Over(self.over()),
             (true, false) => self.ask_more(),
-            (false, _) if tries == 0 => self.failed(batch, NotTriggered::Contended),
+            (false, _) if tries == 0 => Next::Over(self.failed(batch, NotTriggered::Contended)),
             (false, _) => {
                 let requests = batch.iter().flat_map(|asked| self.request(asked));
                 let ops = self.preamble(self.makes_parent).into_iter().chain(requests).collect();
@@ -280,10 +289,10 @@ impl Trigger {
             }
             Answer::Refused(refusal) => self.refused(batch, tries, &refusal),
             Answer::Failed(why) if !why.may_have_happened() => {
-                self.failed(batch, NotTriggered::Failed(why))
+                Next::Over(self.failed(batch, NotTriggered::Failed(why)))
             }
-            Answer::Failed(why) => self.unknown(batch, &why.to_string()),
-            other => self.unknown(batch, &format!("the registry answered {other:?}")),
+            Answer::Failed(why) => Next::Over(self.unknown(batch, &why.to_string())),
+            other => Next::Over(self.unknown(batch, &format!("the registry answered {other:?}"))),
         }
     }
 
@@ -292,7 +301,9 @@ impl Trigger {
     fn refused(&mut self, mut batch: Vec<Asked>, tries: usize, refusal: &Refusal) -> Next {
         let first = self.preamble(self.makes_parent).len();
         match refusal.at.checked_sub(first) {
-            None if refusal.at == 0 => return self.failed(batch, NotTriggered::NotDefined),
+            None if refusal.at == 0 => {
+                return Next::Over(self.failed(batch, NotTriggered::NotDefined));
+            }
             // Another has just made it.
             None => self.makes_parent = false,
             Some(_) if refusal.why == Why::NoParent => self.makes_parent = true,
@@ -312,32 +323,32 @@ impl Trigger {
     }
 
     /// Nobody of these was asked, nor will be, nor those that were to follow.
-    fn failed(&mut self, batch: Vec<Asked>, why: NotTriggered) -> Next {
+    fn failed(&mut self, batch: Vec<Asked>, why: NotTriggered) -> Told {
         // Of those asked before it is known that they were asked: an error would hide it.
         if self.told.asked.is_empty() {
-            return Next::Over(Err(why));
+            return Err(why);
         }
         self.waiting.splice(..0, batch);
         self.stops(&why.to_string())
     }
 
     /// Nobody knows whether these were asked; those that were to follow will not be.
-    fn unknown(&mut self, batch: Vec<Asked>, why: &str) -> Next {
+    fn unknown(&mut self, batch: Vec<Asked>, why: &str) -> Told {
         let unknown = batch.into_iter().map(|asked| (asked.instance, why.to_owned()));
         self.told.unknown.extend(unknown);
         self.stops(why)
     }
 
-    fn stops(&mut self, why: &str) -> Next {
+    fn stops(&mut self, why: &str) -> Told {
         let others = self.waiting.drain(..).map(|asked| (asked.instance, why.to_owned()));
         self.told.not_asked = others.collect();
         self.over()
     }
 
-    fn over(&mut self) -> Next {
+    fn over(&mut self) -> Told {
         let told = std::mem::take(&mut self.told);
         let nobody = told.asked.is_empty() && told.coalesced.is_empty() && told.unknown.is_empty();
-        Next::Over(if nobody { Err(NotTriggered::NotServed) } else { Ok(told) })
+        if nobody { Err(NotTriggered::NotServed) } else { Ok(told) }
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Alarm {
     Clock(JobIx),
     /// Watches that were not confirmed are set again.
     Watch,
+    /// A request of this process to run a job now has been waited for long enough.
+    Asking,
     /// Changes that were held back may be sent.
     Send,
 }

@@ -2,6 +2,7 @@
 //! part keeps its own state whole; this file compares what two parts say about the same thing.
 
 use crate::alarms::Alarms;
+use crate::asking::Asking;
 use crate::capacity::Capacity;
 use crate::dirty::Dirty;
 use crate::job::Job;
@@ -11,6 +12,7 @@ use crate::outbox::{Outbox, Purpose};
 /// The parts of a node that are compared.
 pub(crate) struct Parts<'a> {
     pub(crate) jobs: &'a [Job],
+    pub(crate) asking: &'a Asking,
     pub(crate) capacity: &'a Capacity,
     pub(crate) outbox: &'a Outbox,
     pub(crate) alarms: &'a Alarms,
@@ -72,7 +74,13 @@ impl Parts<'_> {
                 return Err(format!("{purpose:?} is waited for, and is not under way"));
             }
         }
-        Ok(())
+        let is_asked = |id| {
+            under_way.contains(&Purpose::Trigger(id)) || self.outbox.asked_for().any(|of| of == id)
+        };
+        match self.asking.open().find(|id| !is_asked(*id)) {
+            Some(id) => Err(format!("{id:?} waits for an answer, and asked nothing")),
+            None => Ok(()),
+        }
     }
 
     /// Checks that nothing of a turn is left between two events, and that a run that waits for its instant

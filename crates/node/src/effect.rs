@@ -1,9 +1,11 @@
 //! The effects that a node wants, and the facts that it reports.
 
+use crate::event::TriggerId;
 use flockwork_core::account::{Fate, Reason};
 use flockwork_core::execution::{CancelReason, Outcome, Run, RunId};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::Timestamp;
+use flockwork_layout::trigger::{NotTriggered, Triggered};
 use flockwork_registry::{Request, SessionId, Ticket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +21,21 @@ pub enum Effect {
     Start(Arc<Run>),
     /// Tell a run to stop. The run still ends by [`Event::RunEnded`](crate::Event::RunEnded).
     Cancel(RunId, CancelReason),
+    /// Tell whoever asked by [`Event::Trigger`](crate::Event::Trigger) what became of it.
+    Triggered(TriggerId, Result<Triggered, NotAsked>),
     /// Tell a fact to people and metrics.
     Report(Report),
     /// The node has left everything in order; the session may be closed.
     Drained,
+}
+
+/// Why nobody was asked to run a job now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAsked {
+    /// So many such requests are under way; again when they are done.
+    TooMany(usize),
+    /// The job, or the registry, is not such that it can be done.
+    Because(NotTriggered),
 }
 
 /// Fires of one shard that met the same fate.

@@ -14,6 +14,10 @@ pub enum Event {
     Define(Define),
     /// This node no longer serves a job. The job's runs end first; the registry keeps the job.
     Withdraw(JobName),
+    /// All instances that serve a job, in whatever process, are to be asked to run their shards of it
+    /// now. [`Effect::Triggered`](crate::Effect::Triggered) tells under the same id, exactly once and
+    /// within seconds, what became of that; not after [`Effect::Drained`](crate::Effect::Drained).
+    Trigger(TriggerId, JobName),
     /// The code of a run has really ended.
     RunEnded(RunId, Outcome),
     /// The code of a run was not started, because the process stood still until its session's trust was over.
@@ -29,6 +33,11 @@ pub enum Event {
     /// The drain time is over: the node cancels the runs that go on, then leaves.
     DrainOver,
 }
+
+/// Names a request to run a job now, so that its answer can be told from others. Chosen by whoever asks,
+/// for each another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TriggerId(pub u64);
 
 /// An offer to serve a job.
 #[derive(Clone, Debug)]

@@ -35,6 +35,7 @@ use flockwork_core::execution::RunId;
 use flockwork_core::id::{JobName, ShardIndex};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
+use flockwork_layout::trigger::Served;
 use handover::Handover;
 use leadership::Leadership;
 use membership::{Membership, Registered};
@@ -91,6 +92,14 @@ impl Job {
             shards: shards.map(|shard| shard.status(&self.mirror)).collect(),
             clock: clock.map(|(limit, ahead)| ClockStatus { limit, ahead }),
         }
+    }
+
+    /// Who serves it, if this node does and knows.
+    pub(crate) fn served(&self) -> Option<Served> {
+        let instances = self.mirror.instances().value()?;
+        let is_enabled = !self.mirror.eligible()?.is_empty();
+        let is_served = self.membership.phase() == Phase::Serving;
+        is_served.then(|| Served { instances: instances.iter().cloned().collect(), is_enabled })
     }
 
     /// Returns each shard's run and, if the shard waits for a free place, since which due instant.

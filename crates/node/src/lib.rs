@@ -73,6 +73,7 @@ pub mod settings;
 pub mod status;
 
 mod alarms;
+mod asking;
 mod capacity;
 mod check;
 mod dirty;
@@ -91,8 +92,8 @@ mod timeouts;
 mod trust;
 mod turn;
 
-pub use effect::{Account, Effect, Report};
-pub use event::{Define, Event};
+pub use effect::{Account, Effect, NotAsked, Report};
+pub use event::{Define, Event, TriggerId};
 pub use job::Phase;
 pub use node::Node;
 pub use settings::Settings;

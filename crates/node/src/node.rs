@@ -2,6 +2,7 @@
 //! what is to be sent. It decides nothing about any job.
 
 use crate::alarms::{Alarm, Alarms};
+use crate::asking::{Asking, Desk};
 use crate::capacity::Capacity;
 use crate::check::Parts;
 use crate::dirty::Dirty;
@@ -12,12 +13,14 @@ use crate::registry_clock::RegistryClock;
 use crate::status::Status;
 use crate::trust::{Renewal, Trust};
 use crate::turn::Turn;
-use crate::{Define, Effect, Event, Report, Settings};
+use crate::{Define, Effect, Event, Report, Settings, TriggerId};
 use bytes::Bytes;
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{JobName, ShardIndex};
 use flockwork_core::time::{Mono, Now, Timestamp};
-use flockwork_registry::{self as registry, Failure, Refusal, Request, SessionState};
+use flockwork_layout::trigger::Trigger;
+use flockwork_registry::SessionState;
+use flockwork_registry::{self as registry, Answer, Failure, Receipt, Refusal, Request};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -40,6 +43,7 @@ pub struct Node {
     /// The names of the jobs, at the same positions as the jobs.
     names: Vec<JobName>,
     places: BTreeMap<JobName, JobIx>,
+    asking: Asking,
     capacity: Capacity,
     alarms: Alarms,
     dirty: Dirty,
@@ -75,6 +79,7 @@ impl Node {
             jobs: Vec::new(),
             names: Vec::new(),
             places: BTreeMap::new(),
+            asking: Asking::default(),
             capacity: Capacity::new(settings.max_running),
             alarms: Alarms::default(),
             dirty: Dirty::default(),
@@ -98,6 +103,7 @@ impl Node {
                     self.at(&mut step, ix, Job::withdraw);
                 }
             }
+            Event::Trigger(id, name) => self.trigger(&mut step, id, name),
             Event::RunEnded(run, outcome) => {
                 self.at_run(&mut step, run, |job, turn, shard| {
                     job.run_ended(turn, shard, (run, outcome));
@@ -161,6 +167,7 @@ impl Node {
     pub fn check(&self) -> Result<(), String> {
         let parts = Parts {
             jobs: &self.jobs,
+            asking: &self.asking,
             capacity: &self.capacity,
             outbox: &self.outbox,
             alarms: &self.alarms,
@@ -225,6 +232,24 @@ impl Node {
         }
     }
 
+    /// Gives the requests of this process to run a job now their turn.
+    fn at_asking(&mut self, step: &mut Step<'_>, act: impl FnOnce(&mut Asking, &mut Desk<'_>)) {
+        let mut desk = Desk {
+            now: step.now.mono,
+            outbox: &mut self.outbox,
+            alarms: &mut self.alarms,
+            effects: step.effects,
+        };
+        act(&mut self.asking, &mut desk);
+    }
+
+    fn trigger(&mut self, step: &mut Step<'_>, id: TriggerId, name: JobName) {
+        let served = self.places.get(&name).and_then(|ix| self.job(*ix).served());
+        let limits = self.outbox.limits();
+        let trigger = Trigger::new(self.settings.namespace.clone(), name, limits);
+        self.at_asking(step, |asking, desk| asking.begin(desk, id, trigger, served));
+    }
+
     fn define(&mut self, step: &mut Step<'_>, define: &Define) {
         if self.is_draining {
             // A node that drains takes no job up, or it would never leave.
@@ -276,6 +301,7 @@ impl Node {
             Told::Read(ix, facet, answer) => {
                 self.at(step, ix, |job, turn| job.read(turn, &facet, answer));
             }
+            Told::Asked(id, answer) => self.asked(step, id, answer),
             Told::Committed(changes, receipt, sent) => {
                 if let Some(at) = receipt.at {
                     self.clock.told(at, sent, step.now.mono);
@@ -293,6 +319,11 @@ impl Node {
         }
     }
 
+    /// Tells a request to run a job now what the registry answered it.
+    fn asked(&mut self, step: &mut Step<'_>, id: TriggerId, answer: Answer) {
+        self.at_asking(step, |asking, desk| asking.answered(desk, id, answer));
+    }
+
     /// Tells the duty that sent a change what has become of the change.
     fn tell(&mut self, step: &mut Step<'_>, change: Change, verdict: &Verdict) {
         match change.purpose {
@@ -305,12 +336,17 @@ impl Node {
                     job.shard_answered(turn, shard, (what, change, verdict));
                 });
             }
+            // What was refused or has failed is told as it was answered.
+            Purpose::Trigger(id) => self.asked(step, id, Answer::Committed(Receipt::default())),
         }
     }
 
     /// Handles a change whose condition did not hold. The change is repaired if that helps: what is missing
     /// is made, what is gone is left out. Otherwise the duty that sent the change is told.
     fn refused(&mut self, step: &mut Step<'_>, mut change: Change, refusal: &Refusal) {
+        if let Purpose::Trigger(id) = change.purpose {
+            return self.asked(step, id, Answer::Refused(refusal.clone()));
+        }
         if !self.outbox.repair(&self.settings.namespace, &mut change, refusal) {
             let facet = self.settings.namespace.parse(&refusal.key).map(|(_, facet)| facet);
             self.tell(step, change, &Verdict::refused(refusal, facet));
@@ -333,6 +369,10 @@ impl Node {
         }
         for change in changes {
             let purpose = change.purpose;
+            if let Purpose::Trigger(id) = purpose {
+                self.asked(step, id, Answer::Failed(failure.clone()));
+                continue;
+            }
             self.tell(step, change, &verdict);
             if matches!(verdict, Verdict::TooLarge)
                 && let Some(ix) = purpose.job()
@@ -495,6 +535,7 @@ impl Node {
             Alarm::Resync(ix) => self.at(step, ix, Job::resync_by_time),
             Alarm::Clock(ix) => self.at(step, ix, Job::probe_clock),
             Alarm::Watch => self.watch_again(step),
+            Alarm::Asking => self.at_asking(step, Asking::time_has_passed),
             Alarm::Send => {}
         }
     }

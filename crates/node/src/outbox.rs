@@ -10,6 +10,7 @@ mod repair;
 pub(crate) use change::{Change, JobChange, Purpose, ShardChange, Verdict};
 
 use crate::Effect;
+use crate::event::TriggerId;
 use crate::names::JobIx;
 use flockwork_core::time::Mono;
 use flockwork_layout::keys::Facet;
@@ -40,6 +41,7 @@ pub(crate) struct Pause {
 #[derive(Debug)]
 enum Sent {
     Read(JobIx, Facet),
+    Asked(TriggerId),
     Watch(Request),
     Commit(Vec<Change>, Mono),
 }
@@ -51,6 +53,8 @@ pub(crate) enum Told {
     Nothing,
     /// A key of a job was read.
     Read(JobIx, Facet, Answer),
+    /// What a request to run a job now had asked.
+    Asked(TriggerId, Answer),
     /// A watch was perhaps not set.
     Unwatched(Request),
     /// A commit that was sent at this time was made.
@@ -108,13 +112,25 @@ impl Outbox {
     pub(crate) fn purposes(&self) -> impl Iterator<Item = Purpose> {
         let sent = self.sent.values().flat_map(|sent| match sent {
             Sent::Commit(changes, _) => changes.as_slice(),
-            Sent::Read(..) | Sent::Watch(_) => &[],
+            Sent::Read(..) | Sent::Asked(_) | Sent::Watch(_) => &[],
         });
         sent.chain(&self.changes).map(|change| change.purpose)
     }
 
+    /// The requests to run a job now whose questions are under way, or wait to be.
+    pub(crate) fn asked_for(&self) -> impl Iterator<Item = TriggerId> {
+        self.sent.values().filter_map(|sent| match sent {
+            Sent::Asked(id) => Some(*id),
+            _ => None,
+        })
+    }
+
     pub(crate) fn read(&mut self, job: JobIx, facet: Facet, request: Request) {
         self.ask(Sent::Read(job, facet), request);
+    }
+
+    pub(crate) fn ask_for(&mut self, id: TriggerId, request: Request) {
+        self.ask(Sent::Asked(id), request);
     }
 
     pub(crate) fn watch(&mut self, request: Request) {
@@ -239,6 +255,7 @@ impl Outbox {
             }
             None | Some(Sent::Watch(_)) => Told::Nothing,
             Some(Sent::Read(job, facet)) => Told::Read(job, facet, answer),
+            Some(Sent::Asked(id)) => Told::Asked(id, answer),
             Some(Sent::Commit(changes, sent)) => {
                 self.commits -= 1;
                 self.commit_answered(changes, answer, sent)

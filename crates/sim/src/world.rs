@@ -423,6 +423,8 @@ impl World {
                     self.counts.report(&report, &mut self.said, (self.now, at))
                 }
                 Effect::Drained => self.drained(at),
+                // Nobody asks a node: who triggers writes to the registry from outside.
+                Effect::Triggered(..) => {}
             }
             if !self.hosts[at].is_up() {
                 return;

@@ -390,6 +390,8 @@ impl<M: Machine> Loop<M> {
                 Effect::Submit(ticket, request) => self.submit(ticket, request),
                 Effect::Start(run) => not_started.extend(self.start(run)),
                 Effect::Cancel(run, reason) => self.executor.cancel(run, reason),
+                // Nothing asks the machine yet.
+                Effect::Triggered(..) => {}
                 Effect::Report(report) => self.audience.tell(now, report),
                 Effect::Drained => self.left = true,
             }

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 const SERVERS: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
 
-type Told = Result<Triggered, NotTriggered>;
-
 /// What is said of a case, what makes it, and what is told.
 type Refused = (&'static str, fn(&mut Scene), NotTriggered);
 
@@ -328,8 +326,11 @@ fn a_question_without_an_answer_asks_nobody() {
 fn whoever_waits_no_longer_does_not_know_what_was_done() {
     let mut trigger = Trigger::new(Namespace::new("ns").unwrap(), job(), Scene::of(0).limits);
     assert!(matches!(trigger.begin(served(2)), Next::Ask(Request::Commit(_))));
-    let Next::Over(Ok(told)) = trigger.give_up("no answer in time") else { panic!("it is over") };
+    let told = trigger.give_up("no answer in time").unwrap();
     assert_eq!((told.asked.len(), told.unknown.len()), (0, 2));
+    let mut trigger = Trigger::new(Namespace::new("ns").unwrap(), job(), Scene::of(0).limits);
+    assert!(matches!(trigger.begin(None), Next::Ask(Request::Children(_))));
+    assert!(matches!(trigger.give_up("no answer in time"), Err(NotTriggered::Failed(_))));
 }
 
 /// Whatever others do: each refusal settles one instance, or is one of eight.

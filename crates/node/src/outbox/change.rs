@@ -1,5 +1,6 @@
 //! A change that a duty wants made, and its verdict.
 
+use crate::event::TriggerId;
 use crate::names::JobIx;
 use flockwork_core::execution::RunId;
 use flockwork_core::id::ShardIndex;
@@ -19,13 +20,15 @@ pub(crate) enum Purpose {
     Job(JobIx, JobChange),
     /// The change is about one shard of a job.
     Shard(JobIx, ShardIndex, ShardChange),
+    /// A request of this process to run a job now.
+    Trigger(TriggerId),
 }
 
 impl Purpose {
     /// Returns the job that the change is about, if there is one.
     pub(crate) fn job(self) -> Option<JobIx> {
         match self {
-            Self::Parent => None,
+            Self::Parent | Self::Trigger(_) => None,
             Self::Job(ix, _) | Self::Shard(ix, ..) => Some(ix),
         }
     }

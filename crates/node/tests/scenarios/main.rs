@@ -1,6 +1,7 @@
 //! A node's life, step by step: what one run of each rule looks like from outside.
 
 mod ahead;
+mod asking;
 mod attempts;
 mod clocks;
 mod definitions;

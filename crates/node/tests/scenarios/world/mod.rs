@@ -6,7 +6,8 @@ use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::record::{self, Stored};
-use flockwork_node::{Define, Effect, Event, Node, Report, Settings};
+use flockwork_layout::trigger::Triggered;
+use flockwork_node::{Define, Effect, Event, Node, NotAsked, Report, Settings, TriggerId};
 use flockwork_registry::memory::{Options, Store};
 use flockwork_registry::{Answer, Clock, Failure, Key, Op, Request, SessionId, SessionState};
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) starts: Vec<(u64, usize, Arc<Run>)>,
     pub(crate) reports: Vec<(u64, usize, Report)>,
+    /// What was told of requests to run a job now.
+    pub(crate) triggered: Vec<(TriggerId, Result<Triggered, NotAsked>)>,
     pub(crate) code: Code,
     /// What the registry says of its clock, which is right; to nodes that are added.
     pub(crate) clock: Clock,
@@ -65,6 +68,7 @@ impl World {
             hosts,
             starts,
             reports,
+            triggered: vec![],
             code,
             clock: Clock::OfThisHost,
             registry_ahead: Duration::ZERO,
@@ -252,6 +256,7 @@ impl World {
                 }
             }
             Effect::Report(report) => self.reports.push((self.now_ms, n, report)),
+            Effect::Triggered(id, told) => self.triggered.push((id, told)),
             Effect::Drained => self.hosts[n].is_drained = true,
         }
     }
