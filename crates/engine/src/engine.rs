@@ -207,14 +207,13 @@ async fn live<M: Machine>(
     let registry = Arc::clone(&link.registry);
     let settings = Settings {
         instance: start.instance,
-        namespace: start.namespace.clone(),
+        namespace: start.namespace,
         limits: registry.limits(),
         clock: registry.clock(),
         max_running: start.max_running,
         reconcile_interval: start.reconcile_interval,
     };
-    let mut turns =
-        Loop::new(machine(settings), link, work, outside, (start.namespace, start.pulse));
+    let mut turns = Loop::new(machine(settings), link, work, outside, start.pulse);
     turns.expect(start.jobs, commands, start.drain_timeout);
     let stopped = turns.run().await;
     if timeout(CLOSE_TIMEOUT, registry.close()).await.is_err() {

@@ -19,7 +19,6 @@ pub mod pulse;
 pub mod report;
 pub mod signals;
 mod timer;
-mod trigger;
 
 pub use clock::{Clock, SystemClock};
 pub use connect::{Connect, Connecting, Link, NoLink};

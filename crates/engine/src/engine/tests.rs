@@ -8,7 +8,8 @@ use crate::report::Told;
 use flockwork_core::execution::{CancelReason, Ending, Fire, Run, Source, Work as Code};
 use flockwork_core::id::{Epoch, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
-use flockwork_node::{Effect, Event, Report, Status};
+use flockwork_layout::trigger::Triggered;
+use flockwork_node::{Effect, Event, NotAsked, Report, Status};
 use flockwork_registry::memory::{Faults, MemoryRegistry};
 use flockwork_registry::{Event as FromRegistry, Key, Op, Request, SessionState, Ticket};
 use std::sync::Mutex;
@@ -389,19 +390,29 @@ async fn a_registry_that_refuses_ends_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trigger_marks_every_instance_that_serves_the_job() {
-    let bench = Bench::of(|_, event, effects| {
-        if !is_live(event) {
-            return;
+async fn each_trigger_is_answered_by_what_the_machine_says_of_it() {
+    // The first is answered after the second; the third is not, and the node stops.
+    let mut asked = Vec::new();
+    let bench = Bench::of(move |_, event, effects| match event {
+        Event::Trigger(id, _) => {
+            asked.push(*id);
+            if asked.len() == 2 {
+                let told = Triggered { asked: vec![me()], ..Triggered::default() };
+                effects.push(Effect::Triggered(asked[1], Err(NotAsked::TooMany(16))));
+                effects.push(Effect::Triggered(asked[0], Ok(told)));
+            }
         }
-        let create = |key: &str| Op::create(Key::new(key).unwrap(), "");
-        let tree = ["/ns", "/ns/j", "/ns/j/instances", "/ns/j/instances/10.0.0.1@-@1-a"];
-        effects.push(Effect::Submit(Ticket(1), Request::Commit(tree.map(create).to_vec())));
+        Event::Drain => effects.push(Effect::Drained),
+        _ => {}
     });
-    let handle = bench.running.handle();
-    assert_eq!(handle.trigger(JobName::new("j").unwrap()).await, Ok(1));
-    let mark = Key::new("/ns/j/trigger/10.0.0.1@-@1-a").unwrap();
-    assert!(bench.registry.inspect(|store| store.get(&mark).is_some()));
-    let unserved = handle.trigger(JobName::new("other").unwrap()).await;
-    assert!(matches!(unserved, Err(Unavailable::NotServed(_))));
+    let handle = bench.running.handle().clone();
+    let job = || JobName::new("j").unwrap();
+    let (first, second) = tokio::join!(handle.trigger(job()), handle.trigger(job()));
+    assert_eq!((first, second), (Ok(1), Err(Unavailable::Busy(16))));
+    let (third, ()) = tokio::join!(handle.trigger(job()), async {
+        sleep(SHORT).await;
+        handle.drain();
+    });
+    assert_eq!(third, Err(Unavailable::NoAnswer), "it may have been done");
+    assert_eq!(handle.trigger(job()).await, Err(Unavailable::Stopped));
 }

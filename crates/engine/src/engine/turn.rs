@@ -17,16 +17,15 @@
 use super::{EngineError, Outside, Stopped, Work};
 use crate::connect::Link;
 use crate::executor::Executor;
-use crate::handle::{Answer, Command, Handle};
+use crate::handle::{Answer, Command, Handle, triggered};
 use crate::pulse::Pulse;
 use crate::report::Audience;
 use crate::timer::{StepWatch, WakeAt, is_due, pause};
-use crate::trigger::{OWN_TICKETS, Triggers};
 use crate::{Clock, engine::LEAVE_TIMEOUT};
 use flockwork_core::execution::{Outcome, Run, RunId};
+use flockwork_core::id::JobName;
 use flockwork_core::time::{Mono, Now};
-use flockwork_layout::keys::Namespace;
-use flockwork_node::{Define, Effect, Event, Node, Report, Status};
+use flockwork_node::{Define, Effect, Event, Node, Report, Status, TriggerId};
 use flockwork_registry::{Event as Told, Inbox, Registry, Request, SessionState, Ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -111,7 +110,9 @@ pub(super) struct Loop<M> {
     commanded: mpsc::Receiver<Command>,
     drained: watch::Receiver<bool>,
     audience: Audience,
-    triggers: Triggers,
+    /// Who waits to hear what became of a request to run a job now. The machine bounds them.
+    asked: BTreeMap<TriggerId, (JobName, Answer<usize>)>,
+    last_asked: TriggerId,
     pulse: Pulse,
     steps: StepWatch,
     drain_timeout: Duration,
@@ -132,14 +133,7 @@ pub(super) struct Loop<M> {
 }
 
 impl<M: Machine> Loop<M> {
-    pub(super) fn new(
-        machine: M,
-        link: Link,
-        work: Work,
-        outside: Outside,
-        place: (Namespace, Pulse),
-    ) -> Self {
-        let (namespace, pulse) = place;
+    pub(super) fn new(machine: M, link: Link, work: Work, outside: Outside, pulse: Pulse) -> Self {
         let now = outside.clock.now();
         Self {
             machine,
@@ -152,7 +146,8 @@ impl<M: Machine> Loop<M> {
             commanded: outside.commanded,
             drained: outside.drained,
             audience: outside.audience,
-            triggers: Triggers::new(namespace),
+            asked: BTreeMap::new(),
+            last_asked: TriggerId(0),
             pulse,
             steps: StepWatch::new(now),
             drain_timeout: Duration::ZERO,
@@ -263,13 +258,6 @@ impl<M: Machine> Loop<M> {
     fn told(&mut self, told: Told) {
         let now = self.clock.now();
         match &told {
-            Told::Answer(ticket, _) if ticket.0 >= OWN_TICKETS => {
-                let Told::Answer(ticket, answer) = told else { return };
-                for (ticket, request) in self.triggers.answered(ticket, answer) {
-                    self.registry.submit(ticket, request);
-                }
-                return;
-            }
             Told::Answer(ticket, _) => {
                 if let Some(sent) = self.commits.remove(ticket) {
                     self.handle.metrics.commit_answered(now.mono.since(sent));
@@ -302,13 +290,15 @@ impl<M: Machine> Loop<M> {
         match command {
             Command::Define(define) => self.step(self.clock.now(), Event::Define(define)),
             Command::Withdraw(job) => self.step(self.clock.now(), Event::Withdraw(job)),
-            Command::Trigger(job, answer) => {
-                for (ticket, request) in self.triggers.start(job, answer) {
-                    self.registry.submit(ticket, request);
-                }
-            }
+            Command::Trigger(job, answer) => self.trigger(job, answer),
             Command::Status(answer) => self.answer_status(answer),
         }
+    }
+
+    fn trigger(&mut self, job: JobName, answer: Answer<usize>) {
+        self.last_asked.0 += 1;
+        self.asked.insert(self.last_asked, (job.clone(), answer));
+        self.step(self.clock.now(), Event::Trigger(self.last_asked, job));
     }
 
     fn answer_status(&mut self, answer: Answer<Arc<Status>>) {
@@ -390,8 +380,11 @@ impl<M: Machine> Loop<M> {
                 Effect::Submit(ticket, request) => self.submit(ticket, request),
                 Effect::Start(run) => not_started.extend(self.start(run)),
                 Effect::Cancel(run, reason) => self.executor.cancel(run, reason),
-                // Nothing asks the machine yet.
-                Effect::Triggered(..) => {}
+                Effect::Triggered(id, told) => {
+                    if let Some((job, answer)) = self.asked.remove(&id) {
+                        let _ = answer.send(triggered(&job, told));
+                    }
+                }
                 Effect::Report(report) => self.audience.tell(now, report),
                 Effect::Drained => self.left = true,
             }
