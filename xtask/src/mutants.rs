@@ -2,9 +2,11 @@
 //! of the project; each must be found by the invariant it breaks, within a few seeds, or by the test
 //! that is named for it.
 
+mod duties;
 mod list;
 
 use crate::step;
+use duties::DUTIES;
 use list::{CaughtBy, LIST, SourceMutant};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,7 +18,7 @@ const SEEDS: &str = "40";
 pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<(), String> {
     let copy = copied(root)?;
     let mut missed = Vec::new();
-    let chosen = LIST.iter().filter(|mutant| only.is_none_or(|part| mutant.what.contains(part)));
+    let chosen = all().filter(|mutant| only.is_none_or(|part| mutant.what.contains(part)));
     let mut tried = 0_usize;
     for mutant in chosen {
         tried += 1;
@@ -36,6 +38,11 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<(), String> {
         [] => Ok(()),
         missed => Err(format!("not found: {}", missed.join("; "))),
     }
+}
+
+/// Mistakes that simulated clusters or a named test find, then one for each duty of the node.
+fn all() -> impl Iterator<Item = &'static SourceMutant> {
+    LIST.iter().chain(DUTIES)
 }
 
 /// The project's own files, in a place of their own, so that nobody's work is touched.
@@ -113,19 +120,19 @@ mod tests {
     #[test]
     fn each_mistake_can_be_made_in_the_source_as_it_is() {
         let root = crate::workspace();
-        for mutant in LIST {
+        for mutant in all() {
             let text = std::fs::read_to_string(root.join(mutant.file)).expect(mutant.file);
             let wrong = mistaken(&text, mutant).unwrap_or_else(|why| panic!("{why}"));
             assert_ne!(wrong, text, "{}", mutant.what);
         }
-        let names: BTreeSet<_> = LIST.iter().map(|mutant| mutant.what).collect();
-        assert_eq!(names.len(), LIST.len());
+        let names: BTreeSet<_> = all().map(|mutant| mutant.what).collect();
+        assert_eq!(names.len(), all().count());
     }
 
     #[test]
     fn what_finds_each_mistake_is_there() {
         let known = ["P3", "P4", "P5", "P6", "P8", "P9", "P10", "P12", "P17", "P21"];
-        for mutant in LIST {
+        for mutant in all() {
             match mutant.caught_by {
                 CaughtBy::Invariant(number) => {
                     assert!(known.contains(&number), "{}: {number}", mutant.what);

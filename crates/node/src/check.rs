@@ -180,6 +180,7 @@ mod tests {
         let turn = stage.turn();
         let parts = Parts {
             jobs: std::slice::from_ref(job),
+            asking: &Asking::default(),
             capacity: turn.capacity,
             outbox: turn.outbox,
             alarms: turn.alarms,

@@ -70,7 +70,7 @@ const fn embedded(
 }
 
 /// One that a unit test or a scenario of the node finds.
-const fn node(
+pub(super) const fn node(
     what: &'static str,
     file: &'static str,
     from: &'static str,
