@@ -36,7 +36,7 @@ struct Open {
 }
 
 /// What such a request may touch.
-pub(crate) struct Desk<'a> {
+pub(crate) struct Means<'a> {
     pub(crate) now: Mono,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) alarms: &'a mut Alarms,
@@ -47,41 +47,41 @@ impl Asking {
     /// Begins one, with what this node knows of who serves the job.
     pub(crate) fn begin(
         &mut self,
-        desk: &mut Desk<'_>,
+        means: &mut Means<'_>,
         id: TriggerId,
         mut trigger: Trigger,
         served: Option<Served>,
     ) {
         if self.open.len() >= MOST {
             let too_many = NotAsked::TooMany(self.open.len());
-            return desk.effects.push(Effect::Triggered(id, Err(too_many)));
+            return means.effects.push(Effect::Triggered(id, Err(too_many)));
         }
         let next = trigger.begin(served);
-        let until = desk.now.plus(PATIENCE);
+        let until = means.now.plus(PATIENCE);
         self.open.insert(id, Open { trigger, until });
-        self.go_on(desk, id, next);
-        self.watch_time(desk);
+        self.go_on(means, id, next);
+        self.watch_time(means);
     }
 
     /// What one of them has asked was answered, or its commit was made, refused or has failed.
-    pub(crate) fn answered(&mut self, desk: &mut Desk<'_>, id: TriggerId, answer: Answer) {
+    pub(crate) fn answered(&mut self, means: &mut Means<'_>, id: TriggerId, answer: Answer) {
         // One that was given up is gone.
         if let Some(open) = self.open.get_mut(&id) {
             let next = open.trigger.answered(answer);
-            self.go_on(desk, id, next);
+            self.go_on(means, id, next);
         }
     }
 
     /// Gives up those that have waited for long enough.
-    pub(crate) fn time_has_passed(&mut self, desk: &mut Desk<'_>) {
+    pub(crate) fn time_has_passed(&mut self, means: &mut Means<'_>) {
         self.is_timed = false;
-        let now = desk.now;
+        let now = means.now;
         let overdue = self.open.extract_if(.., |_, open| open.until <= now);
         let why = format!("no answer within {} s", PATIENCE.as_secs());
         for (id, open) in overdue {
-            tell(desk, id, open.trigger.give_up(&why));
+            tell(means, id, open.trigger.give_up(&why));
         }
-        self.watch_time(desk);
+        self.watch_time(means);
     }
 
     /// The requests that wait for an answer.
@@ -89,30 +89,30 @@ impl Asking {
         self.open.keys().copied()
     }
 
-    fn go_on(&mut self, desk: &mut Desk<'_>, id: TriggerId, next: Next) {
+    fn go_on(&mut self, means: &mut Means<'_>, id: TriggerId, next: Next) {
         match next {
             Next::Ask(Request::Commit(ops)) => {
-                desk.outbox.gather(Change::new(Purpose::Trigger(id), ops));
+                means.outbox.gather(Change::new(Purpose::Trigger(id), ops));
             }
-            Next::Ask(request) => desk.outbox.ask_for(id, request),
+            Next::Ask(request) => means.outbox.ask_for(id, request),
             Next::Over(told) => {
                 self.open.remove(&id);
-                tell(desk, id, told);
+                tell(means, id, told);
             }
         }
     }
 
     /// One alarm for all: it is set for the one that began first.
-    fn watch_time(&mut self, desk: &mut Desk<'_>) {
+    fn watch_time(&mut self, means: &mut Means<'_>) {
         let first = self.open.values().map(|open| open.until).min();
         if let Some(until) = first
             && !std::mem::replace(&mut self.is_timed, true)
         {
-            desk.alarms.add(until, Alarm::Asking);
+            means.alarms.add(until, Alarm::Asking);
         }
     }
 }
 
-fn tell(desk: &mut Desk<'_>, id: TriggerId, told: Result<Triggered, NotTriggered>) {
-    desk.effects.push(Effect::Triggered(id, told.map_err(NotAsked::Because)));
+fn tell(means: &mut Means<'_>, id: TriggerId, told: Result<Triggered, NotTriggered>) {
+    means.effects.push(Effect::Triggered(id, told.map_err(NotAsked::Because)));
 }

@@ -112,7 +112,7 @@ impl Parts<'_> {
 mod tests {
     use super::*;
     use crate::outbox::{JobChange, ShardChange, Verdict};
-    use crate::stage::{ME, OTHER, Stage, at, config, entry, instance};
+    use crate::rig::{ME, OTHER, Rig, at, config, entry, instance};
     use bytes::Bytes;
     use flockwork_core::config::JobConfig;
     use flockwork_core::execution::RunId;
@@ -150,34 +150,34 @@ mod tests {
     }
 
     /// Answers what is read until all is known.
-    fn learn(stage: &mut Stage, job: &mut Job, registry: &BTreeMap<Facet, Answer>) {
+    fn learn(rig: &mut Rig, job: &mut Job, registry: &BTreeMap<Facet, Answer>) {
         for _ in 0..10 {
-            for facet in stage.asked() {
+            for facet in rig.asked() {
                 let answer = registry.get(&facet).cloned().unwrap_or(Answer::Entry(None));
-                job.read(&mut stage.turn(), &facet, answer);
+                job.read(&mut rig.turn(), &facet, answer);
             }
-            job.reconcile(&mut stage.turn());
+            job.reconcile(&mut rig.turn());
         }
     }
 
     /// That job, served by this instance.
-    fn served(stage: &mut Stage, through: i64) -> Job {
+    fn served(rig: &mut Rig, through: i64) -> Job {
         let lines = "shardingTotalCount: 1\nprops:\n  flockwork.every: 1s";
         let config = config(&format!("{lines}\n  flockwork.claim_ahead: 500ms"));
         let mut registry = registry(&config, through);
         let mut job = Job::new(config, false);
-        job.begin(&mut stage.turn());
-        learn(stage, &mut job, &registry);
-        let change = stage.sent_one();
-        job.answered(&mut stage.turn(), JobChange::Register, change, &DONE);
+        job.begin(&mut rig.turn());
+        learn(rig, &mut job, &registry);
+        let change = rig.sent_one();
+        job.answered(&mut rig.turn(), JobChange::Register, change, &DONE);
         let live = Answer::Children(Some(vec![ME.to_owned()]));
         registry.insert(Facet::Instances, live);
-        learn(stage, &mut job, &registry);
+        learn(rig, &mut job, &registry);
         job
     }
 
-    fn found(stage: &mut Stage, job: &Job) -> String {
-        let turn = stage.turn();
+    fn found(rig: &mut Rig, job: &Job) -> String {
+        let turn = rig.turn();
         let parts = Parts {
             jobs: std::slice::from_ref(job),
             asking: &Asking::default(),
@@ -191,65 +191,65 @@ mod tests {
 
     #[test]
     fn a_change_that_is_waited_for_is_under_way() {
-        let mut stage = Stage::new();
-        let job = served(&mut stage, 1_000);
+        let mut rig = Rig::new();
+        let job = served(&mut rig, 1_000);
         assert!(job.places().any(|(_, run, _)| run.is_some()), "what is due is claimed");
-        assert_eq!(found(&mut stage, &job), "");
-        stage.sent();
-        let found = found(&mut stage, &job);
+        assert_eq!(found(&mut rig, &job), "");
+        rig.sent();
+        let found = found(&mut rig, &job);
         assert!(found.contains("Claim") && found.ends_with("is not under way"), "{found}");
     }
 
     #[test]
     fn each_run_has_a_place_and_each_place_a_run() {
-        let mut stage = Stage::new();
-        let job = served(&mut stage, 1_000);
+        let mut rig = Rig::new();
+        let job = served(&mut rig, 1_000);
         let (_, run, _) = job.places().next().unwrap();
-        stage.capacity.take(RunId(99), (JobIx(0), 0));
-        assert!(found(&mut stage, &job).starts_with("places: (2, 0)"));
-        stage.capacity.free(RunId(99));
-        assert_eq!(found(&mut stage, &job), "");
+        rig.capacity.take(RunId(99), (JobIx(0), 0));
+        assert!(found(&mut rig, &job).starts_with("places: (2, 0)"));
+        rig.capacity.free(RunId(99));
+        assert_eq!(found(&mut rig, &job), "");
         // The same number, and another shard's.
-        stage.capacity.take(run.unwrap(), (JobIx(0), 1));
-        assert!(found(&mut stage, &job).ends_with("has no place"));
-        stage.capacity = Capacity::new(8);
-        assert!(found(&mut stage, &job).ends_with("has no place"));
+        rig.capacity.take(run.unwrap(), (JobIx(0), 1));
+        assert!(found(&mut rig, &job).ends_with("has no place"));
+        rig.capacity = Capacity::new(8);
+        assert!(found(&mut rig, &job).ends_with("has no place"));
     }
 
     #[test]
     fn each_fire_that_waits_is_known_to_wait() {
-        let mut stage = Stage::new();
-        stage.capacity = Capacity::new(0);
-        let job = served(&mut stage, 1_000);
+        let mut rig = Rig::new();
+        rig.capacity = Capacity::new(0);
+        let job = served(&mut rig, 1_000);
         assert!(job.places().any(|(.., waits)| waits.is_some()), "there is no place");
-        assert_eq!(found(&mut stage, &job), "");
-        stage.capacity.wait(at(7_000), (JobIx(0), 0));
-        assert!(found(&mut stage, &job).starts_with("places: (0, 2)"));
-        stage.capacity = Capacity::new(0);
-        assert!(found(&mut stage, &job).ends_with("waits, and nobody knows"));
+        assert_eq!(found(&mut rig, &job), "");
+        rig.capacity.wait(at(7_000), (JobIx(0), 0));
+        assert!(found(&mut rig, &job).starts_with("places: (0, 2)"));
+        rig.capacity = Capacity::new(0);
+        assert!(found(&mut rig, &job).ends_with("waits, and nobody knows"));
     }
 
     #[test]
     fn nothing_is_left_of_a_turn_and_what_waits_for_its_instant_is_woken() {
-        let mut stage = Stage::new();
-        let mut job = served(&mut stage, 10_000);
-        assert_eq!(found(&mut stage, &job), "");
-        stage.pass(500);
-        job.instant_has_come(&mut stage.turn(), at(10_500));
+        let mut rig = Rig::new();
+        let mut job = served(&mut rig, 10_000);
+        assert_eq!(found(&mut rig, &job), "");
+        rig.pass(500);
+        job.instant_has_come(&mut rig.turn(), at(10_500));
         let (_, run, _) = job.places().next().unwrap();
         let what = ShardChange::Claim(run.expect("it is claimed ahead"));
-        let change = stage.sent_one();
-        job.shard_answered(&mut stage.turn(), 0, (what, change, &DONE));
-        assert!(found(&mut stage, &job).starts_with("a shard was marked"));
-        let marked = stage.marked();
-        assert!(found(&mut stage, &job).ends_with("has a claim that nobody begins"));
+        let change = rig.sent_one();
+        job.shard_answered(&mut rig.turn(), 0, (what, change, &DONE));
+        assert!(found(&mut rig, &job).starts_with("a shard was marked"));
+        let marked = rig.marked();
+        assert!(found(&mut rig, &job).ends_with("has a claim that nobody begins"));
         for shard in marked {
-            stage.turn().mark_shard(shard);
+            rig.turn().mark_shard(shard);
         }
-        job.settle(&mut stage.turn());
+        job.settle(&mut rig.turn());
         assert!(job.waits_for_an_instant());
-        assert_eq!(found(&mut stage, &job), "");
-        stage.alarms = Alarms::default();
-        assert!(found(&mut stage, &job).ends_with("no alarm is set"));
+        assert_eq!(found(&mut rig, &job), "");
+        rig.alarms = Alarms::default();
+        assert!(found(&mut rig, &job).ends_with("no alarm is set"));
     }
 }

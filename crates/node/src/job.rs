@@ -4,13 +4,13 @@
 //! no other duty. What a duty learns that matters to another duty comes back to this file as a value, or as a
 //! mark on the job or a shard. [`Job::reconcile`] and [`Job::settle`] write the order down.
 
+mod answers;
 mod clock_note;
 mod definition;
 mod differences;
+mod events;
 mod handover;
-mod inbox;
 mod leadership;
-mod learned;
 mod leave;
 mod membership;
 mod reading;

@@ -84,10 +84,10 @@ mod names;
 mod node;
 mod outbox;
 mod registry_clock;
+#[cfg(test)]
+mod rig;
 mod shard;
 mod spread;
-#[cfg(test)]
-mod stage;
 mod timeouts;
 mod trust;
 mod turn;

@@ -463,14 +463,14 @@ impl Mirror {
 impl Mirror {
     /// Believes that a key holds something, or nothing.
     pub(crate) fn holds(&mut self, facet: Facet, entry: Option<flockwork_registry::Entry>) {
-        self.take(&facet, Answer::Entry(entry), &crate::stage::instance(crate::stage::ME)).unwrap();
+        self.take(&facet, Answer::Entry(entry), &crate::rig::instance(crate::rig::ME)).unwrap();
     }
 
     /// Believes that a list names these.
     pub(crate) fn lists(&mut self, facet: Facet, names: &[&str]) {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let answer = Answer::Children(Some(names));
-        self.take(&facet, answer, &crate::stage::instance(crate::stage::ME)).unwrap();
+        self.take(&facet, answer, &crate::rig::instance(crate::rig::ME)).unwrap();
     }
 }
 

@@ -2,13 +2,13 @@
 //! what is to be sent. It decides nothing about any job.
 
 use crate::alarms::{Alarm, Alarms};
-use crate::asking::{Asking, Desk};
+use crate::asking::{Asking, Means};
 use crate::capacity::Capacity;
 use crate::check::Parts;
 use crate::dirty::Dirty;
 use crate::job::Job;
 use crate::names::JobIx;
-use crate::outbox::{Change, Outbox, Pause, Purpose, Told, Verdict};
+use crate::outbox::{Change, Outbox, Pause, Purpose, Reply, Verdict};
 use crate::registry_clock::RegistryClock;
 use crate::status::Status;
 use crate::trust::{Renewal, Trust};
@@ -42,7 +42,7 @@ pub struct Node {
     jobs: Vec<Job>,
     /// The names of the jobs, at the same positions as the jobs.
     names: Vec<JobName>,
-    places: BTreeMap<JobName, JobIx>,
+    index: BTreeMap<JobName, JobIx>,
     asking: Asking,
     capacity: Capacity,
     alarms: Alarms,
@@ -78,7 +78,7 @@ impl Node {
             outbox: Outbox::new(settings.limits),
             jobs: Vec::new(),
             names: Vec::new(),
-            places: BTreeMap::new(),
+            index: BTreeMap::new(),
             asking: Asking::default(),
             capacity: Capacity::new(settings.max_running),
             alarms: Alarms::default(),
@@ -99,7 +99,7 @@ impl Node {
             Event::Registry(event) => self.on_registry(&mut step, event),
             Event::Define(define) => self.define(&mut step, &define),
             Event::Withdraw(name) => {
-                if let Some(ix) = self.places.get(&name).copied() {
+                if let Some(ix) = self.index.get(&name).copied() {
                     self.at(&mut step, ix, Job::withdraw);
                 }
             }
@@ -233,21 +233,21 @@ impl Node {
     }
 
     /// Gives the requests of this process to run a job now their turn.
-    fn at_asking(&mut self, step: &mut Step<'_>, act: impl FnOnce(&mut Asking, &mut Desk<'_>)) {
-        let mut desk = Desk {
+    fn at_asking(&mut self, step: &mut Step<'_>, act: impl FnOnce(&mut Asking, &mut Means<'_>)) {
+        let mut means = Means {
             now: step.now.mono,
             outbox: &mut self.outbox,
             alarms: &mut self.alarms,
             effects: step.effects,
         };
-        act(&mut self.asking, &mut desk);
+        act(&mut self.asking, &mut means);
     }
 
     fn trigger(&mut self, step: &mut Step<'_>, id: TriggerId, name: JobName) {
-        let served = self.places.get(&name).and_then(|ix| self.job(*ix).served());
+        let served = self.index.get(&name).and_then(|ix| self.job(*ix).served());
         let limits = self.outbox.limits();
         let trigger = Trigger::new(self.settings.namespace.clone(), name, limits);
-        self.at_asking(step, |asking, desk| asking.begin(desk, id, trigger, served));
+        self.at_asking(step, |asking, means| asking.begin(means, id, trigger, served));
     }
 
     fn define(&mut self, step: &mut Step<'_>, define: &Define) {
@@ -257,12 +257,12 @@ impl Node {
         }
         let applies = define.apply || define.config.overwrite;
         let name = &define.config.name;
-        let known = self.places.get(name).copied();
+        let known = self.index.get(name).copied();
         let ix = known.unwrap_or_else(|| JobIx::at(self.jobs.len()));
         if known.is_none() {
             self.jobs.push(Job::new(define.config.clone(), applies));
             self.names.push(name.clone());
-            self.places.insert(name.clone(), ix);
+            self.index.insert(name.clone(), ix);
         } else {
             let offered = define.config.clone();
             self.at(step, ix, |job, turn| job.offer(turn, offered, applies));
@@ -281,28 +281,28 @@ impl Node {
             registry::Event::Resync => self.at_all(step, Job::resync),
             registry::Event::Changed(key, _) => {
                 let Some((name, facet)) = self.settings.namespace.parse(&key) else { return };
-                let Some(ix) = self.places.get(&name).copied() else { return };
+                let Some(ix) = self.index.get(&name).copied() else { return };
                 self.at(step, ix, |job, turn| job.changed(turn, facet));
             }
             registry::Event::Answer(ticket, answer) => {
-                let told = self.outbox.answered(ticket, answer);
-                self.on_answer(step, told);
+                let reply = self.outbox.answered(ticket, answer);
+                self.on_answer(step, reply);
             }
         }
     }
 
-    fn on_answer(&mut self, step: &mut Step<'_>, told: Told) {
-        match told {
-            Told::Nothing => {}
-            Told::Unwatched(request) => {
+    fn on_answer(&mut self, step: &mut Step<'_>, reply: Reply) {
+        match reply {
+            Reply::Nothing => {}
+            Reply::Unwatched(request) => {
                 self.unwatched.push(request);
                 self.alarms.add(step.now.mono.plus(AGAIN_AFTER), Alarm::Watch);
             }
-            Told::Read(ix, facet, answer) => {
+            Reply::Read(ix, facet, answer) => {
                 self.at(step, ix, |job, turn| job.read(turn, &facet, answer));
             }
-            Told::Asked(id, answer) => self.asked(step, id, answer),
-            Told::Committed(changes, receipt, sent) => {
+            Reply::Asked(id, answer) => self.asked(step, id, answer),
+            Reply::Committed(changes, receipt, sent) => {
                 if let Some(at) = receipt.at {
                     self.clock.told(at, sent, step.now.mono);
                 }
@@ -310,18 +310,18 @@ impl Node {
                     self.tell(step, change, &Verdict::Done(receipt.index));
                 }
             }
-            Told::Refused(refused) => {
+            Reply::Refused(refused) => {
                 for (change, refusal) in refused {
                     self.refused(step, change, &refusal);
                 }
             }
-            Told::Failed(changes, failure) => self.failed(step, changes, &failure),
+            Reply::Failed(changes, failure) => self.failed(step, changes, &failure),
         }
     }
 
     /// Tells a request to run a job now what the registry answered it.
     fn asked(&mut self, step: &mut Step<'_>, id: TriggerId, answer: Answer) {
-        self.at_asking(step, |asking, desk| asking.answered(desk, id, answer));
+        self.at_asking(step, |asking, means| asking.answered(means, id, answer));
     }
 
     /// Tells the duty that sent a change what has become of the change.
@@ -498,7 +498,7 @@ impl Node {
         for request in std::mem::take(&mut self.unwatched) {
             if let Request::Watch(key, _) = &request
                 && let Some((name, facet)) = self.settings.namespace.parse(key)
-                && let Some(ix) = self.places.get(&name).copied()
+                && let Some(ix) = self.index.get(&name).copied()
             {
                 self.outbox.watch(request);
                 self.at(step, ix, |job, turn| job.changed(turn, facet));
@@ -524,7 +524,7 @@ impl Node {
             Alarm::Overdue(run) => self.at_run(step, run, Job::overdue),
             Alarm::TrustEnd => self.on_trust_end(step),
             Alarm::Reconsider(ix, shard) => {
-                self.at(step, ix, |job, turn| job.look_again(turn, shard));
+                self.at(step, ix, |job, turn| job.reconsider(turn, shard));
             }
             Alarm::Reconcile(ix) => self.dirty.mark_job(ix),
             // While no request gets through, asking again is of no use.

@@ -48,7 +48,7 @@ enum Sent {
 
 /// The meaning of the registry's answer.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum Reply {
     /// The answer tells nothing that matters.
     Nothing,
     /// A key of a job was read.
@@ -248,14 +248,14 @@ impl Outbox {
     }
 
     /// Returns what an answer means, and sends again the changes that were not at fault.
-    pub(crate) fn answered(&mut self, ticket: Ticket, answer: Answer) -> Told {
+    pub(crate) fn answered(&mut self, ticket: Ticket, answer: Answer) -> Reply {
         match self.sent.remove(&ticket) {
             Some(Sent::Watch(request)) if matches!(answer, Answer::Failed(_)) => {
-                Told::Unwatched(request)
+                Reply::Unwatched(request)
             }
-            None | Some(Sent::Watch(_)) => Told::Nothing,
-            Some(Sent::Read(job, facet)) => Told::Read(job, facet, answer),
-            Some(Sent::Asked(id)) => Told::Asked(id, answer),
+            None | Some(Sent::Watch(_)) => Reply::Nothing,
+            Some(Sent::Read(job, facet)) => Reply::Read(job, facet, answer),
+            Some(Sent::Asked(id)) => Reply::Asked(id, answer),
             Some(Sent::Commit(changes, sent)) => {
                 self.commits -= 1;
                 self.commit_answered(changes, answer, sent)
@@ -263,11 +263,11 @@ impl Outbox {
         }
     }
 
-    fn commit_answered(&mut self, mut changes: Vec<Change>, answer: Answer, sent: Mono) -> Told {
+    fn commit_answered(&mut self, mut changes: Vec<Change>, answer: Answer, sent: Mono) -> Reply {
         match answer {
             Answer::Committed(receipt) => {
                 self.told_failure = None;
-                Told::Committed(changes, receipt, sent)
+                Reply::Committed(changes, receipt, sent)
             }
             Answer::Refused(refusal) => {
                 let mut at = refusal.at;
@@ -282,10 +282,10 @@ impl Outbox {
                     self.changes.push_front(change);
                 }
                 let first = (faulty, Refusal { at, ..refusal });
-                Told::Refused(std::iter::once(first).chain(refused).collect())
+                Reply::Refused(std::iter::once(first).chain(refused).collect())
             }
-            Answer::Failed(failure) => Told::Failed(changes, failure),
-            Answer::Entry(_) | Answer::Children(_) | Answer::Done => Told::Failed(
+            Answer::Failed(failure) => Reply::Failed(changes, failure),
+            Answer::Entry(_) | Answer::Children(_) | Answer::Done => Reply::Failed(
                 changes,
                 Failure::Unknown("the answer is not one to a commit".to_owned()),
             ),
@@ -374,7 +374,7 @@ mod tests {
         outbox.flush(Mono::default(), &mut effects);
         let refusal = Refusal { at: 4, key: Key::root(), why: Why::Exists };
         let heard = outbox.answered(commits(&effects)[0].0, Answer::Refused(refusal));
-        let Told::Refused(refused) = heard else { panic!("{heard:?}") };
+        let Reply::Refused(refused) = heard else { panic!("{heard:?}") };
         let [(change, refusal)] = &refused[..] else { panic!("{refused:?}") };
         assert_eq!((change.purpose, refusal.at), (claim(1), 1));
         effects.clear();
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(resent[0].1, 6);
         let receipt = Receipt { index: Index(9), ..Receipt::default() };
         let heard = outbox.answered(resent[0].0, Answer::Committed(receipt));
-        let Told::Committed(changes, ..) = heard else { panic!("{heard:?}") };
+        let Reply::Committed(changes, ..) = heard else { panic!("{heard:?}") };
         assert_eq!(changes[1].purpose, claim(2));
         assert!(outbox.is_idle());
     }
@@ -402,7 +402,7 @@ mod tests {
         outbox.flush(Mono::default(), &mut effects);
         let refusal = Refusal { at: 4, key: Key::new("/plan").unwrap(), why: Why::Changed };
         let heard = outbox.answered(commits(&effects)[0].0, Answer::Refused(refusal));
-        let Told::Refused(refused) = heard else { panic!("{heard:?}") };
+        let Reply::Refused(refused) = heard else { panic!("{heard:?}") };
         let told: Vec<_> = refused.iter().map(|(change, why)| (change.purpose, why.at)).collect();
         assert_eq!(told, [(claim(1), 1), (claim(3), 1)]);
         effects.clear();

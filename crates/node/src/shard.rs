@@ -11,12 +11,12 @@ mod back;
 mod begin;
 mod claim;
 mod ending;
+mod finish;
 mod foreign;
 mod keys;
 mod last;
-mod learned;
-mod over;
 mod place;
+mod reads;
 mod run;
 #[cfg(test)]
 mod scene;
@@ -39,7 +39,7 @@ use flockwork_core::execution::{Fire, RunId, Source};
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::record::Stored;
-use foreign::{Foreign, Plan, is_released_to};
+use foreign::{Decision, Foreign, is_released_to};
 use keys::Keys;
 use place::Place;
 use state::State;
@@ -64,7 +64,7 @@ pub(crate) struct Shard {
     place: Place,
     foreign: Foreign,
     /// The time at which the shard is looked at again, whatever happens.
-    look_at: Option<Mono>,
+    reconsider_at: Option<Mono>,
     /// The code of the shard's last outcome here.
     last_code: Option<&'static str>,
     /// The number of the shard's fires that were claimed here.
@@ -101,7 +101,7 @@ impl Shard {
             ask: Ask::None,
             place: Place::default(),
             foreign: Foreign::default(),
-            look_at: None,
+            reconsider_at: None,
             last_code: None,
             ran: 0,
         }
@@ -305,15 +305,15 @@ impl Shard {
         mirror: &mut Mirror,
         (stored, claim): (&Arc<Stored>, &Claim),
     ) {
-        match self.foreign.plan(turn, (self.index, claim), facts, mirror) {
-            Plan::Nothing => {}
-            Plan::LookIn(after) => self.look_in(turn, after),
-            Plan::FollowMark => {
+        match self.foreign.decide(turn, (self.index, claim), facts, mirror) {
+            Decision::Nothing => {}
+            Decision::ReconsiderIn(after) => self.reconsider_in(turn, after),
+            Decision::FollowMark => {
                 self.foreign.follow_mark(turn, mirror, self.index);
-                self.look_in(turn, turn.settings.reconcile_interval);
+                self.reconsider_in(turn, turn.settings.reconcile_interval);
             }
-            Plan::ClaimAgain => self.claim_again(turn, facts, mirror, (stored, claim)),
-            Plan::Close(code, text) => self.close(turn, mirror, (stored, claim), (code, text)),
+            Decision::ClaimAgain => self.claim_again(turn, facts, mirror, (stored, claim)),
+            Decision::Close(code, text) => self.close(turn, mirror, (stored, claim), (code, text)),
         }
     }
 
@@ -328,7 +328,8 @@ impl Shard {
         // The fire is not due yet, so it need not be claimed while there is little room.
         let is_to_come = is_ahead(old) && old.fire.due > turn.now.wall;
         if is_to_come && !turn.capacity.has_room_ahead() {
-            return self.look_in(turn, old.fire.due.since(turn.now.wall).min(MAX_CLAIM_AHEAD));
+            return self
+                .reconsider_in(turn, old.fire.due.since(turn.now.wall).min(MAX_CLAIM_AHEAD));
         }
         if !turn.capacity.has_room() {
             return self.place.wait(turn, self.index, old.fire);
@@ -391,17 +392,17 @@ impl Shard {
     }
 
     /// Looks at the shard again after a while, or earlier if an earlier look is scheduled.
-    fn look_in(&mut self, turn: &mut Turn<'_>, after: Duration) {
+    fn reconsider_in(&mut self, turn: &mut Turn<'_>, after: Duration) {
         let at = turn.now.mono.plus(after);
-        if self.look_at.is_none_or(|scheduled| at < scheduled) {
-            self.look_at = Some(at);
+        if self.reconsider_at.is_none_or(|scheduled| at < scheduled) {
+            self.reconsider_at = Some(at);
             turn.alarm_at(at, Alarm::Reconsider(turn.job, self.index));
         }
     }
 
     /// Returns whether a scheduled look has come, and removes it then.
-    fn look_has_come(&mut self, now: Mono) -> bool {
-        self.look_at.take_if(|at| *at <= now).is_some()
+    fn reconsider_has_come(&mut self, now: Mono) -> bool {
+        self.reconsider_at.take_if(|at| *at <= now).is_some()
     }
 
     /// Returns the keys that the shard's runs write.

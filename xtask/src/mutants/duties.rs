@@ -84,14 +84,14 @@ pub(crate) const DUTIES: &[SourceMutant] = &[
     ),
     node(
         "reads: an end in doubt is taken for told, whoever's run the record names",
-        "crates/node/src/shard/learned.rs",
+        "crates/node/src/shard/reads.rs",
         "Some(held) if is_ended_by(&held.value, &me, nonce) => {",
         "Some(held) if held.value.record.last.is_some() => {",
         "an_end_in_doubt_was_told_only_if_the_record_tells_of_this_very_run",
     ),
     node(
         "over: a request is lost as its run was not started",
-        "crates/node/src/shard/over.rs",
+        "crates/node/src/shard/finish.rs",
         "                    self.ask.reopen();",
         "                    self.ask.is_answered();",
         "a_run_that_was_not_started_is_given_back_and_its_request_is_open_again",

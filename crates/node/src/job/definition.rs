@@ -66,7 +66,7 @@ pub(crate) struct Adopted {
 
 /// The result of reading a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum Found {
     /// The definition is of the job that was known, or there is none.
     Same,
     /// The job's definition was read for the first time.
@@ -190,14 +190,14 @@ impl Definition {
     }
 
     /// Handles a definition that was read.
-    pub(crate) fn read(&mut self, mirror: &Mirror) -> Reading {
+    pub(crate) fn read(&mut self, mirror: &Mirror) -> Found {
         let Some(made) = mirror.config().held().map(|held| held.stamp.created) else {
-            return Reading::Same;
+            return Found::Same;
         };
         match self.made_at.replace(made) {
-            Some(before) if before == made => Reading::Same,
-            Some(_) => Reading::MadeAnew,
-            None => Reading::First,
+            Some(before) if before == made => Found::Same,
+            Some(_) => Found::MadeAnew,
+            None => Found::First,
         }
     }
 

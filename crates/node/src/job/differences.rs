@@ -32,7 +32,7 @@ fn settings(document: &str) -> BTreeMap<&str, &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::config;
+    use crate::rig::config;
 
     #[test]
     fn each_setting_that_differs_is_shown_with_both_values_except_whose_definition_wins() {

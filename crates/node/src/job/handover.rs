@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::names::JobIx;
     use crate::outbox::Purpose;
-    use crate::stage::{ME, SESSION, Stage, instance};
+    use crate::rig::{ME, Rig, SESSION, instance};
     use flockwork_registry::{Index, Why};
 
     const DONE: Verdict = Verdict::Done(Index(9));
@@ -143,12 +143,12 @@ mod tests {
     }
 
     /// What is sent for an instance that goes, and is to be marked or not.
-    fn sent(stage: &mut Stage, handover: &mut Handover, goes: bool, is_wanted: bool) -> Sent {
-        handover.reconcile(&mut stage.turn(), goes, is_wanted);
-        match &stage.sent()[..] {
+    fn sent(rig: &mut Rig, handover: &mut Handover, goes: bool, is_wanted: bool) -> Sent {
+        handover.reconcile(&mut rig.turn(), goes, is_wanted);
+        match &rig.sent()[..] {
             [] => Sent::Nothing,
-            [change] if stage.deleted(change) == [own()] => Sent::Deletion,
-            [change] if stage.written(change) == [own()] => Sent::Mark,
+            [change] if rig.deleted(change) == [own()] => Sent::Deletion,
+            [change] if rig.written(change) == [own()] => Sent::Mark,
             other => panic!("{other:?}"),
         }
     }
@@ -161,28 +161,28 @@ mod tests {
     }
 
     /// A mark that was sent, and what became of it.
-    fn marked(verdict: &Verdict) -> (Stage, Handover) {
-        let (mut stage, mut handover) = (Stage::new(), Handover::default());
-        handover.reconcile(&mut stage.turn(), true, true);
-        let change = stage.sent_one();
-        handover.answered(&mut stage.turn(), change, verdict);
-        (stage, handover)
+    fn marked(verdict: &Verdict) -> (Rig, Handover) {
+        let (mut rig, mut handover) = (Rig::new(), Handover::default());
+        handover.reconcile(&mut rig.turn(), true, true);
+        let change = rig.sent_one();
+        handover.answered(&mut rig.turn(), change, verdict);
+        (rig, handover)
     }
 
     #[test]
     fn a_mark_is_made_where_one_is_wanted_by_whoever_is_registered() {
-        let (mut stage, mut handover) = (Stage::new(), Handover::default());
+        let (mut rig, mut handover) = (Rig::new(), Handover::default());
         for (goes, is_wanted) in [(false, false), (true, false)] {
-            assert_eq!(sent(&mut stage, &mut handover, goes, is_wanted), Sent::Nothing);
+            assert_eq!(sent(&mut rig, &mut handover, goes, is_wanted), Sent::Nothing);
         }
-        handover.reconcile(&mut stage.turn(), true, true);
-        let change = stage.sent_one();
+        handover.reconcile(&mut rig.turn(), true, true);
+        let change = rig.sent_one();
         assert_eq!(change.purpose, Purpose::Job(JobIx(0), JobChange::Handover));
-        let is_on = Op::Check(stage.turn().key(&Facet::Instance(instance(ME))), None);
-        let mark = Op::create_for_session(stage.turn().key(&own()), "");
+        let is_on = Op::Check(rig.turn().key(&Facet::Instance(instance(ME))), None);
+        let mark = Op::create_for_session(rig.turn().key(&own()), "");
         assert_eq!(change.ops, [is_on, mark]);
         for goes in [true, false] {
-            let sent = sent(&mut stage, &mut handover, goes, goes);
+            let sent = sent(&mut rig, &mut handover, goes, goes);
             assert_eq!(sent, Sent::Nothing, "one change at a time");
         }
         assert_eq!(handover.awaited().collect::<Vec<_>>(), [JobChange::Handover]);
@@ -197,37 +197,37 @@ mod tests {
             (Verdict::SessionEnded(SESSION), Sent::Mark, Sent::Deletion),
             (Verdict::TooLarge, Sent::Mark, Sent::Nothing),
         ] {
-            let (mut stage, mut handover) = marked(&verdict);
-            let next = sent(&mut stage, &mut handover, true, true);
+            let (mut rig, mut handover) = marked(&verdict);
+            let next = sent(&mut rig, &mut handover, true, true);
             assert_eq!(next, when_wanted, "{verdict:?}");
-            let (mut stage, mut handover) = marked(&verdict);
-            let next = sent(&mut stage, &mut handover, false, false);
+            let (mut rig, mut handover) = marked(&verdict);
+            let next = sent(&mut rig, &mut handover, false, false);
             assert_eq!(next, when_it_stays, "{verdict:?}");
-            assert!(stage.is_job_marked() != stage.alarms.next().1.is_some(), "{verdict:?}");
+            assert!(rig.is_job_marked() != rig.alarms.next().1.is_some(), "{verdict:?}");
         }
     }
 
     #[test]
     fn a_mark_that_the_registry_could_not_take_goes_out_once_more_and_is_waited_for() {
-        let (mut stage, mut handover) = marked(&Verdict::NotTaken);
-        assert_eq!(stage.purposes(), [Purpose::Job(JobIx(0), JobChange::Handover)]);
-        assert_eq!(sent(&mut stage, &mut handover, true, true), Sent::Nothing);
+        let (mut rig, mut handover) = marked(&Verdict::NotTaken);
+        assert_eq!(rig.purposes(), [Purpose::Job(JobIx(0), JobChange::Handover)]);
+        assert_eq!(sent(&mut rig, &mut handover, true, true), Sent::Nothing);
     }
 
     #[test]
     fn a_mark_goes_with_its_session() {
         for verdict in [DONE, REFUSED, Verdict::Unknown] {
-            let (mut stage, mut handover) = marked(&verdict);
-            stage.trust.renew(stage.now, NEXT, stage.trust.until());
-            assert!(handover.without(&stage.turn()).is_none(), "{verdict:?}");
-            let next = sent(&mut stage, &mut handover, false, false);
+            let (mut rig, mut handover) = marked(&verdict);
+            rig.trust.renew(rig.now, NEXT, rig.trust.until());
+            assert!(handover.without(&rig.turn()).is_none(), "{verdict:?}");
+            let next = sent(&mut rig, &mut handover, false, false);
             assert_eq!(next, Sent::Nothing, "{verdict:?}");
-            let next = sent(&mut stage, &mut handover, true, true);
+            let next = sent(&mut rig, &mut handover, true, true);
             assert_eq!(next, Sent::Mark, "{verdict:?}");
         }
-        let (mut stage, mut handover) = marked(&Verdict::Unknown);
-        stage.trust.end();
-        assert_eq!(sent(&mut stage, &mut handover, true, true), Sent::Nothing, "no session");
+        let (mut rig, mut handover) = marked(&Verdict::Unknown);
+        rig.trust.end();
+        assert_eq!(sent(&mut rig, &mut handover, true, true), Sent::Nothing, "no session");
     }
 
     #[test]
@@ -235,26 +235,26 @@ mod tests {
         for (verdict, next) in
             [(DONE, Sent::Nothing), (REFUSED, Sent::Nothing), (Verdict::Unknown, Sent::Deletion)]
         {
-            let (mut stage, mut handover) = marked(&DONE);
-            handover.reconcile(&mut stage.turn(), false, false);
-            let change = stage.sent_one();
-            handover.answered(&mut stage.turn(), change, &verdict);
-            let sent = sent(&mut stage, &mut handover, false, false);
+            let (mut rig, mut handover) = marked(&DONE);
+            handover.reconcile(&mut rig.turn(), false, false);
+            let change = rig.sent_one();
+            handover.answered(&mut rig.turn(), change, &verdict);
+            let sent = sent(&mut rig, &mut handover, false, false);
             assert_eq!(sent, next, "{verdict:?}");
         }
     }
 
     #[test]
     fn whoever_leaves_takes_with_it_a_mark_that_may_be_there() {
-        let gone = |stage: &mut Stage| Some(Op::Delete(stage.turn().key(&own()), None));
+        let gone = |rig: &mut Rig| Some(Op::Delete(rig.turn().key(&own()), None));
         for verdict in [DONE, REFUSED, Verdict::Unknown] {
-            let (mut stage, handover) = marked(&verdict);
-            assert_eq!(handover.without(&stage.turn()), gone(&mut stage), "{verdict:?}");
+            let (mut rig, handover) = marked(&verdict);
+            assert_eq!(handover.without(&rig.turn()), gone(&mut rig), "{verdict:?}");
         }
-        let (mut stage, mut handover) = (Stage::new(), Handover::default());
-        assert_eq!(handover.without(&stage.turn()), None);
-        handover.reconcile(&mut stage.turn(), true, true);
-        assert_eq!(handover.without(&stage.turn()), gone(&mut stage), "it is on its way");
+        let (mut rig, mut handover) = (Rig::new(), Handover::default());
+        assert_eq!(handover.without(&rig.turn()), None);
+        handover.reconcile(&mut rig.turn(), true, true);
+        assert_eq!(handover.without(&rig.turn()), gone(&mut rig), "it is on its way");
     }
 
     #[test]
@@ -265,18 +265,18 @@ mod tests {
             (Some(DONE), true, Sent::Deletion),
             (Some(Verdict::Unknown), true, Sent::Deletion),
         ] {
-            let (mut stage, mut handover) = (Stage::new(), Handover::default());
-            handover.reconcile(&mut stage.turn(), true, true);
-            let change = stage.sent_one();
+            let (mut rig, mut handover) = (Rig::new(), Handover::default());
+            handover.reconcile(&mut rig.turn(), true, true);
+            let change = rig.sent_one();
             if later.is_none() {
-                handover.answered(&mut stage.turn(), change.clone(), &DONE);
+                handover.answered(&mut rig.turn(), change.clone(), &DONE);
             }
-            let ops: Vec<Op> = handover.without(&stage.turn()).into_iter().collect();
-            handover.left(&stage.turn(), if was_deleted { &ops } else { &[] });
+            let ops: Vec<Op> = handover.without(&rig.turn()).into_iter().collect();
+            handover.left(&rig.turn(), if was_deleted { &ops } else { &[] });
             if let Some(verdict) = &later {
-                handover.answered(&mut stage.turn(), change, verdict);
+                handover.answered(&mut rig.turn(), change, verdict);
             }
-            let sent = sent(&mut stage, &mut handover, false, false);
+            let sent = sent(&mut rig, &mut handover, false, false);
             assert_eq!(sent, next, "{later:?} {was_deleted}");
         }
     }

@@ -103,7 +103,7 @@ impl Reading {
 mod tests {
     use super::*;
     use crate::names::JobIx;
-    use crate::stage::{ME, Stage, entry, instance};
+    use crate::rig::{ME, Rig, entry, instance};
     use flockwork_core::id::JobName;
     use flockwork_core::time::Mono;
 
@@ -127,28 +127,28 @@ mod tests {
     }
 
     /// A job that is watched, and all of it read.
-    fn begun() -> (Stage, Mirror, Reading) {
-        let (mut stage, mut mirror, mut reading) =
-            (Stage::new(), Mirror::default(), Reading::default());
-        reading.begin(&mut stage.turn(), &mut mirror);
+    fn begun() -> (Rig, Mirror, Reading) {
+        let (mut rig, mut mirror, mut reading) =
+            (Rig::new(), Mirror::default(), Reading::default());
+        reading.begin(&mut rig.turn(), &mut mirror);
         for facet in [watched(), vec![Facet::Job, Facet::OwnJob]].concat() {
             match facet {
                 Facet::Instances | Facet::Sharding | Facet::Retries => mirror.lists(facet, &[]),
                 facet => mirror.holds(facet, None),
             }
         }
-        stage.asked();
-        stage.is_job_marked();
-        (stage, mirror, reading)
+        rig.asked();
+        rig.is_job_marked();
+        (rig, mirror, reading)
     }
 
     #[test]
     fn a_job_is_watched_and_read_once() {
-        let (mut stage, mut mirror, mut reading) =
-            (Stage::new(), Mirror::default(), Reading::default());
-        reading.begin(&mut stage.turn(), &mut mirror);
-        assert!(stage.is_job_marked());
-        let asked = stage.asked();
+        let (mut rig, mut mirror, mut reading) =
+            (Rig::new(), Mirror::default(), Reading::default());
+        reading.begin(&mut rig.turn(), &mut mirror);
+        assert!(rig.is_job_marked());
+        let asked = rig.asked();
         let count = |facet: &Facet| asked.iter().filter(|asked| *asked == facet).count();
         for facet in watched() {
             assert_eq!(count(&facet), 2, "{facet:?}: a watch, then a read");
@@ -156,21 +156,21 @@ mod tests {
         for facet in [Facet::Job, Facet::OwnJob] {
             assert_eq!(count(&facet), 1, "{facet:?}: known to change with the definition");
         }
-        reading.begin(&mut stage.turn(), &mut mirror);
-        assert!(stage.asked().is_empty() && !stage.is_job_marked());
+        reading.begin(&mut rig.turn(), &mut mirror);
+        assert!(rig.asked().is_empty() && !rig.is_job_marked());
     }
 
     #[test]
     fn a_first_session_begins_and_any_other_reads_all_again() {
-        let (mut stage, mut mirror, mut reading) =
-            (Stage::new(), Mirror::default(), Reading::default());
-        reading.session_is_new(&mut stage.turn(), &mut mirror, others);
-        assert_eq!(stage.asked().len(), 2 * watched().len() + 2);
+        let (mut rig, mut mirror, mut reading) =
+            (Rig::new(), Mirror::default(), Reading::default());
+        reading.session_is_new(&mut rig.turn(), &mut mirror, others);
+        assert_eq!(rig.asked().len(), 2 * watched().len() + 2);
 
-        let (mut stage, mut mirror, mut reading) = begun();
+        let (mut rig, mut mirror, mut reading) = begun();
         mirror.holds(Facet::Leader, Some(entry(ME, 3)));
-        reading.session_is_new(&mut stage.turn(), &mut mirror, others);
-        let mut asked = stage.asked();
+        reading.session_is_new(&mut rig.turn(), &mut mirror, others);
+        let mut asked = rig.asked();
         asked.sort();
         let mut wanted = [watched(), vec![Facet::Job, Facet::OwnJob]].concat();
         wanted.sort();
@@ -179,29 +179,29 @@ mod tests {
 
     #[test]
     fn what_was_not_begun_is_not_read_again() {
-        let (mut stage, mut mirror) = (Stage::new(), Mirror::default());
-        Reading::default().resync(&mut stage.turn(), &mut mirror, others);
-        assert!(stage.asked().is_empty());
-        let (mut stage, mut mirror, reading) = begun();
-        reading.resync(&mut stage.turn(), &mut mirror, others);
-        assert_eq!(stage.asked().len(), watched().len() + 2);
+        let (mut rig, mut mirror) = (Rig::new(), Mirror::default());
+        Reading::default().resync(&mut rig.turn(), &mut mirror, others);
+        assert!(rig.asked().is_empty());
+        let (mut rig, mut mirror, reading) = begun();
+        reading.resync(&mut rig.turn(), &mut mirror, others);
+        assert_eq!(rig.asked().len(), watched().len() + 2);
     }
 
     #[test]
     fn reads_that_gave_no_answer_are_sent_again_together() {
-        let (mut stage, mut reading) = (Stage::new(), Reading::default());
+        let (mut rig, mut reading) = (Rig::new(), Reading::default());
         for millis in [0, 100] {
-            stage.pass(millis);
-            reading.reread_soon(&mut stage.turn());
+            rig.pass(millis);
+            reading.reread_soon(&mut rig.turn());
         }
-        let count = |stage: &mut Stage| {
-            std::iter::from_fn(|| stage.alarms.pop(Mono::from_millis(60_000))).count()
+        let count = |rig: &mut Rig| {
+            std::iter::from_fn(|| rig.alarms.pop(Mono::from_millis(60_000))).count()
         };
-        assert_eq!(stage.alarms.next().1, Some(Mono::from_millis(10_500)));
-        assert_eq!(count(&mut stage), 1);
+        assert_eq!(rig.alarms.next().1, Some(Mono::from_millis(10_500)));
+        assert_eq!(count(&mut rig), 1);
         reading.rereads_now();
-        reading.reread_soon(&mut stage.turn());
-        assert_eq!(count(&mut stage), 1, "what then gives no answer is sent again, too");
+        reading.reread_soon(&mut rig.turn());
+        assert_eq!(count(&mut rig), 1, "what then gives no answer is sent again, too");
     }
 
     #[test]
@@ -209,16 +209,16 @@ mod tests {
         let interval = Duration::from_secs(600);
         let mut firsts = Vec::new();
         for at in 0..40 {
-            let (mut stage, mut reading) = (Stage::new(), Reading::default());
+            let (mut rig, mut reading) = (Rig::new(), Reading::default());
             let name = JobName::new(&format!("job-{at}")).unwrap();
             for _ in 0..2 {
-                let mut turn = Turn { name: &name, ..stage.turn() };
+                let mut turn = Turn { name: &name, ..rig.turn() };
                 reading.resync_from_time_to_time(&mut turn, interval);
             }
-            let first = stage.alarms.next().1.unwrap();
-            assert_eq!(stage.alarms.pop(first), Some(Alarm::Resync(JobIx(0))));
-            assert_eq!(stage.alarms.next().1, None, "one alarm");
-            firsts.push(first.since(stage.now.mono));
+            let first = rig.alarms.next().1.unwrap();
+            assert_eq!(rig.alarms.pop(first), Some(Alarm::Resync(JobIx(0))));
+            assert_eq!(rig.alarms.next().1, None, "one alarm");
+            firsts.push(first.since(rig.now.mono));
         }
         assert!(firsts.iter().all(|first| (interval / 2..interval).contains(first)), "{firsts:?}");
         // Over the whole of that half: nowhere is a gap that is much more than its fortieth.

@@ -84,7 +84,7 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::{Stage, at, config};
+    use crate::rig::{Rig, at, config};
 
     fn every_second() -> (Plan, std::sync::Arc<JobConfig>) {
         let config = config("shardingTotalCount: 1\nprops:\n  flockwork.every: 1s");
@@ -93,11 +93,11 @@ mod tests {
 
     #[test]
     fn what_was_due_is_told_from_what_is_to_come() {
-        let (mut stage, mut timer) = (Stage::new(), Timer::default());
+        let (mut rig, mut timer) = (Rig::new(), Timer::default());
         let (plan, config) = every_second();
-        timer.set(&mut stage.turn(), &plan, &config);
+        timer.set(&mut rig.turn(), &plan, &config);
         let next = timer.next().unwrap();
-        assert!(next > stage.now.wall);
+        assert!(next > rig.now.wall);
         assert_eq!(timer.what_is(next, next), Instant::Due);
         assert_eq!(timer.what_is(at(10_500), at(10_500)), Instant::Ahead { next });
         assert_eq!(timer.what_is(at(9_000), next), Instant::Past);
@@ -105,15 +105,15 @@ mod tests {
 
     #[test]
     fn it_is_not_set_again_before_its_instant() {
-        let (mut stage, mut timer) = (Stage::new(), Timer::default());
+        let (mut rig, mut timer) = (Rig::new(), Timer::default());
         let (plan, config) = every_second();
-        timer.set(&mut stage.turn(), &plan, &config);
+        timer.set(&mut rig.turn(), &plan, &config);
         let first = timer.next();
-        timer.set(&mut stage.turn(), &plan, &config);
+        timer.set(&mut rig.turn(), &plan, &config);
         assert_eq!(timer.next(), first);
-        assert_eq!(std::iter::from_fn(|| stage.alarms.pop_due(at(60_000))).count(), 1);
-        stage.pass(1_500);
-        timer.set(&mut stage.turn(), &plan, &config);
+        assert_eq!(std::iter::from_fn(|| rig.alarms.pop_due(at(60_000))).count(), 1);
+        rig.pass(1_500);
+        timer.set(&mut rig.turn(), &plan, &config);
         assert!(timer.next() > first);
     }
 }

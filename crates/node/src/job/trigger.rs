@@ -121,13 +121,13 @@ mod tests {
     use super::*;
     use crate::names::JobIx;
     use crate::outbox::{Purpose, ShardChange};
-    use crate::stage::{ME, OTHER, Stage, config, entry, facts, instance, mirror, stamp};
+    use crate::rig::{ME, OTHER, Rig, config, entry, facts, instance, mirror, stamp};
     use flockwork_registry::Index;
     use std::sync::Arc;
 
     /// A job of two shards of this instance's, which it is asked to run.
     struct Asked {
-        stage: Stage,
+        rig: Rig,
         mirror: Mirror,
         config: Arc<JobConfig>,
         shards: Vec<Shard>,
@@ -136,12 +136,12 @@ mod tests {
 
     impl Asked {
         fn new(lines: &str) -> Self {
-            let mut stage = Stage::new();
+            let mut rig = Rig::new();
             let config = config(&format!("{lines}\nprops:\n  flockwork.every: 1s"));
-            let mut mirror = mirror(&mut stage, &config);
+            let mut mirror = mirror(&mut rig, &config);
             mirror.holds(trigger(), Some(entry("", 4)));
             let shards = (0..config.shards).map(Shard::new).collect();
-            Self { stage, mirror, config, shards, trigger: Trigger::default() }
+            Self { rig, mirror, config, shards, trigger: Trigger::default() }
         }
 
         fn of_two() -> Self {
@@ -149,8 +149,8 @@ mod tests {
         }
 
         fn reconcile(&mut self) {
-            let Self { stage, mirror, config, shards, trigger } = self;
-            trigger.reconcile(&mut stage.turn(), mirror, config, shards);
+            let Self { rig, mirror, config, shards, trigger } = self;
+            trigger.reconcile(&mut rig.turn(), mirror, config, shards);
         }
 
         /// Gives a shard to someone, in another state each time.
@@ -161,7 +161,7 @@ mod tests {
 
         /// What is told of a request: how many shards run, and why others do not.
         fn told(&mut self) -> Option<(usize, Option<&'static str>)> {
-            match self.stage.reports()[..] {
+            match self.rig.reports()[..] {
                 [] => None,
                 [Report::Triggered { shards, refused, .. }] => Some((shards, refused)),
                 ref other => panic!("{other:?}"),
@@ -170,8 +170,8 @@ mod tests {
 
         /// Whether the request is taken away, as it was seen.
         fn is_deleted(&mut self) -> bool {
-            let key = self.stage.turn().key(&trigger());
-            let sent = self.stage.sent();
+            let key = self.rig.turn().key(&trigger());
+            let sent = self.rig.sent();
             assert!(
                 sent.iter().all(|change| change.ops == [Op::Delete(key.clone(), Some(stamp(4)))])
             );
@@ -180,17 +180,17 @@ mod tests {
 
         /// Starts a run of a shard that is due.
         fn run(&mut self, index: ShardIndex) {
-            let (turn, facts) = (&mut self.stage.turn(), facts(&self.config));
+            let (turn, facts) = (&mut self.rig.turn(), facts(&self.config));
             let (shard, mirror) = (&mut self.shards[index as usize], &mut self.mirror);
             shard.consider(turn, &facts, mirror);
             let Some(run) = shard.run_id() else { panic!("it is due") };
-            let change = self.stage.sent_one();
-            let turn = &mut self.stage.turn();
+            let change = self.rig.sent_one();
+            let turn = &mut self.rig.turn();
             let what = (ShardChange::Claim(run), change, &Verdict::Done(Index(9)));
             shard.answered(turn, &facts, mirror, what);
             shard.begin(turn, &facts, mirror, true);
             assert!(shard.has_started());
-            self.stage.reports();
+            self.rig.reports();
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
         let server = Facet::Server(instance(ME).server().to_owned());
         for unknown in [Facet::Owner(1), Facet::Disabled(1), server, trigger()] {
             let mut asked = Asked::of_two();
-            asked.mirror.read(&mut asked.stage.turn(), unknown.clone());
+            asked.mirror.read(&mut asked.rig.turn(), unknown.clone());
             asked.reconcile();
             assert_eq!((asked.told(), asked.is_deleted()), (None, false), "{unknown:?}");
         }
@@ -212,9 +212,9 @@ mod tests {
     #[test]
     fn nothing_is_answered_by_a_node_that_stops_or_cannot_prove_its_session() {
         let mut asked = Asked::of_two();
-        let Asked { stage, mirror, config, shards, trigger } = &mut asked;
-        trigger.reconcile(&mut Turn { is_draining: true, ..stage.turn() }, mirror, config, shards);
-        asked.stage.pass(60_000);
+        let Asked { rig, mirror, config, shards, trigger } = &mut asked;
+        trigger.reconcile(&mut Turn { is_draining: true, ..rig.turn() }, mirror, config, shards);
+        asked.rig.pass(60_000);
         asked.reconcile();
         assert_eq!((asked.told(), asked.is_deleted()), (None, false));
     }
@@ -318,13 +318,13 @@ mod tests {
             let mut asked = Asked::of_two();
             (0..2).for_each(|at| asked.give(at, OTHER));
             asked.reconcile();
-            let change = asked.stage.sent_one();
+            let change = asked.rig.sent_one();
             assert_eq!(change.purpose, Purpose::Job(JobIx(0), JobChange::Trigger));
-            let Asked { stage, mirror, trigger: duty, .. } = &mut asked;
-            duty.answered(&mut stage.turn(), mirror, change, &verdict);
+            let Asked { rig, mirror, trigger: duty, .. } = &mut asked;
+            duty.answered(&mut rig.turn(), mirror, change, &verdict);
             assert_eq!(duty.awaited().count(), usize::from(!is_over), "{verdict:?}");
-            assert_eq!(stage.sent().len(), usize::from(!is_over), "{verdict:?}");
-            assert_eq!(stage.asked(), vec![trigger(); usize::from(is_over)], "{verdict:?}");
+            assert_eq!(rig.sent().len(), usize::from(!is_over), "{verdict:?}");
+            assert_eq!(rig.asked(), vec![trigger(); usize::from(is_over)], "{verdict:?}");
             duty.removed();
             assert_eq!(duty.awaited().count(), 0);
         }

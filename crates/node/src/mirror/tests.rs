@@ -1,17 +1,17 @@
 use super::*;
 use crate::names::JobIx;
 use crate::outbox::{JobChange, Purpose};
-use crate::stage::{ME, OTHER, SESSION, Stage, at, config, entry, instance, mirror, stamp};
+use crate::rig::{ME, OTHER, Rig, SESSION, at, config, entry, instance, mirror, stamp};
 use flockwork_core::config::JobConfig;
 use flockwork_layout::{plan, record};
 use flockwork_registry::{Failure, Lifetime};
 
 const THIRD: &str = "10.0.0.3@-@1-c";
 
-fn of_two() -> (Stage, Mirror) {
-    let mut stage = Stage::new();
-    let mirror = mirror(&mut stage, &shards(2));
-    (stage, mirror)
+fn of_two() -> (Rig, Mirror) {
+    let mut rig = Rig::new();
+    let mirror = mirror(&mut rig, &shards(2));
+    (rig, mirror)
 }
 
 fn shards(count: u32) -> Arc<JobConfig> {
@@ -61,20 +61,20 @@ fn those_may_take_shards_who_live_on_a_server_that_is_on_in_descending_order() {
 #[test]
 fn unknown_is_neither_yes_nor_no() {
     for unknown in [Facet::Instances, server(OTHER)] {
-        let (mut stage, mut mirror) = of_two();
+        let (mut rig, mut mirror) = of_two();
         let before = mirror.eligible();
         assert_eq!(before, Some(vec![instance(OTHER), instance(ME)]));
-        mirror.read(&mut stage.turn(), unknown.clone());
+        mirror.read(&mut rig.turn(), unknown.clone());
         assert_eq!(mirror.eligible(), None, "{unknown:?}");
         assert_eq!(Some(mirror.last_eligible()), before, "{unknown:?}: as last heard");
     }
-    let (mut stage, mut mirror) = of_two();
+    let (mut rig, mut mirror) = of_two();
     let ask = |mirror: &Mirror| {
         (mirror.is_live(&instance(OTHER)), mirror.is_off(0), mirror.is_enabled(&instance(ME)))
     };
     assert_eq!(ask(&mirror), (Some(true), Some(false), Some(true)));
     for facet in [Facet::Instances, Facet::Disabled(0), server(ME), Facet::Record(0)] {
-        mirror.read(&mut stage.turn(), facet);
+        mirror.read(&mut rig.turn(), facet);
     }
     assert_eq!(ask(&mirror), (None, None, None));
     assert!(!mirror.is_surely_off(0) && mirror.stored(0).is_none());
@@ -108,8 +108,8 @@ fn nobody_keeps_a_record_while_its_owner_is_not_known_or_who_lives_is_not() {
         // Whether an owner's server is on does not matter while the owner lives.
         (server(ME), Some(ME)),
     ] {
-        let (mut stage, mut mirror) = of_two();
-        mirror.read(&mut stage.turn(), unknown.clone());
+        let (mut rig, mut mirror) = of_two();
+        mirror.read(&mut rig.turn(), unknown.clone());
         assert_eq!(mirror.keeper(0), kept_by.map(instance), "{unknown:?}");
     }
     let (_, mirror) = of_two();
@@ -118,64 +118,64 @@ fn nobody_keeps_a_record_while_its_owner_is_not_known_or_who_lives_is_not() {
 
 #[test]
 fn a_plan_is_in_force_that_is_of_the_definition_that_counts() {
-    let (mut stage, mut mirror) = of_two();
+    let (mut rig, mut mirror) = of_two();
     assert!(mirror.plan_in_force(2).is_some());
     assert!(mirror.plan_in_force(3).is_none(), "it was made for other shards");
-    mirror.adopt(&mut stage.turn(), "every 2s".to_owned(), 2);
+    mirror.adopt(&mut rig.turn(), "every 2s".to_owned(), 2);
     assert!(mirror.plan_in_force(2).is_none(), "another schedule counts");
     let plan = Plan::new("every 2s".into(), 2, at(1_000));
     mirror.holds(Facet::Plan, Some(entry(plan::encode(&plan), 2)));
     let plan = mirror.plan_in_force(2).unwrap();
     assert!(Arc::ptr_eq(&plan.schedule, mirror.schedule()), "one text, compared at every fire");
-    mirror.read(&mut stage.turn(), Facet::Plan);
+    mirror.read(&mut rig.turn(), Facet::Plan);
     assert!(mirror.plan_in_force(2).is_none(), "it may be another by now");
 }
 
 #[test]
 fn only_the_keys_of_shards_that_are_new_are_watched() {
-    let (mut stage, mut mirror) = of_two();
+    let (mut rig, mut mirror) = of_two();
     for (count, watched) in
         [(1, vec![]), (3, vec![Facet::Owner(2), Facet::Disabled(2)]), (3, vec![]), (2, vec![])]
     {
-        mirror.adopt(&mut stage.turn(), "every 1s".to_owned(), count);
+        mirror.adopt(&mut rig.turn(), "every 1s".to_owned(), count);
         let twice = watched.into_iter().flat_map(|facet| [facet.clone(), facet]);
-        assert_eq!(stage.asked(), twice.collect::<Vec<_>>(), "a watch, then a read");
+        assert_eq!(rig.asked(), twice.collect::<Vec<_>>(), "a watch, then a read");
     }
     assert_eq!(mirror.shards(), 3, "what was learned of a shard is kept");
 }
 
 #[test]
 fn servers_and_leavers_are_watched_once() {
-    let (mut stage, mut mirror) = of_two();
+    let (mut rig, mut mirror) = of_two();
     mirror.lists(Facet::Instances, &[ME, OTHER, THIRD]);
     for asked in [vec![server(THIRD), server(THIRD)], vec![]] {
-        mirror.watch_servers(&mut stage.turn());
-        assert_eq!(stage.asked(), asked);
+        mirror.watch_servers(&mut rig.turn());
+        assert_eq!(rig.asked(), asked);
     }
     for asked in [vec![Facet::Leavers, Facet::Leavers], vec![]] {
-        mirror.watch_leavers(&mut stage.turn());
-        assert_eq!(stage.asked(), asked);
+        mirror.watch_leavers(&mut rig.turn());
+        assert_eq!(rig.asked(), asked);
     }
 }
 
 #[test]
 fn a_key_is_read_once_at_a_time_and_again_if_it_changed_meanwhile() {
-    let (mut stage, mut mirror) = of_two();
+    let (mut rig, mut mirror) = of_two();
     for asked in [vec![Facet::Config], vec![]] {
-        mirror.read(&mut stage.turn(), Facet::Config);
-        assert_eq!(stage.asked(), asked);
+        mirror.read(&mut rig.turn(), Facet::Config);
+        assert_eq!(rig.asked(), asked);
     }
     for (asked, is_known) in [(vec![Facet::Config], false), (vec![], true)] {
         let answer = Answer::Entry(Some(entry("", 2)));
-        mirror.answered(&mut stage.turn(), &Facet::Config, answer).unwrap();
-        assert_eq!(stage.asked(), asked);
+        mirror.answered(&mut rig.turn(), &Facet::Config, answer).unwrap();
+        assert_eq!(rig.asked(), asked);
         assert_eq!(mirror.config().held().is_some(), is_known);
     }
 }
 
 #[test]
 fn what_is_only_read_is_always_read_and_what_is_none_of_ours_never() {
-    let (mut stage, mut mirror) = of_two();
+    let (mut rig, mut mirror) = of_two();
     for (facet, times) in [
         (Facet::Running(0), 2),
         (Facet::Instance(instance(OTHER)), 2),
@@ -185,18 +185,18 @@ fn what_is_only_read_is_always_read_and_what_is_none_of_ours_never() {
         (Facet::Clock(instance(OTHER)), 0),
     ] {
         for _ in 0..2 {
-            mirror.read(&mut stage.turn(), facet.clone());
+            mirror.read(&mut rig.turn(), facet.clone());
         }
-        assert_eq!(stage.asked(), vec![facet; times]);
+        assert_eq!(rig.asked(), vec![facet; times]);
     }
 }
 
 #[test]
 fn a_read_without_an_answer_leaves_the_key_unknown_and_to_be_read() {
-    let (mut stage, mut mirror) = of_two();
-    mirror.read(&mut stage.turn(), Facet::Plan);
+    let (mut rig, mut mirror) = of_two();
+    mirror.read(&mut rig.turn(), Facet::Plan);
     let lost = Answer::Failed(Failure::Unknown(String::new()));
-    let why = mirror.answered(&mut stage.turn(), &Facet::Plan, lost);
+    let why = mirror.answered(&mut rig.turn(), &Facet::Plan, lost);
     assert!(matches!(why, Err(Unreadable::NotAnswered)), "{why:?}");
     assert!(mirror.plan().is_unread() && mirror.plan().known().is_none());
     assert!(mirror.plan().last_seen().is_some(), "for people it is as last heard");
@@ -204,17 +204,17 @@ fn a_read_without_an_answer_leaves_the_key_unknown_and_to_be_read() {
 
 #[test]
 fn what_makes_no_sense_stays_unknown_and_is_new_once() {
-    let (mut stage, mut mirror) = of_two();
+    let (mut rig, mut mirror) = of_two();
     for (text, is_new) in [("{", Some(true)), ("{", Some(false)), ("ok", None), ("{", Some(true))] {
         let value = match text {
             "ok" => plan::encode(&Plan::new("every 1s".into(), 2, at(1_000))),
             text => text.as_bytes().to_vec().into(),
         };
-        mirror.read(&mut stage.turn(), Facet::Plan);
+        mirror.read(&mut rig.turn(), Facet::Plan);
         // Never in the state that was read before.
         mirror.plan.forget_state();
         let answer = Answer::Entry(Some(entry(value, 9)));
-        let told = match mirror.answered(&mut stage.turn(), &Facet::Plan, answer) {
+        let told = match mirror.answered(&mut rig.turn(), &Facet::Plan, answer) {
             Err(Unreadable::NotUnderstood { is_new, .. }) => Some(is_new),
             Ok(()) => None,
             other => panic!("{other:?}"),
@@ -267,22 +267,22 @@ fn all_that_is_believed_is_read_again_and_only_the_records_that_are_followed() {
         // Attempts of others may be released to this node in what may be another registry.
         (false, true, vec![Facet::Record(2)]),
     ] {
-        let mut stage = Stage::new();
-        let mut mirror = mirror(&mut stage, &shards(3));
+        let mut rig = Rig::new();
+        let mut mirror = mirror(&mut rig, &shards(3));
         for shard in 0..3 {
             mirror.holds(Facet::Record(shard), record_of(1, 1));
         }
         if is_leader {
-            mirror.watch_leavers(&mut stage.turn());
+            mirror.watch_leavers(&mut rig.turn());
             mirror.lists(Facet::Leavers, &[]);
         }
-        stage.asked();
+        rig.asked();
         match is_anew {
-            true => mirror.read_anew(&mut stage.turn(), record_is),
-            false => mirror.reread(&mut stage.turn(), record_is),
+            true => mirror.read_anew(&mut rig.turn(), record_is),
+            false => mirror.reread(&mut rig.turn(), record_is),
         }
         let mut wanted = [everything(), beside].concat();
-        let mut asked = stage.asked();
+        let mut asked = rig.asked();
         wanted.sort();
         asked.sort();
         assert_eq!(asked, wanted);
@@ -293,17 +293,17 @@ fn all_that_is_believed_is_read_again_and_only_the_records_that_are_followed() {
 #[test]
 fn a_state_that_looks_like_the_one_read_before_is_understood_anew_under_a_new_session() {
     for is_anew in [true, false] {
-        let (mut stage, mut mirror) = of_two();
+        let (mut rig, mut mirror) = of_two();
         mirror.holds(Facet::Record(0), record_of(1, 1));
         match is_anew {
-            true => mirror.read_anew(&mut stage.turn(), |_| RecordIs::Others),
-            false => mirror.reread(&mut stage.turn(), |_| RecordIs::Followed),
+            true => mirror.read_anew(&mut rig.turn(), |_| RecordIs::Others),
+            false => mirror.reread(&mut rig.turn(), |_| RecordIs::Followed),
         }
         // The registry may have lost its data, and its numbers start again.
         for (facet, read) in
             [(Facet::Record(0), record_of(2, 1)), (Facet::Owner(0), Some(entry(OTHER, 1)))]
         {
-            mirror.answered(&mut stage.turn(), &facet, Answer::Entry(read)).unwrap();
+            mirror.answered(&mut rig.turn(), &facet, Answer::Entry(read)).unwrap();
         }
         let known = (triggered(&mirror, 0), mirror.owner(0).and_then(Slot::value).cloned());
         let wanted = if is_anew { (2, OTHER) } else { (1, ME) };
@@ -313,16 +313,16 @@ fn a_state_that_looks_like_the_one_read_before_is_understood_anew_under_a_new_se
 
 #[test]
 fn a_record_is_read_where_nothing_is_known_of_it() {
-    let (mut stage, mut mirror) = of_two();
-    mirror.read_record_if_unread(&mut stage.turn(), 0);
-    assert!(stage.asked().is_empty(), "it is known");
+    let (mut rig, mut mirror) = of_two();
+    mirror.read_record_if_unread(&mut rig.turn(), 0);
+    assert!(rig.asked().is_empty(), "it is known");
     let mut mirror = Mirror::default();
-    mirror.adopt(&mut stage.turn(), "every 1s".to_owned(), 1);
-    stage.asked();
+    mirror.adopt(&mut rig.turn(), "every 1s".to_owned(), 1);
+    rig.asked();
     for asked in [vec![Facet::Record(0)], vec![]] {
-        mirror.read_record_if_unread(&mut stage.turn(), 0);
-        mirror.read_record_if_unread(&mut stage.turn(), 1);
-        assert_eq!(stage.asked(), asked);
+        mirror.read_record_if_unread(&mut rig.turn(), 0);
+        mirror.read_record_if_unread(&mut rig.turn(), 1);
+        assert_eq!(rig.asked(), asked);
     }
 }
 
@@ -342,25 +342,25 @@ fn what_becomes_of_a_change_says_what_is_read_and_whether_it_is_over() {
         (refused(Why::NoParent, None), true, vec![Facet::Config, basis.clone()], true),
         (Verdict::Unknown, true, vec![basis.clone(), written.clone()], true),
     ] {
-        let (mut stage, mut mirror) = of_two();
-        let ops = vec![Op::Delete(stage.turn().key(&written), None)];
+        let (mut rig, mut mirror) = of_two();
+        let ops = vec![Op::Delete(rig.turn().key(&written), None)];
         let change = Change::new(Purpose::Job(JobIx(0), JobChange::Assign), ops);
         let based_on = std::slice::from_ref(&basis);
-        let told = mirror.is_over(&mut stage.turn(), change, &verdict, based_on);
+        let told = mirror.is_over(&mut rig.turn(), change, &verdict, based_on);
         assert_eq!(told, is_over, "{verdict:?}");
-        assert_eq!(stage.asked(), asked, "{verdict:?}");
-        assert_eq!(stage.is_job_marked(), is_marked, "{verdict:?}");
-        assert_eq!(stage.sent().len(), usize::from(!is_over), "{verdict:?}");
+        assert_eq!(rig.asked(), asked, "{verdict:?}");
+        assert_eq!(rig.is_job_marked(), is_marked, "{verdict:?}");
+        assert_eq!(rig.sent().len(), usize::from(!is_over), "{verdict:?}");
     }
 }
 
 #[test]
 fn what_was_written_is_known_unless_a_read_is_under_way() {
-    let (mut stage, mut mirror) = of_two();
-    mirror.wrote_leader(&stage.turn(), Index(9));
+    let (mut rig, mut mirror) = of_two();
+    mirror.wrote_leader(&rig.turn(), Index(9));
     let held = mirror.leader().held().unwrap();
     assert_eq!((&held.value, held.session), (&instance(ME), Some(SESSION)));
-    mirror.read(&mut stage.turn(), Facet::Owner(1));
+    mirror.read(&mut rig.turn(), Facet::Owner(1));
     for shard in 0..2 {
         mirror.wrote_owner(shard, OTHER.as_bytes(), None, Index(9));
     }
@@ -381,8 +381,8 @@ fn a_commit_gives_a_key_the_next_stamp_of_the_one_it_was_written_over() {
 
 #[test]
 fn a_change_says_over_what_it_has_written_a_key() {
-    let mut stage = Stage::new();
-    let turn = stage.turn();
+    let mut rig = Rig::new();
+    let turn = rig.turn();
     let key = |shard| turn.key(&Facet::Record(shard));
     let create =
         |key| Op::Create { key, value: Bytes::new(), lifetime: Lifetime::Lasting, sequence: false };

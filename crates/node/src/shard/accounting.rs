@@ -119,8 +119,8 @@ pub(crate) fn report(turn: &mut Turn<'_>, shard: ShardIndex, notes: &[Note]) {
 mod tests {
     use super::*;
     use crate::names::JobIx;
+    use crate::rig::{ME, OTHER, at, instance, stamp};
     use crate::shard::scene::{Scene, holding, released_to, theirs};
-    use crate::stage::{ME, OTHER, at, instance, stamp};
     use flockwork_core::account::{Fate, Reason, Span};
 
     const ACCOUNT: Purpose = Purpose::Shard(JobIx(0), 0, ShardChange::Account);
@@ -171,7 +171,7 @@ mod tests {
         let mut scene = Scene::new();
         scene.doubts(Facet::Plan);
         assert!(of_fires(&mut scene).is_none());
-        assert!(scene.stage.sent().is_empty());
+        assert!(scene.rig.sent().is_empty());
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
             let change = scene.sent_one();
             let wanted: Vec<Facet> =
                 gone.map(|id| Facet::Instance(instance(id))).into_iter().collect();
-            assert_eq!(scene.stage.checked(&change), wanted, "{old:?}");
+            assert_eq!(scene.rig.checked(&change), wanted, "{old:?}");
         }
     }
 
@@ -224,8 +224,8 @@ mod tests {
             let mut scene = Scene::new();
             of_claim(&mut scene, &old);
             let change = scene.sent_one();
-            assert_eq!(scene.stage.deleted(&change), deleted, "{old:?}");
-            assert_eq!(scene.stage.written(&change), [Facet::Record(0)]);
+            assert_eq!(scene.rig.deleted(&change), deleted, "{old:?}");
+            assert_eq!(scene.rig.written(&change), [Facet::Record(0)]);
         }
     }
 
@@ -234,8 +234,7 @@ mod tests {
         let mut scene = Scene::new();
         let stored = scene.mirror.stored(0).unwrap();
         let op = Op::Delete(scene.keys().running, Some(stamp(3)));
-        let accounting =
-            Accounting::of_mark(&mut scene.stage.turn(), 0, stored.clone(), op.clone());
+        let accounting = Accounting::of_mark(&mut scene.rig.turn(), 0, stored.clone(), op.clone());
         let change = scene.sent_one();
         assert_eq!((change.purpose, change.ops), (ACCOUNT, vec![op]));
         assert_eq!(accounting.into_parts(), (stored, vec![]));
@@ -245,8 +244,8 @@ mod tests {
     fn each_fate_is_reported_with_its_fires() {
         let mut scene = Scene::new();
         let ran = Note { fate: Fate::Ran, reason: Reason::Due, ..skipped() };
-        report(&mut scene.stage.turn(), 0, &[skipped(), ran]);
-        let reports = scene.stage.reports();
+        report(&mut scene.rig.turn(), 0, &[skipped(), ran]);
+        let reports = scene.rig.reports();
         let told = reports.iter().map(|report| match report {
             Report::Accounted(it) => (it.fate, it.reason, it.fires, it.first, it.last),
             other => panic!("{other:?}"),

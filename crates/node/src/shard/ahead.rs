@@ -173,8 +173,8 @@ pub(crate) fn is_ahead(claim: &Claim) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rig::{ME, OTHER, SESSION, at, entry, instance};
     use crate::shard::scene::{DUE, Scene, fire, theirs};
-    use crate::stage::{ME, OTHER, SESSION, at, entry, instance};
     use flockwork_core::config::JobConfig;
     use flockwork_core::time::Mono;
     use flockwork_layout::keys::Facet;
@@ -244,13 +244,13 @@ mod tests {
         let taken = taken_over(&mut scene, 90_000, 80_000);
         for (standing, alarm) in [(first, None), (taken, Some(()))] {
             let run = standing.claim().id();
-            standing.wait_until(&mut scene.stage.turn(), at(15_000));
-            assert_eq!(scene.stage.alarms.pop_start(at(14_999)), None);
-            assert_eq!(scene.stage.alarms.pop_start(at(15_000)), Some(run));
-            let longest = scene.stage.now.mono.plus(MAX_CLAIM_AHEAD);
-            assert_eq!(scene.stage.alarms.pop(Mono::from_millis(longest.as_millis() - 1)), None);
+            standing.wait_until(&mut scene.rig.turn(), at(15_000));
+            assert_eq!(scene.rig.alarms.pop_start(at(14_999)), None);
+            assert_eq!(scene.rig.alarms.pop_start(at(15_000)), Some(run));
+            let longest = scene.rig.now.mono.plus(MAX_CLAIM_AHEAD);
+            assert_eq!(scene.rig.alarms.pop(Mono::from_millis(longest.as_millis() - 1)), None);
             let wanted = alarm.map(|()| Alarm::Begin(run));
-            assert_eq!(scene.stage.alarms.pop(longest), wanted);
+            assert_eq!(scene.rig.alarms.pop(longest), wanted);
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
             ("whether it did", |s| s.doubts(Facet::Plan), false),
             ("the schedule", another_schedule, false),
             ("the session", Scene::another_session, false),
-            ("that there is one", |s| s.stage.trust.end(), false),
+            ("that there is one", |s| s.rig.trust.end(), false),
         ];
         for (what, change, wanted) in table {
             let mut scene = Scene::new();
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_fire_is_claimed_ahead_only_where_nothing_else_is_pending() {
         let config: Arc<JobConfig> =
-            crate::stage::config("shardingTotalCount: 1\nprops:\n  flockwork.every: 1s");
+            crate::rig::config("shardingTotalCount: 1\nprops:\n  flockwork.every: 1s");
         let policy = Policy::of(&config, at(1_000));
         // Accounted up to; now; the fire. Each second one is due.
         let table = [

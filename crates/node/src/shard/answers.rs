@@ -69,13 +69,13 @@ impl Shard {
             Verdict::Refused(_, facet) => {
                 self.abandon(turn, facts, run);
                 let news = self.claim_refused(turn, mirror, facet.as_ref());
-                self.look_in(turn, turn.settings.reconcile_interval);
+                self.reconsider_in(turn, turn.settings.reconcile_interval);
                 return news;
             }
             Verdict::TooLarge => self.abandon(turn, facts, run),
             Verdict::SessionEnded(_) | Verdict::NotTaken => {
                 self.abandon(turn, facts, run);
-                self.look_in(turn, PAUSE);
+                self.reconsider_in(turn, PAUSE);
             }
         }
         None

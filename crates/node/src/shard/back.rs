@@ -71,7 +71,7 @@ mod tests {
 
     fn send(scene: &mut Scene, back: &mut TakingBack) {
         let keys = scene.keys();
-        back.send(&mut scene.stage.turn(), &keys, 0);
+        back.send(&mut scene.rig.turn(), &keys, 0);
     }
 
     #[test]
@@ -96,12 +96,12 @@ mod tests {
     fn a_claim_is_given_back_under_a_session_alone() {
         let mut scene = Scene::new();
         let mut back = to_give_back(&mut scene);
-        scene.stage.trust.end();
+        scene.rig.trust.end();
         send(&mut scene, &mut back);
-        assert!(scene.stage.sent().is_empty() && !back.is_sent());
+        assert!(scene.rig.sent().is_empty() && !back.is_sent());
         scene.another_session();
         send(&mut scene, &mut back);
-        assert!(scene.stage.sent().len() == 1 && back.is_sent());
+        assert!(scene.rig.sent().len() == 1 && back.is_sent());
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
                 assert!(!back.is_sent());
             }
             send(&mut scene, &mut back);
-            assert_eq!(scene.stage.sent().len(), sent, "{is_not_made}");
+            assert_eq!(scene.rig.sent().len(), sent, "{is_not_made}");
         }
     }
 
@@ -126,7 +126,7 @@ mod tests {
             scene.another_session();
             send(&mut scene, &mut back);
             let change = scene.sent_one();
-            assert_eq!(scene.stage.deleted(&change), deleted, "{failover}");
+            assert_eq!(scene.rig.deleted(&change), deleted, "{failover}");
         }
     }
 }

@@ -125,9 +125,9 @@ mod tests {
     use super::*;
     use crate::names::JobIx;
     use crate::outbox::{Purpose, ShardChange};
+    use crate::rig::{OTHER, at, entry};
     use crate::shard::ask::Ask;
     use crate::shard::scene::{DUE, Scene, fire, shard, stage_of};
-    use crate::stage::{OTHER, at, entry};
     use crate::{Effect, Report};
     use flockwork_core::account::Reason;
     use flockwork_core::execution::Fire;
@@ -198,7 +198,7 @@ mod tests {
             (15_000, true, false, "TakingBack"),
             (20_001, true, true, "TakingBack"),
         ];
-        for (due, is_allowed, stands, stage) in table {
+        for (due, is_allowed, stands, rig) in table {
             let mut scene = Scene::new();
             let mut shard = standing(&mut scene, fire(due, Source::Schedule));
             let run = shard.run_id().unwrap();
@@ -207,12 +207,12 @@ mod tests {
             }
             begin(&mut scene, &mut shard, is_allowed);
             let row = format!("{due} {is_allowed} {stands}");
-            assert_eq!(stage_of(&shard), stage, "{row}");
+            assert_eq!(stage_of(&shard), rig, "{row}");
             let undo = Purpose::Shard(JobIx(0), 0, ShardChange::Undo(run));
-            let sent = if stage == "TakingBack" { vec![undo] } else { vec![] };
-            assert_eq!(scene.stage.purposes(), sent, "{row}");
-            let starts = scene.stage.effects.iter().filter(|it| matches!(it, Effect::Start(_)));
-            assert_eq!(starts.count(), usize::from(stage == "Running"), "{row}");
+            let sent = if rig == "TakingBack" { vec![undo] } else { vec![] };
+            assert_eq!(scene.rig.purposes(), sent, "{row}");
+            let starts = scene.rig.effects.iter().filter(|it| matches!(it, Effect::Start(_)));
+            assert_eq!(starts.count(), usize::from(rig == "Running"), "{row}");
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
             shard.start(turn, &Facts { config: None, ..*facts }, standing);
         });
         assert_eq!((stage_of(&shard).as_str(), shard.ran), ("TakingBack", 0));
-        assert!(scene.stage.effects.is_empty());
+        assert!(scene.rig.effects.is_empty());
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
             let mut shard = shard(State::Standing(scene.standing(DUE)));
             begin(&mut scene, &mut shard, is_allowed);
             let is_account = |it: &Report| matches!(it, Report::Accounted(_));
-            assert_eq!(scene.stage.reports().iter().filter(|it| is_account(it)).count(), told);
+            assert_eq!(scene.rig.reports().iter().filter(|it| is_account(it)).count(), told);
         }
     }
 
@@ -254,7 +254,7 @@ mod tests {
             shard.held_up(at(9_000), Reason::Overlap);
             begin(&mut scene, &mut shard, true);
             assert_eq!((shard.ask, shard.hold, shard.ran), (ask, None, 1), "{source:?} {before:?}");
-            assert_eq!(scene.stage.is_job_marked(), is_told, "{source:?} {before:?}");
+            assert_eq!(scene.rig.is_job_marked(), is_told, "{source:?} {before:?}");
         }
     }
 
@@ -263,9 +263,9 @@ mod tests {
         let mut scene = Scene::new();
         let mut shard = ahead(&mut scene);
         assert!(shard.is_ahead());
-        scene.stage.marked();
+        scene.rig.marked();
         scene.act(|turn, _, _| shard.instant_has_come(turn));
-        assert_eq!((stage_of(&shard).as_str(), scene.stage.marked()), ("Standing", vec![0]));
+        assert_eq!((stage_of(&shard).as_str(), scene.rig.marked()), ("Standing", vec![0]));
         begin(&mut scene, &mut shard, true);
         assert_eq!(stage_of(&shard), "Running");
         scene.act(|turn, _, _| shard.instant_has_come(turn));
@@ -279,23 +279,23 @@ mod tests {
             ("owner unknown", |scene| scene.doubts(Facet::Owner(0)), "Ahead"),
             ("switched off", switched_off, "TakingBack"),
         ];
-        for (what, change, stage) in table {
+        for (what, change, rig) in table {
             let mut scene = Scene::new();
             let mut shard = ahead(&mut scene);
             change(&mut scene);
             scene.act(|turn, facts, mirror| shard.give_back_stale(turn, facts, mirror));
-            assert_eq!(stage_of(&shard), stage, "{what}");
+            assert_eq!(stage_of(&shard), rig, "{what}");
         }
     }
 
     #[test]
     fn what_waits_for_an_instant_that_moved_far_off_is_given_back() {
-        for (wall, stage) in [(5_000, "Ahead"), (4_999, "TakingBack")] {
+        for (wall, rig) in [(5_000, "Ahead"), (4_999, "TakingBack")] {
             let mut scene = Scene::new();
             let mut shard = ahead(&mut scene);
-            scene.stage.now.wall = at(wall);
+            scene.rig.now.wall = at(wall);
             scene.act(|turn, _, _| shard.give_back_if_far_ahead(turn));
-            assert_eq!(stage_of(&shard), stage, "{wall}");
+            assert_eq!(stage_of(&shard), rig, "{wall}");
         }
     }
 

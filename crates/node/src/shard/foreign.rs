@@ -28,11 +28,11 @@ pub(crate) struct Foreign {
 
 /// The action that a foreign claim needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Plan {
+pub(crate) enum Decision {
     /// No action is needed; what changes that is reported to this node.
     Nothing,
     /// The claim is looked at again after a while.
-    LookIn(Duration),
+    ReconsiderIn(Duration),
     /// The mark of the run tells when the run is over.
     FollowMark,
     /// The claim's fire is run again, here.
@@ -43,13 +43,13 @@ pub(crate) enum Plan {
 
 impl Foreign {
     /// Returns what to do about a claim in a shard's record.
-    pub(crate) fn plan(
+    pub(crate) fn decide(
         &mut self,
         turn: &Turn<'_>,
         (shard, claim): (ShardIndex, &Claim),
         facts: &Facts<'_>,
         mirror: &Mirror,
-    ) -> Plan {
+    ) -> Decision {
         match &claim.state {
             ClaimState::Released { to, not_before, .. } => {
                 self.about_released(turn, (shard, claim), (to, *not_before), facts, mirror)
@@ -65,25 +65,28 @@ impl Foreign {
         (to, not_before): (&InstanceId, Timestamp),
         facts: &Facts<'_>,
         mirror: &Mirror,
-    ) -> Plan {
+    ) -> Decision {
         let me = turn.instance();
         let is_keeper = || mirror.keeper(shard).as_ref() == Some(me);
         let is_gone = mirror.is_live(to) == Some(false);
         let is_for_me = to == me || (is_gone && is_keeper());
         if !is_for_me {
-            let again = Plan::LookIn(turn.settings.reconcile_interval);
-            return if is_keeper() { again } else { Plan::Nothing };
+            let again = Decision::ReconsiderIn(turn.settings.reconcile_interval);
+            return if is_keeper() { again } else { Decision::Nothing };
         }
         let wait = self.back_off_left(turn, (shard, claim), not_before, facts, mirror);
         if !wait.is_zero() {
-            return Plan::LookIn(wait);
+            return Decision::ReconsiderIn(wait);
         }
-        let Some(config) = facts.config else { return Plan::Nothing };
+        let Some(config) = facts.config else { return Decision::Nothing };
         let failed_here = claim.instance == *me && !config.failover;
         if to != me && failed_here && config.retry.on == RetryOn::Other {
-            return Plan::Close("NO_OTHER_INSTANCE", "no other instance is left to try it again");
+            return Decision::Close(
+                "NO_OTHER_INSTANCE",
+                "no other instance is left to try it again",
+            );
         }
-        Plan::ClaimAgain
+        Decision::ClaimAgain
     }
 
     /// Returns how long a released attempt is still to wait: until its instant, and never longer than the
@@ -138,21 +141,21 @@ fn about_held(
     (shard, claim): (ShardIndex, &Claim),
     facts: &Facts<'_>,
     mirror: &Mirror,
-) -> Plan {
+) -> Decision {
     let is_forgotten = claim.instance == *me;
-    let Some(is_live) = mirror.is_live(&claim.instance) else { return Plan::Nothing };
+    let Some(is_live) = mirror.is_live(&claim.instance) else { return Decision::Nothing };
     if !is_forgotten && mirror.keeper(shard).as_ref() != Some(me) {
-        return Plan::Nothing;
+        return Decision::Nothing;
     }
     if is_live && !is_forgotten {
-        return Plan::FollowMark;
+        return Decision::FollowMark;
     }
-    let Some(config) = facts.config else { return Plan::Nothing };
+    let Some(config) = facts.config else { return Decision::Nothing };
     let may_take_over = config.failover && claim.crashes < JobConfig::MAX_TAKEOVERS;
     let may_retry = claim.attempt - claim.crashes <= config.retry.times;
     match may_take_over || may_retry {
-        true => Plan::ClaimAgain,
-        false => Plan::Close("CRASHED", "its instance is gone"),
+        true => Decision::ClaimAgain,
+        false => Decision::Close("CRASHED", "its instance is gone"),
     }
 }
 

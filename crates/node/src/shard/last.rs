@@ -43,8 +43,8 @@ pub(crate) fn end_of(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rig::at;
     use crate::shard::scene::{holding, theirs};
-    use crate::stage::at;
 
     #[test]
     fn a_text_is_cut_at_a_character() {

@@ -37,40 +37,40 @@ impl Place {
 mod tests {
     use super::*;
     use crate::names::JobIx;
+    use crate::rig::{Rig, at};
     use crate::shard::scene::fire;
-    use crate::stage::{Stage, at};
     use flockwork_core::execution::Source;
 
     const WHOSE: (JobIx, ShardIndex) = (JobIx(0), 3);
 
     #[test]
     fn a_shard_waits_once_under_the_instant_that_came_first() {
-        let (mut stage, mut place) = (Stage::new(), Place::default());
+        let (mut rig, mut place) = (Rig::new(), Place::default());
         for due in [5_000, 6_000, 5_000] {
-            place.wait(&mut stage.turn(), 3, fire(due, Source::Schedule));
+            place.wait(&mut rig.turn(), 3, fire(due, Source::Schedule));
             assert_eq!(place.waits_since(), Some(at(5_000)));
         }
-        assert_eq!(stage.capacity.waiting(), 1);
-        assert!(stage.capacity.waits(at(5_000), WHOSE));
+        assert_eq!(rig.capacity.waiting(), 1);
+        assert!(rig.capacity.waits(at(5_000), WHOSE));
     }
 
     #[test]
     fn whoever_waits_no_more_has_left_the_queue() {
-        let (mut stage, mut place) = (Stage::new(), Place::default());
-        place.wait_no_more(&mut stage.turn(), 3);
-        place.wait(&mut stage.turn(), 3, fire(5_000, Source::Schedule));
-        place.wait_no_more(&mut stage.turn(), 3);
-        assert_eq!((place.waits_since(), stage.capacity.waiting()), (None, 0));
+        let (mut rig, mut place) = (Rig::new(), Place::default());
+        place.wait_no_more(&mut rig.turn(), 3);
+        place.wait(&mut rig.turn(), 3, fire(5_000, Source::Schedule));
+        place.wait_no_more(&mut rig.turn(), 3);
+        assert_eq!((place.waits_since(), rig.capacity.waiting()), (None, 0));
     }
 
     #[test]
     fn whoever_was_admitted_may_wait_again() {
-        let (mut stage, mut place) = (Stage::new(), Place::default());
-        place.wait(&mut stage.turn(), 3, fire(5_000, Source::Schedule));
-        assert_eq!(stage.capacity.admit(), Some(WHOSE));
+        let (mut rig, mut place) = (Rig::new(), Place::default());
+        place.wait(&mut rig.turn(), 3, fire(5_000, Source::Schedule));
+        assert_eq!(rig.capacity.admit(), Some(WHOSE));
         place.admitted();
         assert_eq!(place.waits_since(), None);
-        place.wait(&mut stage.turn(), 3, fire(7_000, Source::Schedule));
-        assert!(stage.capacity.waits(at(7_000), WHOSE));
+        place.wait(&mut rig.turn(), 3, fire(7_000, Source::Schedule));
+        assert!(rig.capacity.waits(at(7_000), WHOSE));
     }
 }

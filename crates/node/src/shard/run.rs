@@ -129,8 +129,8 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rig::{ME, instance};
     use crate::shard::scene::{CLAIMED, DUE, Scene, failed, fire, released_to};
-    use crate::stage::{ME, instance};
     use flockwork_core::execution::RunId;
     use std::time::Duration;
 
@@ -142,9 +142,9 @@ mod tests {
 
     /// The run that has had its time a minute from now.
     fn timed_out(scene: &mut Scene) -> Option<RunId> {
-        let at = scene.stage.now.mono.plus(MINUTE);
-        assert_eq!(scene.stage.alarms.pop_timeout(Mono::from_millis(at.as_millis() - 1)), None);
-        scene.stage.alarms.pop_timeout(at)
+        let at = scene.rig.now.mono.plus(MINUTE);
+        assert_eq!(scene.rig.alarms.pop_timeout(Mono::from_millis(at.as_millis() - 1)), None);
+        scene.rig.alarms.pop_timeout(at)
     }
 
     #[test]
@@ -158,18 +158,18 @@ mod tests {
             config.job_parameter = "all".to_owned();
             config.shard_parameters.insert(0, "zero".to_owned());
         });
-        scene.stage.pass(250);
+        scene.rig.pass(250);
         let running = scene
             .act(|turn, facts, _| Running::start(turn, claim, stamp, 0, facts.config.unwrap()));
         let run = running.run().clone();
         assert!(running.claim().must_stop_without_session());
         assert_eq!((&*run.job_parameter, run.shard_parameter.as_deref()), ("all", Some("zero")));
-        let effects = std::mem::take(&mut scene.stage.effects);
+        let effects = std::mem::take(&mut scene.rig.effects);
         assert!(
             matches!(&effects[..], [Effect::Start(one), Effect::Report(Report::Started { run: two, late })]
             if *one == run && *two == run && *late == Duration::from_millis(250))
         );
-        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(70_000)), Some(Alarm::TrustEnd));
+        assert_eq!(scene.rig.alarms.pop(Mono::from_millis(70_000)), Some(Alarm::TrustEnd));
         assert_eq!(timed_out(&mut scene), Some(run.id));
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let claiming = scene.first(DUE).unwrap();
         scene.runs(claiming);
         assert_eq!(timed_out(&mut scene), None);
-        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(u64::MAX)), None);
+        assert_eq!(scene.rig.alarms.pop(Mono::from_millis(u64::MAX)), None);
     }
 
     #[test]
@@ -203,19 +203,19 @@ mod tests {
         let mut running = scene.runs(claiming);
         let id = running.run().id;
         for reason in [CancelReason::TimedOut, CancelReason::TimedOut, CancelReason::Removed] {
-            running.cancel(&mut scene.stage.turn(), reason);
-            scene.stage.pass(1);
+            running.cancel(&mut scene.rig.turn(), reason);
+            scene.rig.pass(1);
         }
-        assert!(matches!(scene.stage.effects[..], [Effect::Cancel(run, CancelReason::TimedOut)]
+        assert!(matches!(scene.rig.effects[..], [Effect::Cancel(run, CancelReason::TimedOut)]
             if run == id));
         let late = Mono::from_millis(10_000).plus(OVERDUE_AFTER);
-        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(late.as_millis() - 1)), None);
-        assert_eq!(scene.stage.alarms.pop(late), Some(Alarm::Overdue(id)));
-        assert_eq!(scene.stage.alarms.pop(Mono::from_millis(u64::MAX)), None);
+        assert_eq!(scene.rig.alarms.pop(Mono::from_millis(late.as_millis() - 1)), None);
+        assert_eq!(scene.rig.alarms.pop(late), Some(Alarm::Overdue(id)));
+        assert_eq!(scene.rig.alarms.pop(Mono::from_millis(u64::MAX)), None);
         assert!(!running.is_overdue());
-        running.overdue(&mut scene.stage.turn());
+        running.overdue(&mut scene.rig.turn());
         assert!(running.is_overdue());
-        let reports = scene.stage.reports();
+        let reports = scene.rig.reports();
         assert!(matches!(&reports[..], [Report::Overdue(run)] if run.id == id));
     }
 
@@ -226,11 +226,11 @@ mod tests {
             let claiming = scene.first(fire(10_000, source)).unwrap();
             let running = scene.runs(claiming);
             let (id, stamp) = (running.run().id, running.stamp);
-            let (back, was_asked_for) = running.not_started(&mut scene.stage.turn());
+            let (back, was_asked_for) = running.not_started(&mut scene.rig.turn());
             assert_eq!((back.claim().id(), back.stamp()), (id, stamp));
             assert!(!back.is_sent());
             assert_eq!(was_asked_for, is_request, "{source:?}");
-            let reports = scene.stage.reports();
+            let reports = scene.rig.reports();
             assert!(matches!(&reports[..], [Report::Trouble { code: "GIVEN_BACK", .. }]));
         }
     }
@@ -241,12 +241,12 @@ mod tests {
         let claiming = scene.first(DUE).unwrap();
         let running = scene.runs(claiming);
         let run = running.run().clone();
-        scene.stage.pass(1_500);
-        let ended = running.ended(&mut scene.stage.turn(), failed());
+        scene.rig.pass(1_500);
+        let ended = running.ended(&mut scene.rig.turn(), failed());
         assert_eq!(*ended.run(), run);
-        scene.tells(Box::new(ended)).known(&mut scene.stage.turn(), None);
+        scene.tells(Box::new(ended)).known(&mut scene.rig.turn(), None);
         let took = Duration::from_millis(1_500);
-        let reports = scene.stage.reports();
+        let reports = scene.rig.reports();
         assert!(matches!(&reports[..], [Report::Ended { took: told, .. }] if *told == took));
     }
 
@@ -254,8 +254,8 @@ mod tests {
     #[test]
     fn the_time_of_a_run_that_is_over_is_over() {
         let over: [fn(&mut Scene, Running); 2] = [
-            |scene, running| drop(running.ended(&mut scene.stage.turn(), failed())),
-            |scene, running| drop(running.not_started(&mut scene.stage.turn())),
+            |scene, running| drop(running.ended(&mut scene.rig.turn(), failed())),
+            |scene, running| drop(running.not_started(&mut scene.rig.turn())),
         ];
         for over in over {
             let mut scene = limited();
@@ -264,7 +264,7 @@ mod tests {
                 let running = scene.runs(claiming);
                 over(&mut scene, *running);
             }
-            let alarms = &mut scene.stage.alarms;
+            let alarms = &mut scene.rig.alarms;
             let left = std::iter::from_fn(|| alarms.pop_timeout(Mono::from_millis(u64::MAX)));
             assert!(left.count() < 100);
         }

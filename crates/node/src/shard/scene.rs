@@ -11,7 +11,7 @@ use super::state::State;
 use crate::facts::Facts;
 use crate::mirror::Mirror;
 use crate::outbox::Change;
-use crate::stage::{OTHER, Stage, at, config, entry, facts, instance, mirror};
+use crate::rig::{OTHER, Rig, at, config, entry, facts, instance, mirror};
 use crate::turn::Turn;
 use flockwork_core::account::{Claim, ClaimState, Record};
 use flockwork_core::config::JobConfig;
@@ -30,7 +30,7 @@ pub(super) const CLAIMED: Index = Index(100);
 
 /// One shard's scene. All fires before [`DUE`] are accounted.
 pub(super) struct Scene {
-    pub(super) stage: Stage,
+    pub(super) rig: Rig,
     pub(super) mirror: Mirror,
     config: Arc<JobConfig>,
     /// How often the record was written.
@@ -97,9 +97,9 @@ impl Scene {
     pub(super) fn of(change: impl FnOnce(&mut JobConfig)) -> Self {
         let mut config = config("shardingTotalCount: 2\nprops:\n  flockwork.every: 1s");
         change(Arc::make_mut(&mut config));
-        let mut stage = Stage::new();
-        let mirror = mirror(&mut stage, &config);
-        let mut scene = Self { stage, mirror, config, writes: 0 };
+        let mut rig = Rig::new();
+        let mirror = mirror(&mut rig, &config);
+        let mut scene = Self { rig, mirror, config, writes: 0 };
         scene.stores(holding(None));
         scene
     }
@@ -109,8 +109,8 @@ impl Scene {
         &mut self,
         act: impl FnOnce(&mut Turn<'_>, &Facts<'_>, &mut Mirror) -> R,
     ) -> R {
-        let Self { stage, mirror, config, .. } = self;
-        act(&mut stage.turn(), &facts(config), mirror)
+        let Self { rig, mirror, config, .. } = self;
+        act(&mut rig.turn(), &facts(config), mirror)
     }
 
     /// Another definition counts, of which nothing else was heard yet.
@@ -138,23 +138,23 @@ impl Scene {
     /// A key is no longer known.
     pub(super) fn doubts(&mut self, facet: Facet) {
         self.act(|turn, _, mirror| mirror.read(turn, facet));
-        self.stage.asked();
+        self.rig.asked();
     }
 
     /// Another session has followed.
     pub(super) fn another_session(&mut self) {
-        self.stage.trust.renew(self.stage.now, SessionId(8), Mono::from_millis(70_000));
+        self.rig.trust.renew(self.rig.now, SessionId(8), Mono::from_millis(70_000));
     }
 
     /// The one change that was sent.
     pub(super) fn sent_one(&mut self) -> Change {
-        let mut sent = self.stage.sent();
+        let mut sent = self.rig.sent();
         assert_eq!(sent.len(), 1, "{sent:?}");
         sent.remove(0)
     }
 
     pub(super) fn keys(&mut self) -> Keys {
-        Keys::of(&self.stage.turn(), 0)
+        Keys::of(&self.rig.turn(), 0)
     }
 
     /// Claims a fire of the own shard.
@@ -183,7 +183,7 @@ impl Scene {
 
     /// A claim stands; what was sent for it is forgotten.
     pub(super) fn stands(&mut self, claiming: Claiming) -> Standing {
-        self.stage.sent();
+        self.rig.sent();
         let stamp = claiming.stamp(CLAIMED);
         let claim = claiming.into_claim();
         self.mirror.wrote_record(0, claim.after().clone(), stamp);
@@ -195,14 +195,14 @@ impl Scene {
         let (claim, stamp) = self.stands(claiming).into_parts();
         let running =
             self.act(|turn, facts, _| Running::start(turn, claim, stamp, 0, facts.config.unwrap()));
-        self.stage.effects.clear();
+        self.rig.effects.clear();
         Box::new(running)
     }
 
     /// The code of a claim has ended.
     pub(super) fn ends(&mut self, claiming: Claiming, outcome: Outcome) -> Box<Ended> {
         let running = self.runs(claiming);
-        Box::new(running.ended(&mut self.stage.turn(), outcome))
+        Box::new(running.ended(&mut self.rig.turn(), outcome))
     }
 
     /// The registry is told of an end.

@@ -173,7 +173,7 @@ mod tests {
             let mut scene = Scene::new();
             let (mut sent, unsent) = (scene.standing(DUE).take_back(), scene.standing(DUE));
             let keys = scene.keys();
-            sent.send(&mut scene.stage.turn(), &keys, 0);
+            sent.send(&mut scene.rig.turn(), &keys, 0);
             (sent, unsent.take_back())
         };
         let mut scene = Scene::new();

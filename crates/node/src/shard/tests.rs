@@ -1,8 +1,8 @@
 use super::*;
 use crate::names::JobIx;
 use crate::outbox::Purpose;
+use crate::rig::{ME, OTHER, at, entry, instance};
 use crate::shard::scene::{DUE, Scene, fire, holding, released_to, shard, stage_of, theirs};
-use crate::stage::{ME, OTHER, at, entry, instance};
 use flockwork_core::account::Record;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Answer, Failure};
@@ -25,8 +25,8 @@ fn accounted_before(due: i64) -> Record {
 /// So many places are taken by runs of other shards.
 fn runs_elsewhere(scene: &mut Scene, runs: usize) {
     for _ in 0..runs {
-        let run = scene.stage.capacity.name_run();
-        scene.stage.capacity.take(run, (JobIx(1), 0));
+        let run = scene.rig.capacity.name_run();
+        scene.rig.capacity.take(run, (JobIx(1), 0));
     }
 }
 
@@ -64,12 +64,12 @@ fn a_fire_that_is_due_is_claimed_once_all_is_known() {
         change(&mut scene);
         consider(&mut scene, &mut shard);
         assert_eq!(stage_of(&shard), "Free", "{what}");
-        assert!(scene.stage.sent().is_empty(), "{what}");
+        assert!(scene.rig.sent().is_empty(), "{what}");
     }
     let (mut scene, mut shard) = (Scene::new(), shard(State::Free));
     consider(&mut scene, &mut shard);
     let run = shard.run_id().unwrap();
-    assert_eq!(scene.stage.purposes(), [Purpose::Shard(JobIx(0), 0, ShardChange::Claim(run))]);
+    assert_eq!(scene.rig.purposes(), [Purpose::Shard(JobIx(0), 0, ShardChange::Claim(run))]);
     assert_eq!(claimed(&shard), Some(DUE));
 }
 
@@ -87,7 +87,7 @@ fn nothing_is_claimed_before_it_is_due() {
     let (mut scene, mut shard) = (Scene::new(), shard(State::Free));
     scene.stores(accounted_before(10_001));
     consider(&mut scene, &mut shard);
-    assert!(!shard.is_busy() && scene.stage.sent().is_empty());
+    assert!(!shard.is_busy() && scene.rig.sent().is_empty());
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn an_unread_record_is_read_by_the_owner_and_by_whom_an_attempt_was_released_to(
         scene.mirror.holds(Facet::Owner(0), Some(entry(owner, 2)));
         reads_in_vain(&mut scene);
         consider(&mut scene, &mut shard);
-        assert_eq!(!scene.stage.asked().is_empty(), is_read, "{owner} {claim:?}");
+        assert_eq!(!scene.rig.asked().is_empty(), is_read, "{owner} {claim:?}");
     }
 }
 
@@ -136,19 +136,19 @@ fn a_fire_waits_for_a_place_until_it_has_one_or_is_due_no_more() {
     assert_eq!(shard.status(&scene.mirror).waiting, Some(DUE));
     scene.stores(accounted_before(10_001));
     consider(&mut scene, &mut shard);
-    assert_eq!((shard.waits_since(), scene.stage.capacity.waiting()), (None, 0));
+    assert_eq!((shard.waits_since(), scene.rig.capacity.waiting()), (None, 0));
 }
 
 #[test]
 fn a_fire_lets_one_go_first_that_was_due_earlier() {
     let (mut scene, mut shard) = (Scene::new(), shard(State::Free));
-    scene.stage.capacity.wait(at(9_000), (JobIx(1), 0));
+    scene.rig.capacity.wait(at(9_000), (JobIx(1), 0));
     consider(&mut scene, &mut shard);
     assert_eq!(shard.waits_since(), Some(at(10_000)));
-    scene.stage.capacity.wait_no_more(at(9_000), (JobIx(1), 0));
-    assert_eq!(scene.stage.capacity.admit(), Some((JobIx(0), 0)));
+    scene.rig.capacity.wait_no_more(at(9_000), (JobIx(1), 0));
+    assert_eq!(scene.rig.capacity.admit(), Some((JobIx(0), 0)));
     scene.act(|turn, _, _| shard.admitted(turn));
-    assert_eq!((shard.waits_since(), scene.stage.marked()), (None, vec![0]));
+    assert_eq!((shard.waits_since(), scene.rig.marked()), (None, vec![0]));
     consider(&mut scene, &mut shard);
     assert_eq!((claimed(&shard), shard.waits_since()), (Some(DUE), None));
 }
@@ -192,19 +192,19 @@ fn a_claim_in_the_record_comes_before_what_is_due() {
         ),
         (released_to(ME), "Claiming", None),
     ];
-    for (claim, stage, taken) in table {
+    for (claim, rig, taken) in table {
         let mut scene = Scene::of(|config| config.failover = true);
         let mut shard = shard(State::Free);
         scene.stores(holding(Some(claim.clone())));
         consider(&mut scene, &mut shard);
-        assert_eq!(stage_of(&shard), stage, "{claim:?}");
-        let reports = scene.stage.reports();
+        assert_eq!(stage_of(&shard), rig, "{claim:?}");
+        let reports = scene.rig.reports();
         let found = reports.iter().find_map(|report| match report {
             Report::FoundCrashed { taken, instance, .. } => Some((*taken, instance.clone())),
             _ => None,
         });
         assert_eq!(found, taken.map(|taken| (taken, instance(GONE))), "{claim:?}");
-        let closes = stage == "Accounting";
+        let closes = rig == "Accounting";
         assert_eq!(shard.hold.map(|hold| hold.reason), closes.then_some(Reason::Overlap));
     }
 }
@@ -214,8 +214,8 @@ fn the_mark_of_a_run_elsewhere_is_followed_and_looked_at_now_and_then() {
     let (mut scene, mut shard) = (Scene::new(), shard(State::Free));
     scene.stores(holding(Some(theirs())));
     consider(&mut scene, &mut shard);
-    assert_eq!(scene.stage.asked(), [Facet::Running(0), Facet::Running(0)]);
-    assert_eq!(shard.look_at, Some(Mono::from_millis(70_000)));
+    assert_eq!(scene.rig.asked(), [Facet::Running(0), Facet::Running(0)]);
+    assert_eq!(shard.reconsider_at, Some(Mono::from_millis(70_000)));
 }
 
 #[test]
@@ -235,15 +235,15 @@ fn a_run_again_waits_for_a_place_and_one_that_is_to_come_for_room_to_spare() {
         (gone(90_000, 9_000), 4, "Free", None, Some(20_000)),
         (gone(10_000, 9_000), 4, "Claiming", None, None),
     ];
-    for (claim, running, stage, waits, looks) in table {
+    for (claim, running, rig, waits, looks) in table {
         let mut scene = Scene::of(|config| config.failover = true);
         let mut shard = shard(State::Free);
         scene.stores(holding(Some(claim.clone())));
         runs_elsewhere(&mut scene, running);
         consider(&mut scene, &mut shard);
-        assert_eq!(stage_of(&shard), stage, "{claim:?} {running}");
+        assert_eq!(stage_of(&shard), rig, "{claim:?} {running}");
         assert_eq!(shard.waits_since(), waits, "{claim:?} {running}");
-        assert_eq!(shard.look_at, looks.map(Mono::from_millis), "{claim:?} {running}");
+        assert_eq!(shard.reconsider_at, looks.map(Mono::from_millis), "{claim:?} {running}");
     }
 }
 
@@ -293,9 +293,9 @@ fn a_request_is_refused_or_becomes_one_run_whatever_their_number() {
     };
     let free = |_: &mut Scene| State::Free;
     let (after, skip) = (Overlap::RunOnceAfter, Overlap::Skip);
-    type Stage = fn(&mut Scene) -> State;
+    type Rig = fn(&mut Scene) -> State;
     // The stage, whether the shard is off, what the job says; why it is refused, what is asked then.
-    let table: [(Stage, bool, Overlap, Option<&str>, Ask); 8] = [
+    let table: [(Rig, bool, Overlap, Option<&str>, Ask); 8] = [
         (free, false, after, None, Ask::Open),
         (free, false, skip, None, Ask::Open),
         (free, true, after, Some("DISABLED"), Ask::None),
@@ -305,9 +305,9 @@ fn a_request_is_refused_or_becomes_one_run_whatever_their_number() {
         (running, false, skip, Some("OVERLAP"), Ask::None),
         (running, true, skip, Some("DISABLED"), Ask::None),
     ];
-    for (stage, is_off, overlap, refused, ask) in table {
+    for (rig, is_off, overlap, refused, ask) in table {
         let mut scene = Scene::new();
-        let mut shard = shard(stage(&mut scene));
+        let mut shard = shard(rig(&mut scene));
         if is_off {
             scene.mirror.holds(Facet::Disabled(0), Some(entry("", 1)));
         }
@@ -343,10 +343,10 @@ fn a_look_that_comes_earlier_stands() {
     let mut shard = shard(State::Free);
     let reconsider = Alarm::Reconsider(JobIx(0), 0);
     for (millis, looks) in [(5_000, 15_000), (9_000, 15_000), (2_000, 12_000)] {
-        scene.act(|turn, _, _| shard.look_in(turn, Duration::from_millis(millis)));
-        assert_eq!(shard.look_at, Some(Mono::from_millis(looks)), "{millis}");
+        scene.act(|turn, _, _| shard.reconsider_in(turn, Duration::from_millis(millis)));
+        assert_eq!(shard.reconsider_at, Some(Mono::from_millis(looks)), "{millis}");
     }
-    let mut alarm = |at| scene.stage.alarms.pop(Mono::from_millis(at));
+    let mut alarm = |at| scene.rig.alarms.pop(Mono::from_millis(at));
     assert_eq!([alarm(11_999), alarm(12_000)], [None, Some(reconsider)]);
     assert_eq!([alarm(15_000), alarm(30_000)], [Some(reconsider), None]);
 }
@@ -356,17 +356,17 @@ fn a_session_that_is_back_held_up_what_did_not_run() {
     let by = |until, reason| Some(Hold { until: at(until), reason });
     let standing = |scene: &mut Scene| State::Standing(scene.standing(DUE));
     let free = |_: &mut Scene| State::Free;
-    type Stage = fn(&mut Scene) -> State;
+    type Rig = fn(&mut Scene) -> State;
     // The stage, what held it up; what does once the session is back at 10,000 ms.
-    let table: [(Stage, _, _); 4] = [
+    let table: [(Rig, _, _); 4] = [
         (free, None, by(10_000, Reason::NoRegistry)),
         (free, by(9_999, Reason::Overlap), by(10_000, Reason::NoRegistry)),
         (free, by(10_001, Reason::Disabled), by(10_001, Reason::Disabled)),
         (standing, None, None),
     ];
-    for (stage, before, hold) in table {
+    for (rig, before, hold) in table {
         let mut scene = Scene::new();
-        let mut shard = Shard { hold: before, ..shard(stage(&mut scene)) };
+        let mut shard = Shard { hold: before, ..shard(rig(&mut scene)) };
         shard.session_is_back(at(10_000));
         assert_eq!(shard.hold, hold, "{before:?}");
     }
@@ -390,7 +390,7 @@ fn nobody_waits_for_a_shard_of_a_job_that_was_removed() {
     runs_elsewhere(&mut scene, 8);
     consider(&mut scene, &mut shard);
     scene.act(|turn, _, _| shard.job_removed(turn));
-    assert_eq!((scene.stage.capacity.waiting(), shard.ask), (0, Ask::None));
+    assert_eq!((scene.rig.capacity.waiting(), shard.ask), (0, Ask::None));
     assert_eq!(shard.record_is(), RecordIs::Others);
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::names::JobIx;
 use crate::outbox::Purpose;
-use crate::stage::{ME, OTHER, SESSION, Stage, at, config, entry, instance, mirror, stamp};
+use crate::rig::{ME, OTHER, Rig, SESSION, at, config, entry, instance, mirror, stamp};
 use flockwork_registry::{Entry, Index, Lifetime};
 use std::sync::Arc;
 
@@ -17,33 +17,33 @@ fn server() -> Facet {
 }
 
 /// A job that the other instance serves, and this one does not yet.
-fn joining() -> (Stage, Mirror, Arc<JobConfig>) {
-    let (mut stage, config) = (Stage::new(), config(EVERY));
-    let mut mirror = mirror(&mut stage, &config);
+fn joining() -> (Rig, Mirror, Arc<JobConfig>) {
+    let (mut rig, config) = (Rig::new(), config(EVERY));
+    let mut mirror = mirror(&mut rig, &config);
     mirror.lists(Facet::Instances, &[OTHER]);
-    (stage, mirror, config)
+    (rig, mirror, config)
 }
 
 /// The same, served by this instance, too.
-fn serving() -> (Stage, Mirror, Membership) {
-    let (mut stage, mut mirror, config) = joining();
+fn serving() -> (Rig, Mirror, Membership) {
+    let (mut rig, mut mirror, config) = joining();
     let mut membership = Membership::new();
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-    let change = stage.sent_one();
-    let stands = membership.register_answered(&mut stage.turn(), &mut mirror, change, &DONE);
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+    let change = rig.sent_one();
+    let stands = membership.register_answered(&mut rig.turn(), &mut mirror, change, &DONE);
     assert_eq!(stands, Some(Registered::Serves));
     mirror.lists(Facet::Instances, &[ME, OTHER]);
-    (stage, mirror, membership)
+    (rig, mirror, membership)
 }
 
 /// The same, and the leave is under way.
-fn leaving() -> (Stage, Mirror, Membership, Change) {
-    let (mut stage, mirror, mut membership) = serving();
+fn leaving() -> (Rig, Mirror, Membership, Change) {
+    let (mut rig, mirror, mut membership) = serving();
     assert!(membership.leave("it is told to"));
     membership.begins_to_leave();
-    membership.send_leave(&mut stage.turn(), Vec::new());
-    let change = stage.sent_one();
-    (stage, mirror, membership, change)
+    membership.send_leave(&mut rig.turn(), Vec::new());
+    let change = rig.sent_one();
+    (rig, mirror, membership, change)
 }
 
 fn held_by(session: Option<SessionId>) -> Answer {
@@ -53,20 +53,20 @@ fn held_by(session: Option<SessionId>) -> Answer {
 #[test]
 fn nobody_registers_before_all_that_it_needs_is_known() {
     for unknown in [Facet::Instances, server(), Facet::Plan] {
-        let (mut stage, mut mirror, config) = joining();
-        mirror.read(&mut stage.turn(), unknown.clone());
+        let (mut rig, mut mirror, config) = joining();
+        mirror.read(&mut rig.turn(), unknown.clone());
         let mut membership = Membership::new();
-        membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-        assert!(stage.sent().is_empty(), "{unknown:?}");
+        membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+        assert!(rig.sent().is_empty(), "{unknown:?}");
     }
-    let (mut stage, mut mirror, config) = joining();
+    let (mut rig, mut mirror, config) = joining();
     let mut membership = Membership::new();
-    membership.register(&mut stage.turn(), &mut mirror, None);
-    assert!(stage.sent().is_empty(), "no definition counts");
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-    assert_eq!(stage.sent_one().purpose, Purpose::Job(JobIx(0), JobChange::Register));
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-    assert!(stage.sent().is_empty(), "once is enough");
+    membership.register(&mut rig.turn(), &mut mirror, None);
+    assert!(rig.sent().is_empty(), "no definition counts");
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+    assert_eq!(rig.sent_one().purpose, Purpose::Job(JobIx(0), JobChange::Register));
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+    assert!(rig.sent().is_empty(), "once is enough");
 }
 
 #[test]
@@ -77,19 +77,18 @@ fn whoever_registers_demands_its_server_or_makes_it() {
         (None, false, Some("ENABLED")),
         (None, true, Some("DISABLED")),
     ] {
-        let (mut stage, mut mirror, _) = joining();
+        let (mut rig, mut mirror, _) = joining();
         let config = config(&format!("disabled: {is_disabled}\n{EVERY}"));
         mirror.holds(server(), held.map(|status| entry(status, 3)));
-        Membership::new().register(&mut stage.turn(), &mut mirror, Some(&config));
-        let ops = stage.sent_one().ops;
+        Membership::new().register(&mut rig.turn(), &mut mirror, Some(&config));
+        let ops = rig.sent_one().ops;
         assert_eq!(ops.len(), 2, "somebody else lives");
         let is_own = |op: &Op| {
             let Op::Create { key, lifetime, .. } = op else { return false };
-            stage.settings.namespace.parse(key).unwrap().1 == own()
-                && *lifetime == Lifetime::Session
+            rig.settings.namespace.parse(key).unwrap().1 == own() && *lifetime == Lifetime::Session
         };
         assert!(is_own(&ops[0]), "{:?}", ops[0]);
-        let key = stage.turn().key(&server());
+        let key = rig.turn().key(&server());
         let wanted = made.map_or(Op::Check(key.clone(), None), |status| Op::create(key, status));
         assert_eq!(ops[1], wanted);
     }
@@ -104,12 +103,12 @@ fn whoever_finds_nobody_else_there_notes_that_someone_lives() {
         // Whoever wrote that had a clock that was ahead: time does not go back in a plan.
         (Some(old(at(60_000))), at(60_000)),
     ] {
-        let (mut stage, mut mirror, config) = joining();
+        let (mut rig, mut mirror, config) = joining();
         mirror.lists(Facet::Instances, &[]);
         mirror.holds(Facet::Plan, before.as_ref().map(|plan| entry(plan::encode(plan), 4)));
-        Membership::new().register(&mut stage.turn(), &mut mirror, Some(&config));
-        let change = stage.sent_one();
-        assert_eq!(stage.checked(&change), [server()]);
+        Membership::new().register(&mut rig.turn(), &mut mirror, Some(&config));
+        let change = rig.sent_one();
+        assert_eq!(rig.checked(&change), [server()]);
         let value = match &change.ops[2] {
             Op::Create { value, .. } if before.is_none() => value,
             Op::Set(_, value, over) if *over == Some(stamp(4)) => value,
@@ -127,62 +126,62 @@ fn a_registration_whose_node_is_there_already_is_read() {
     for (session, stands) in
         [(Some(SESSION), Some(Registered::Serves)), (Some(SessionId(6)), None), (None, None)]
     {
-        let (mut stage, mut mirror, config) = joining();
+        let (mut rig, mut mirror, config) = joining();
         mirror.lists(Facet::Instances, &[ME, OTHER]);
         let mut membership = Membership::new();
         for _ in 0..2 {
-            membership.register(&mut stage.turn(), &mut mirror, Some(&config));
+            membership.register(&mut rig.turn(), &mut mirror, Some(&config));
         }
-        assert!(stage.sent().is_empty());
-        assert_eq!(stage.asked(), [own()]);
-        let read = membership.own_node_read(&mut stage.turn(), &mut mirror, &held_by(session));
+        assert!(rig.sent().is_empty());
+        assert_eq!(rig.asked(), [own()]);
+        let read = membership.own_node_read(&mut rig.turn(), &mut mirror, &held_by(session));
         assert_eq!(read, stands, "{session:?}");
-        assert!(stage.is_job_marked());
+        assert!(rig.is_job_marked());
         let is_serving = membership.phase() == Phase::Serving;
         assert_eq!(is_serving, stands.is_some());
         if stands.is_none() {
-            assert_eq!(stage.asked(), [Facet::Instances]);
-            assert_eq!(stage.alarms.next().1, Some(stage.now.mono.plus(PAUSE)));
+            assert_eq!(rig.asked(), [Facet::Instances]);
+            assert_eq!(rig.alarms.next().1, Some(rig.now.mono.plus(PAUSE)));
         }
     }
 }
 
 #[test]
 fn a_node_that_no_session_holds_is_not_ours_because_we_have_none() {
-    let (mut stage, mut mirror, _) = joining();
-    stage.trust.end();
+    let (mut rig, mut mirror, _) = joining();
+    rig.trust.end();
     let mut membership = Membership::new();
-    let read = membership.own_node_read(&mut stage.turn(), &mut mirror, &held_by(None));
+    let read = membership.own_node_read(&mut rig.turn(), &mut mirror, &held_by(None));
     assert_eq!(read, None);
 }
 
 #[test]
 fn a_registration_whose_answer_is_lost_is_looked_for_before_it_is_sent_again() {
-    let (mut stage, mut mirror, config) = joining();
+    let (mut rig, mut mirror, config) = joining();
     let mut membership = Membership::new();
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-    let change = stage.sent_one();
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+    let change = rig.sent_one();
     let verdict = Verdict::Unknown;
-    let stands = membership.register_answered(&mut stage.turn(), &mut mirror, change, &verdict);
+    let stands = membership.register_answered(&mut rig.turn(), &mut mirror, change, &verdict);
     assert_eq!(stands, None);
-    let asked = stage.asked();
+    let asked = rig.asked();
     for facet in [Facet::Instances, Facet::Plan, server(), own()] {
         assert!(asked.contains(&facet), "{facet:?}");
     }
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-    assert!(stage.sent().is_empty(), "not before it is known who is there");
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+    assert!(rig.sent().is_empty(), "not before it is known who is there");
 }
 
 #[test]
 fn a_registration_that_the_registry_could_not_take_goes_out_once_more() {
-    let (mut stage, mut mirror, config) = joining();
+    let (mut rig, mut mirror, config) = joining();
     let mut membership = Membership::new();
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-    let change = stage.sent_one();
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+    let change = rig.sent_one();
     let verdict = Verdict::NotTaken;
-    membership.register_answered(&mut stage.turn(), &mut mirror, change, &verdict);
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-    assert_eq!(stage.purposes(), [Purpose::Job(JobIx(0), JobChange::Register)]);
+    membership.register_answered(&mut rig.turn(), &mut mirror, change, &verdict);
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+    assert_eq!(rig.purposes(), [Purpose::Job(JobIx(0), JobChange::Register)]);
     assert!(!membership.may_send_leave(), "it may yet be made");
 }
 
@@ -197,12 +196,12 @@ fn what_follows_from_a_registration_depends_on_what_came_meanwhile() {
         (Phase::Refused, Registered::Refused, Phase::Refused),
     ];
     for (before, stands, after) in phases {
-        let (mut stage, mut mirror, config) = joining();
+        let (mut rig, mut mirror, config) = joining();
         let mut membership = Membership::new();
-        membership.register(&mut stage.turn(), &mut mirror, Some(&config));
-        let change = stage.sent_one();
+        membership.register(&mut rig.turn(), &mut mirror, Some(&config));
+        let change = rig.sent_one();
         membership.phase = before;
-        let told = membership.register_answered(&mut stage.turn(), &mut mirror, change, &DONE);
+        let told = membership.register_answered(&mut rig.turn(), &mut mirror, change, &DONE);
         assert_eq!((told, membership.phase()), (Some(stands), after), "{before:?}");
         assert!(membership.is_registered(Some(SESSION)));
         assert_eq!(membership.is_to_leave(), before == Phase::Left);
@@ -211,23 +210,23 @@ fn what_follows_from_a_registration_depends_on_what_came_meanwhile() {
 
 #[test]
 fn nobody_registers_who_is_being_taken_off_or_cannot_serve() {
-    let (mut stage, mut mirror, mut membership, _) = leaving();
+    let (mut rig, mut mirror, mut membership, _) = leaving();
     mirror.lists(Facet::Instances, &[OTHER]);
     let config = config(EVERY);
-    membership.register(&mut stage.turn(), &mut mirror, Some(&config));
+    membership.register(&mut rig.turn(), &mut mirror, Some(&config));
     let mut refused = Membership::new();
     refused.refuse();
-    refused.register(&mut stage.turn(), &mut mirror, Some(&config));
-    assert!(stage.sent().is_empty());
+    refused.register(&mut rig.turn(), &mut mirror, Some(&config));
+    assert!(rig.sent().is_empty());
 }
 
 #[test]
 fn a_leave_takes_the_own_node_with_all_else_and_is_waited_for() {
-    let (mut stage, _, mut membership) = serving();
-    let leader = Op::Delete(stage.turn().key(&Facet::Leader), None);
-    membership.send_leave(&mut stage.turn(), vec![leader]);
-    let change = stage.sent_one();
-    assert_eq!(stage.deleted(&change), [own(), Facet::Leader]);
+    let (mut rig, _, mut membership) = serving();
+    let leader = Op::Delete(rig.turn().key(&Facet::Leader), None);
+    membership.send_leave(&mut rig.turn(), vec![leader]);
+    let change = rig.sent_one();
+    assert_eq!(rig.deleted(&change), [own(), Facet::Leader]);
     assert_eq!(membership.awaited().collect::<Vec<_>>(), [JobChange::Leave]);
     assert!(!membership.is_registered(Some(SESSION)), "others will not see it for long");
     assert!(membership.was_registered(Some(SESSION)));
@@ -244,12 +243,12 @@ fn a_leave_is_over_when_it_was_made_or_nothing_was_left_to_delete() {
         (Verdict::SessionEnded(SESSION), false, false),
         (Verdict::NotTaken, false, true),
     ] {
-        let (mut stage, mut mirror, mut membership, change) = leaving();
-        let turn = &mut stage.turn();
+        let (mut rig, mut mirror, mut membership, change) = leaving();
+        let turn = &mut rig.turn();
         assert_eq!(membership.leave_answered(turn, &mut mirror, change, &verdict), is_over);
-        assert_eq!(stage.sent().len(), usize::from(is_sent_again), "{verdict:?}");
+        assert_eq!(rig.sent().len(), usize::from(is_sent_again), "{verdict:?}");
         if is_over {
-            assert_eq!(membership.left(&mut stage.turn()), Some("it is told to"));
+            assert_eq!(membership.left(&mut rig.turn()), Some("it is told to"));
             assert_eq!(membership.phase(), Phase::Left);
             assert!(!membership.is_registered(Some(SESSION)));
         }
@@ -260,36 +259,36 @@ fn a_leave_is_over_when_it_was_made_or_nothing_was_left_to_delete() {
 
 #[test]
 fn whoever_could_not_serve_is_not_told_to_have_left() {
-    let (mut stage, _, mut membership) = serving();
+    let (mut rig, _, mut membership) = serving();
     membership.refuse();
-    membership.send_leave(&mut stage.turn(), Vec::new());
-    assert_eq!(membership.left(&mut stage.turn()), None);
+    membership.send_leave(&mut rig.turn(), Vec::new());
+    assert_eq!(membership.left(&mut rig.turn()), None);
     assert_eq!(membership.phase(), Phase::Refused);
     assert!(membership.has_left());
 
     // Its definition can be served by the time the answer comes: it joins again.
-    let (mut stage, _, mut membership) = serving();
+    let (mut rig, _, mut membership) = serving();
     membership.refuse();
-    membership.send_leave(&mut stage.turn(), Vec::new());
+    membership.send_leave(&mut rig.turn(), Vec::new());
     membership.can_be_served();
-    assert!(!stage.is_job_marked());
-    assert_eq!(membership.left(&mut stage.turn()), None);
+    assert!(!rig.is_job_marked());
+    assert_eq!(membership.left(&mut rig.turn()), None);
     assert_eq!(membership.phase(), Phase::Joining);
-    assert!(stage.is_job_marked());
+    assert!(rig.is_job_marked());
 }
 
 #[test]
 fn what_is_given_anew_while_it_is_left_is_joined_once_that_is_done() {
-    let (mut stage, mirror, mut membership, _) = leaving();
+    let (mut rig, mirror, mut membership, _) = leaving();
     membership.offer(&mirror, &instance(ME));
     assert!(membership.is_to_leave(), "the leave is under way already");
-    assert_eq!(membership.left(&mut stage.turn()), Some("it is told to"));
+    assert_eq!(membership.left(&mut rig.turn()), Some("it is told to"));
     assert_eq!(membership.phase(), Phase::Joining);
-    assert!(stage.is_job_marked() && !membership.is_to_leave());
+    assert!(rig.is_job_marked() && !membership.is_to_leave());
 
     assert!(membership.leave("again"));
     membership.begins_to_leave();
-    membership.left(&mut stage.turn());
+    membership.left(&mut rig.turn());
     assert_eq!(membership.phase(), Phase::Left, "that it comes back is said once for one leave");
 }
 
@@ -301,16 +300,16 @@ fn a_leave_that_waits_for_runs_is_called_off_only_while_others_see_the_instance(
     assert!(membership.serves());
 
     for is_known in [true, false] {
-        let (mut stage, mut mirror, mut membership) = serving();
+        let (mut rig, mut mirror, mut membership) = serving();
         mirror.lists(Facet::Instances, &[OTHER]);
         if !is_known {
             mirror.lists(Facet::Instances, &[ME, OTHER]);
-            mirror.read(&mut stage.turn(), Facet::Instances);
+            mirror.read(&mut rig.turn(), Facet::Instances);
         }
         membership.leave("it is told to");
         membership.offer(&mirror, &instance(ME));
         assert!(membership.is_to_leave(), "known: {is_known}");
-        membership.left(&mut stage.turn());
+        membership.left(&mut rig.turn());
         assert_eq!(membership.phase(), Phase::Joining);
     }
 }
@@ -326,11 +325,11 @@ fn what_was_left_refused_or_removed_is_joined_when_it_is_given_again() {
 
 #[test]
 fn a_node_that_stops_brings_nothing_back() {
-    let (mut stage, mirror, mut membership, _) = leaving();
+    let (mut rig, mirror, mut membership, _) = leaving();
     membership.offer(&mirror, &instance(ME));
     membership.taken_off();
     membership.comes_back_no_more();
-    membership.left(&mut stage.turn());
+    membership.left(&mut rig.turn());
     membership.made_anew();
     assert_eq!(membership.phase(), Phase::Left);
 }
@@ -344,16 +343,16 @@ fn a_job_made_anew_is_joined_by_whoever_was_taken_off_the_old_one() {
         (false, true, Phase::Left),
         (false, false, Phase::Left),
     ] {
-        let (mut stage, _, mut membership, _) = leaving();
+        let (mut rig, _, mut membership, _) = leaving();
         if was_taken_off {
             membership.taken_off();
         }
         if is_first_left {
-            membership.left(&mut stage.turn());
+            membership.left(&mut rig.turn());
             membership.made_anew();
         } else {
             membership.made_anew();
-            membership.left(&mut stage.turn());
+            membership.left(&mut rig.turn());
         }
         assert_eq!(membership.phase(), after, "{was_taken_off} {is_first_left}");
     }
@@ -361,53 +360,53 @@ fn a_job_made_anew_is_joined_by_whoever_was_taken_off_the_old_one() {
 
 #[test]
 fn nothing_runs_where_others_do_not_see_it() {
-    let (mut stage, _, membership) = serving();
-    assert!(membership.may_run(&stage.turn()));
-    assert!(!membership.may_run(&Turn { is_draining: true, ..stage.turn() }), "the node stops");
+    let (mut rig, _, membership) = serving();
+    assert!(membership.may_run(&rig.turn()));
+    assert!(!membership.may_run(&Turn { is_draining: true, ..rig.turn() }), "the node stops");
 
-    let (mut stage, _, mut membership) = serving();
+    let (mut rig, _, mut membership) = serving();
     membership.is_off();
-    assert!(!membership.may_run(&stage.turn()), "its own node is gone");
+    assert!(!membership.may_run(&rig.turn()), "its own node is gone");
 
-    let (mut stage, _, mut membership) = serving();
+    let (mut rig, _, mut membership) = serving();
     membership.leave("it is told to");
-    assert!(!membership.may_run(&stage.turn()), "it leaves");
+    assert!(!membership.may_run(&rig.turn()), "it leaves");
     assert!(membership.goes() && !membership.serves());
 
-    let (mut stage, _, mut membership) = serving();
-    membership.send_leave(&mut stage.turn(), Vec::new());
-    assert!(!membership.may_run(&stage.turn()), "it is being taken off");
+    let (mut rig, _, mut membership) = serving();
+    membership.send_leave(&mut rig.turn(), Vec::new());
+    assert!(!membership.may_run(&rig.turn()), "it is being taken off");
 
-    let (mut stage, _, mut membership) = serving();
+    let (mut rig, _, mut membership) = serving();
     membership.session_is_new();
-    assert!(!membership.may_run(&stage.turn()), "a new session holds nothing of it");
+    assert!(!membership.may_run(&rig.turn()), "a new session holds nothing of it");
 
-    let (mut stage, _, membership) = serving();
-    stage.pass(60_000);
-    assert!(!membership.may_run(&stage.turn()), "the session cannot be proven");
+    let (mut rig, _, membership) = serving();
+    rig.pass(60_000);
+    assert!(!membership.may_run(&rig.turn()), "the session cannot be proven");
 }
 
 #[test]
 fn an_own_node_that_is_gone_is_noticed_and_the_definition_read() {
-    let (mut stage, mut mirror, mut membership) = serving();
-    assert!(!membership.instances_read(&mut stage.turn(), &mut mirror));
+    let (mut rig, mut mirror, mut membership) = serving();
+    assert!(!membership.instances_read(&mut rig.turn(), &mut mirror));
     assert!(!membership.is_unlisted());
-    stage.asked();
+    rig.asked();
     mirror.lists(Facet::Instances, &[OTHER]);
-    assert!(membership.instances_read(&mut stage.turn(), &mut mirror), "someone is gone");
+    assert!(membership.instances_read(&mut rig.turn(), &mut mirror), "someone is gone");
     assert!(membership.is_unlisted());
-    assert_eq!(stage.asked(), [Facet::Config]);
+    assert_eq!(rig.asked(), [Facet::Config]);
 
     // Whoever takes itself off is not surprised.
-    let (mut stage, mut mirror, mut membership, _) = leaving();
+    let (mut rig, mut mirror, mut membership, _) = leaving();
     mirror.lists(Facet::Instances, &[OTHER]);
-    membership.instances_read(&mut stage.turn(), &mut mirror);
-    assert!(!membership.is_unlisted() && stage.asked().is_empty());
+    membership.instances_read(&mut rig.turn(), &mut mirror);
+    assert!(!membership.is_unlisted() && rig.asked().is_empty());
 }
 
 #[test]
 fn someone_is_gone_who_was_seen_and_is_not_any_more() {
-    let (mut stage, mut mirror, mut membership) = serving();
+    let (mut rig, mut mirror, mut membership) = serving();
     for (listed, is_anyone_gone) in [
         (vec![ME, OTHER], false),
         (vec![ME, OTHER, "10.0.0.3@-@1-c"], false),
@@ -415,35 +414,35 @@ fn someone_is_gone_who_was_seen_and_is_not_any_more() {
         (vec![ME, "10.0.0.3@-@1-c"], false),
     ] {
         mirror.lists(Facet::Instances, &listed);
-        let told = membership.instances_read(&mut stage.turn(), &mut mirror);
+        let told = membership.instances_read(&mut rig.turn(), &mut mirror);
         assert_eq!(told, is_anyone_gone, "{listed:?}");
     }
-    mirror.read(&mut stage.turn(), Facet::Instances);
-    assert!(!membership.instances_read(&mut stage.turn(), &mut mirror), "unknown is not gone");
+    mirror.read(&mut rig.turn(), Facet::Instances);
+    assert!(!membership.instances_read(&mut rig.turn(), &mut mirror), "unknown is not gone");
 }
 
 #[test]
 fn the_first_reason_to_leave_stands() {
-    let (mut stage, _, mut membership) = serving();
+    let (mut rig, _, mut membership) = serving();
     assert!(membership.leave("the first"));
     assert!(!membership.leave("the second"));
     membership.begins_to_leave();
-    assert_eq!(membership.left(&mut stage.turn()), Some("the first"));
+    assert_eq!(membership.left(&mut rig.turn()), Some("the first"));
     assert!(!membership.leave("the third"), "it has left");
 }
 
 #[test]
 fn a_job_that_is_removed_holds_nothing_of_the_instance() {
-    let (mut stage, mut mirror, mut membership) = serving();
+    let (mut rig, mut mirror, mut membership) = serving();
     membership.refuse();
-    membership.send_leave(&mut stage.turn(), Vec::new());
-    let change = stage.sent_one();
+    membership.send_leave(&mut rig.turn(), Vec::new());
+    let change = rig.sent_one();
     membership.removed();
     assert!(membership.has_left() && membership.may_send_leave());
     assert!(!membership.was_registered(Some(SESSION)));
     // The answer to a leave that was under way changes nothing.
-    assert!(membership.leave_answered(&mut stage.turn(), &mut mirror, change, &DONE));
-    assert_eq!(membership.left(&mut stage.turn()), None);
+    assert!(membership.leave_answered(&mut rig.turn(), &mut mirror, change, &DONE));
+    assert_eq!(membership.left(&mut rig.turn()), None);
     assert_eq!(membership.phase(), Phase::Removed);
     membership.is_defined_again();
     assert_eq!(membership.phase(), Phase::Joining);
@@ -451,7 +450,7 @@ fn a_job_that_is_removed_holds_nothing_of_the_instance() {
 
 #[test]
 fn a_server_that_is_switched_on_again_is_told_once() {
-    let (mut stage, mut mirror, mut membership) = serving();
+    let (mut rig, mut mirror, mut membership) = serving();
     for (status, is_told) in [
         (Some("ENABLED"), false),
         (Some("DISABLED"), false),
@@ -465,7 +464,7 @@ fn a_server_that_is_switched_on_again_is_told_once() {
                 let version = 1 + u32::from(status == "DISABLED");
                 mirror.holds(server(), Some(entry(status, version)));
             }
-            None => mirror.read(&mut stage.turn(), server()),
+            None => mirror.read(&mut rig.turn(), server()),
         }
         let told = membership.is_switched_on(&mirror, &instance(ME));
         assert_eq!(told, is_told, "{status:?}");

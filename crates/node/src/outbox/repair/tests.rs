@@ -1,14 +1,14 @@
 use super::*;
 use crate::names::JobIx;
 use crate::outbox::{JobChange, Purpose};
-use crate::stage::{ME, Stage, instance, stamp};
+use crate::rig::{ME, Rig, instance, stamp};
 use flockwork_registry::Key;
 
 const ASSIGN: Purpose = Purpose::Job(JobIx(0), JobChange::Assign);
 const TREE: Purpose = Purpose::Job(JobIx(0), JobChange::Tree);
 
 fn key(facet: &Facet) -> Key {
-    Stage::new().turn().key(facet)
+    Rig::new().turn().key(facet)
 }
 
 fn check() -> Op {
@@ -17,12 +17,12 @@ fn check() -> Op {
 
 /// What is sent after a change was refused for its second operation.
 fn repaired(purpose: Purpose, op: Op, why: Why) -> Option<Vec<Change>> {
-    let mut stage = Stage::new();
+    let mut rig = Rig::new();
     let refusal = Refusal { at: 1, key: op.key().clone(), why };
     let mut change = Change::new(purpose, vec![check(), op]);
-    let namespace = stage.settings.namespace.clone();
-    let is_repaired = stage.turn().outbox.repair(&namespace, &mut change, &refusal);
-    let sent = stage.sent();
+    let namespace = rig.settings.namespace.clone();
+    let is_repaired = rig.turn().outbox.repair(&namespace, &mut change, &refusal);
+    let sent = rig.sent();
     assert_eq!(!sent.is_empty(), is_repaired);
     is_repaired.then_some(sent)
 }
@@ -121,14 +121,14 @@ fn a_condition_that_does_not_hold_is_never_mended() {
 
 #[test]
 fn a_change_of_which_nothing_is_left_is_not_sent() {
-    let mut stage = Stage::new();
+    let mut rig = Rig::new();
     let op = Op::Delete(key(&Facet::Necessary), None);
     let refusal = Refusal { at: 0, key: op.key().clone(), why: Why::Absent };
-    let namespace = stage.settings.namespace.clone();
+    let namespace = rig.settings.namespace.clone();
     let mut change = Change::new(ASSIGN, vec![op]);
-    assert!(!stage.turn().outbox.repair(&namespace, &mut change, &refusal));
+    assert!(!rig.turn().outbox.repair(&namespace, &mut change, &refusal));
     assert!(change.ops.is_empty(), "whoever hears of it sees that nothing was left");
-    assert!(stage.sent().is_empty());
+    assert!(rig.sent().is_empty());
 }
 
 #[test]
@@ -166,29 +166,29 @@ fn a_job_that_was_removed_does_not_come_back_by_its_marks() {
 
 #[test]
 fn a_parent_has_parents_and_is_not_mended_otherwise() {
-    let mut stage = Stage::new();
-    let namespace = stage.settings.namespace.clone();
+    let mut rig = Rig::new();
+    let namespace = rig.settings.namespace.clone();
     let election = key(&Facet::Leader).parent().unwrap();
     let mut change = Change::new(Purpose::Parent, vec![Op::create(election.clone(), "")]);
     let refusal = |why| Refusal { at: 0, key: election.clone(), why };
-    assert!(!stage.turn().outbox.repair(&namespace, &mut change, &refusal(Why::Exists)));
-    assert!(stage.turn().outbox.repair(&namespace, &mut change, &refusal(Why::NoParent)));
-    let sent = stage.sent();
+    assert!(!rig.turn().outbox.repair(&namespace, &mut change, &refusal(Why::Exists)));
+    assert!(rig.turn().outbox.repair(&namespace, &mut change, &refusal(Why::NoParent)));
+    let sent = rig.sent();
     let made: Vec<_> = sent.iter().map(|change| change.ops.last().unwrap().key()).collect();
     assert_eq!(made, [&election.parent().unwrap(), &election], "from the top");
 }
 
 #[test]
 fn a_change_is_repaired_a_few_times_and_then_refused() {
-    let mut stage = Stage::new();
-    let namespace = stage.settings.namespace.clone();
+    let mut rig = Rig::new();
+    let namespace = rig.settings.namespace.clone();
     let op = Op::create(key(&Facet::Leader), "");
     let refusal = Refusal { at: 0, key: op.key().clone(), why: Why::NoParent };
     let mut change = Change::new(ASSIGN, vec![op]);
     let mut repairs = 0;
-    while repairs < 100 && stage.turn().outbox.repair(&namespace, &mut change, &refusal) {
+    while repairs < 100 && rig.turn().outbox.repair(&namespace, &mut change, &refusal) {
         repairs += 1;
-        let sent = stage.sent();
+        let sent = rig.sent();
         change = sent.into_iter().next_back().unwrap();
     }
     assert_eq!(repairs, 12);

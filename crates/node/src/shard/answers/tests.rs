@@ -1,9 +1,9 @@
 use super::*;
 use crate::Report;
 use crate::outbox::Purpose;
+use crate::rig::{ME, OTHER, SESSION, at, instance};
 use crate::shard::ask::Ask;
 use crate::shard::scene::{CLAIMED, DUE, Scene, failed, shard, stage_of};
-use crate::stage::{ME, OTHER, SESSION, at, instance};
 use flockwork_core::account::{Fate, Note, Reason, Span};
 use flockwork_core::time::Mono;
 use flockwork_registry::{Op, Why};
@@ -59,7 +59,7 @@ fn record_stamp(scene: &Scene) -> Stamp {
 
 /// After how long a shard is looked at again.
 fn looks_in(scene: &Scene, shard: &Shard) -> Option<Duration> {
-    shard.look_at.map(|at| at.since(scene.stage.now.mono))
+    shard.reconsider_at.map(|at| at.since(scene.rig.now.mono))
 }
 
 #[test]
@@ -80,15 +80,15 @@ fn a_claim_stands_is_in_doubt_or_gives_its_place_back_by_its_answer() {
         (Verdict::SessionEnded(SESSION), "Free", vec![], Some(PAUSE)),
         (Verdict::NotTaken, "Free", vec![], Some(PAUSE)),
     ];
-    for (verdict, stage, asked, looks) in table {
+    for (verdict, rig, asked, looks) in table {
         let mut scene = Scene::new();
         let mut shard = claiming(&mut scene);
         assert_eq!(answer(&mut scene, &mut shard, &verdict), None);
-        assert_eq!(stage_of(&shard), stage, "{verdict:?}");
-        assert_eq!(scene.stage.asked(), asked, "{verdict:?}");
+        assert_eq!(stage_of(&shard), rig, "{verdict:?}");
+        assert_eq!(scene.rig.asked(), asked, "{verdict:?}");
         assert_eq!(looks_in(&scene, &shard), looks, "{verdict:?}");
-        let is_over = ["Free", "Blocked"].contains(&stage);
-        assert_eq!(scene.stage.capacity.running() == 0, is_over, "{verdict:?}");
+        let is_over = ["Free", "Blocked"].contains(&rig);
+        assert_eq!(scene.rig.capacity.running() == 0, is_over, "{verdict:?}");
     }
 }
 
@@ -99,11 +99,11 @@ fn a_claim_refused_as_an_instance_is_gone_is_news_if_it_is_this_one() {
         let mut scene = Scene::new();
         let mut shard = claiming(&mut scene);
         assert_eq!(answer(&mut scene, &mut shard, &verdict), news);
-        assert_eq!(scene.stage.asked(), [Facet::Instances, Facet::Record(0)]);
+        assert_eq!(scene.rig.asked(), [Facet::Instances, Facet::Record(0)]);
         let mut scene = Scene::new();
         let mut shard = accounting(&mut scene);
         assert_eq!(answer(&mut scene, &mut shard, &verdict), news);
-        assert_eq!(scene.stage.asked(), [Facet::Record(0), Facet::Instances]);
+        assert_eq!(scene.rig.asked(), [Facet::Record(0), Facet::Instances]);
     }
 }
 
@@ -115,7 +115,7 @@ fn a_claim_that_stands_is_what_the_record_holds_and_is_looked_at() {
     answer(&mut scene, &mut shard, &Verdict::Done(CLAIMED));
     assert!(scene.mirror.stored(0).unwrap().record.is_held_by(&instance(ME), run.0));
     assert_eq!(record_stamp(&scene).modified, CLAIMED);
-    assert_eq!(scene.stage.marked(), [0]);
+    assert_eq!(scene.rig.marked(), [0]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_job_that_is_left_is_looked_at_once_a_run_of_it_is_over() {
             let facts = Facts { goes, ..*facts };
             shard.end_answered(turn, &facts, mirror, (change, &verdict));
         });
-        assert_eq!(scene.stage.is_job_marked(), goes);
+        assert_eq!(scene.rig.is_job_marked(), goes);
     }
 }
 
@@ -165,7 +165,7 @@ fn an_answer_about_a_run_that_is_over_changes_nothing() {
         scene.act(|turn, facts, mirror| {
             shard.answered(turn, facts, mirror, (what, change, &verdict))
         });
-        assert_eq!((stage_of(&shard).as_str(), scene.stage.asked()), ("Claiming", vec![]));
+        assert_eq!((stage_of(&shard).as_str(), scene.rig.asked()), ("Claiming", vec![]));
     }
 }
 
@@ -182,7 +182,7 @@ fn an_end_is_known_superseded_in_doubt_or_told_again_by_its_answer() {
         (Verdict::SessionEnded(SESSION), true, "Ending", vec![], 1),
         (Verdict::NotTaken, false, "Ending", vec![], 1),
     ];
-    for (verdict, is_another, stage, asked, sent) in table {
+    for (verdict, is_another, rig, asked, sent) in table {
         let mut scene = Scene::new();
         let mut shard = ending(&mut scene);
         let run = shard.run_id().unwrap();
@@ -190,11 +190,11 @@ fn an_end_is_known_superseded_in_doubt_or_told_again_by_its_answer() {
             scene.another_session();
         }
         answer(&mut scene, &mut shard, &verdict);
-        assert_eq!(stage_of(&shard), stage, "{verdict:?}");
-        assert_eq!(scene.stage.asked(), asked, "{verdict:?}");
+        assert_eq!(stage_of(&shard), rig, "{verdict:?}");
+        assert_eq!(scene.rig.asked(), asked, "{verdict:?}");
         let again = vec![Purpose::Shard(crate::names::JobIx(0), 0, ShardChange::End(run)); sent];
-        assert_eq!(scene.stage.purposes(), again, "{verdict:?}");
-        assert_eq!(scene.stage.capacity.whose(run).is_none(), stage == "Free", "{verdict:?}");
+        assert_eq!(scene.rig.purposes(), again, "{verdict:?}");
+        assert_eq!(scene.rig.capacity.whose(run).is_none(), rig == "Free", "{verdict:?}");
     }
 }
 
@@ -210,7 +210,7 @@ fn a_run_whose_shard_was_taken_meanwhile_is_reported_as_superseded() {
         let mut scene = Scene::new();
         let mut shard = ending(&mut scene);
         answer(&mut scene, &mut shard, &verdict);
-        let reports = scene.stage.reports();
+        let reports = scene.rig.reports();
         assert_eq!(reports.iter().filter(|it| is_ended(it)).count(), ended, "{verdict:?}");
         assert_eq!(reports.iter().filter(|it| is_superseded(it)).count(), superseded);
     }
@@ -241,18 +241,18 @@ fn a_claim_is_given_back_for_certain_before_the_shard_is_free() {
         (Verdict::SessionEnded(SESSION), true, "TakingBack", true, vec![]),
         (Verdict::NotTaken, false, "TakingBack", true, vec![]),
     ];
-    for (verdict, is_another, stage, awaits, asked) in table {
+    for (verdict, is_another, rig, awaits, asked) in table {
         let mut scene = Scene::new();
         let mut shard = giving_back(&mut scene);
         if is_another {
             scene.another_session();
         }
         answer(&mut scene, &mut shard, &verdict);
-        assert_eq!(stage_of(&shard), stage, "{verdict:?}");
-        assert_eq!(scene.stage.asked(), asked, "{verdict:?}");
+        assert_eq!(stage_of(&shard), rig, "{verdict:?}");
+        assert_eq!(scene.rig.asked(), asked, "{verdict:?}");
         assert_eq!(shard.awaited().is_some(), awaits, "{verdict:?}");
-        assert_eq!(scene.stage.sent().len(), usize::from(awaits), "{verdict:?}");
-        assert_eq!(scene.stage.capacity.running() == 0, stage == "Free", "{verdict:?}");
+        assert_eq!(scene.rig.sent().len(), usize::from(awaits), "{verdict:?}");
+        assert_eq!(scene.rig.capacity.running() == 0, rig == "Free", "{verdict:?}");
     }
 }
 
@@ -265,7 +265,7 @@ fn the_record_is_what_it_was_once_a_claim_was_given_back() {
     answer(&mut scene, &mut shard, &Verdict::Done(Index(200)));
     assert_eq!(scene.mirror.stored(0), Some(before));
     let written = Stamp { modified: Index(200), version: claimed.version + 1, ..claimed };
-    assert_eq!((record_stamp(&scene), scene.stage.marked()), (written, vec![0]));
+    assert_eq!((record_stamp(&scene), scene.rig.marked()), (written, vec![0]));
 }
 
 #[test]
@@ -284,8 +284,8 @@ fn an_account_that_was_not_made_reads_what_it_was_made_on() {
         let mut shard = accounting(&mut scene);
         assert_eq!(answer(&mut scene, &mut shard, &verdict), None);
         assert_eq!(stage_of(&shard), "Free", "{verdict:?}");
-        assert_eq!(scene.stage.asked(), asked, "{verdict:?}");
-        assert!(scene.stage.reports().is_empty(), "{verdict:?}");
+        assert_eq!(scene.rig.asked(), asked, "{verdict:?}");
+        assert!(scene.rig.reports().is_empty(), "{verdict:?}");
     }
 }
 
@@ -298,8 +298,8 @@ fn an_account_that_was_made_is_told_and_ends_what_held_the_shard_up() {
     assert_eq!((stage_of(&shard).as_str(), shard.hold), ("Free", None));
     assert_eq!(record_stamp(&scene).modified, Index(200));
     assert_eq!(scene.mirror.stored(0).unwrap().record.watermark, at(11_000));
-    assert!(matches!(&scene.stage.reports()[..], [Report::Accounted(it)] if it.fires == 2));
-    assert_eq!((scene.stage.marked(), scene.stage.is_job_marked()), (vec![0], true));
+    assert!(matches!(&scene.rig.reports()[..], [Report::Accounted(it)] if it.fires == 2));
+    assert_eq!((scene.rig.marked(), scene.rig.is_job_marked()), (vec![0], true));
 }
 
 #[test]
@@ -315,6 +315,6 @@ fn a_mark_that_was_taken_away_leaves_the_record_and_the_hold() {
     answer(&mut scene, &mut shard, &Verdict::Done(Index(200)));
     assert_eq!(record_stamp(&scene), before);
     assert_eq!(shard.hold.map(|hold| hold.reason), Some(Reason::Resharding));
-    assert_eq!(scene.stage.marked(), [0]);
-    assert_eq!(scene.stage.alarms.pop(Mono::from_millis(u64::MAX)), None);
+    assert_eq!(scene.rig.marked(), [0]);
+    assert_eq!(scene.rig.alarms.pop(Mono::from_millis(u64::MAX)), None);
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::names::JobIx;
+use crate::rig::{ME, OTHER, SESSION, at, entry, instance, stamp};
 use crate::shard::scene::{CLAIMED, DUE, Scene, fire, holding, released_to, theirs};
-use crate::stage::{ME, OTHER, SESSION, at, entry, instance, stamp};
 use flockwork_core::account::Counts;
 
 fn failing_over() -> Scene {
@@ -41,8 +41,8 @@ fn nothing_is_claimed_while_the_assignment_or_the_plan_is_not_known() {
             false => scene.doubts(unknown.clone()),
         }
         assert!(scene.first(DUE).is_none(), "{unknown:?} {is_absent}");
-        assert!(scene.stage.sent().is_empty());
-        assert_eq!(scene.stage.capacity.running(), 0);
+        assert!(scene.rig.sent().is_empty());
+        assert_eq!(scene.rig.capacity.running(), 0);
     }
 }
 
@@ -112,7 +112,7 @@ fn each_claim_has_a_place_and_a_name_of_its_own() {
     let (one, other) = (scene.first(DUE).unwrap(), scene.again(&theirs()));
     assert_ne!(one.claim().id(), other.claim().id());
     for claiming in [&one, &other] {
-        assert_eq!(scene.stage.capacity.whose(claiming.claim().id()), Some((JobIx(0), 0)));
+        assert_eq!(scene.rig.capacity.whose(claiming.claim().id()), Some((JobIx(0), 0)));
     }
 }
 
@@ -148,7 +148,7 @@ fn a_held_claim_is_taken_over_only_if_its_instance_is_still_gone() {
         scene.again(&old);
         let (keys, change) = (scene.keys(), scene.sent_one());
         assert_eq!(change.ops[0], Op::Check(keys.instance, None));
-        let key = |id| scene.stage.turn().key(&Facet::Instance(instance(id)));
+        let key = |id| scene.rig.turn().key(&Facet::Instance(instance(id)));
         let wanted: Vec<Op> = gone.map(key).map(Op::CheckAbsent).into_iter().collect();
         let absent = change.ops.iter().filter(|op| matches!(op, Op::CheckAbsent(_))).cloned();
         assert_eq!(absent.collect::<Vec<_>>(), wanted, "{old:?}");
@@ -174,8 +174,8 @@ fn what_an_earlier_attempt_left_behind_goes_with_the_claim() {
         let mut scene = Scene::new();
         scene.again(&old);
         let (keys, change) = (scene.keys(), scene.sent_one());
-        assert_eq!(scene.stage.written(&change), written, "{old:?}");
-        assert_eq!(scene.stage.deleted(&change), deleted, "{old:?}");
+        assert_eq!(scene.rig.written(&change), written, "{old:?}");
+        assert_eq!(scene.rig.deleted(&change), deleted, "{old:?}");
         let over = Op::Set(keys.running, ME.into(), None);
         assert_eq!(change.ops.contains(&over), !is_mark_made, "{old:?}");
     }
@@ -185,7 +185,7 @@ fn what_an_earlier_attempt_left_behind_goes_with_the_claim() {
 fn the_mark_of_a_take_over_lives_with_the_session() {
     let mut scene = failing_over();
     scene.again(&theirs());
-    let key = scene.stage.turn().key(&Facet::Failover(0));
+    let key = scene.rig.turn().key(&Facet::Failover(0));
     assert!(scene.sent_one().ops.contains(&Op::create_for_session(key, ME)));
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::names::JobIx;
+use crate::rig::{ME, OTHER, at, entry, instance};
 use crate::shard::scene::{CLAIMED, DUE, Scene, failed, holding, released_to, theirs};
-use crate::stage::{ME, OTHER, at, entry, instance};
 
 /// A third instance, on a third server.
 const THIRD: &str = "10.0.0.3@-@1-c";
@@ -225,7 +225,7 @@ fn an_attempt_is_released_to_whoever_is_to_try_it_and_signalled_if_that_is_anoth
         let told = tell(&mut scene, failed());
         let claim = told.record.record.claim.as_ref().unwrap();
         let (to, not_before) = (instance(to), at(11_000));
-        let key = scene.stage.turn().key(&Facet::Retry(0));
+        let key = scene.rig.turn().key(&Facet::Retry(0));
         let signal = Op::create(key, to.to_string());
         assert_eq!(claim.state, ClaimState::Released { to, not_before, is_signalled });
         assert_eq!((claim.attempt, claim.crashes), (1, 0));
@@ -277,7 +277,7 @@ fn the_marks_that_still_stand_are_taken_away_with_the_end() {
         }
         scene.tells(ended);
         let change = scene.sent_one();
-        assert_eq!(scene.stage.deleted(&change), deleted, "{lasts} {is_taken_over} {is_same}");
+        assert_eq!(scene.rig.deleted(&change), deleted, "{lasts} {is_taken_over} {is_same}");
     }
 }
 
@@ -290,9 +290,9 @@ fn an_end_is_reported_as_the_registry_has_it() {
         let mut scene = retrying(RetryOn::PreferOther);
         let told = tell(&mut scene, failed());
         let as_told = told.record.clone();
-        let record = told.known(&mut scene.stage.turn(), found.clone());
+        let record = told.known(&mut scene.rig.turn(), found.clone());
         assert_eq!(record, found.unwrap_or(as_told));
-        let reports = scene.stage.reports();
+        let reports = scene.rig.reports();
         assert!(matches!(&reports[..], [Report::Ended { outcome, retry, .. }]
             if *outcome == failed() && *retry == wanted));
     }
@@ -302,8 +302,8 @@ fn an_end_is_reported_as_the_registry_has_it() {
 fn an_end_that_came_too_late_is_reported_as_such() {
     let mut scene = Scene::new();
     let told = tell(&mut scene, failed());
-    told.superseded(&mut scene.stage.turn());
-    let reports = scene.stage.reports();
+    told.superseded(&mut scene.rig.turn());
+    let reports = scene.rig.reports();
     assert!(matches!(&reports[..], [Report::Superseded { outcome, .. }] if *outcome == failed()));
 }
 
@@ -311,7 +311,7 @@ fn an_end_that_came_too_late_is_reported_as_such() {
 fn an_end_that_was_not_told_is_told_anew_from_what_is_known_then() {
     let mut scene = retrying(RetryOn::PreferOther);
     let told = tell(&mut scene, failed());
-    scene.stage.sent();
+    scene.rig.sent();
     scene.mirror.lists(Facet::Instances, &[ME]);
     let told = scene.tells(told.untold());
     let claim = told.record.record.claim.as_ref().unwrap();

@@ -1,6 +1,6 @@
 use super::*;
+use crate::rig::{ME, OTHER, at, entry, instance};
 use crate::shard::scene::{Scene, holding, released_to, theirs, written_by};
-use crate::stage::{ME, OTHER, at, entry, instance};
 use flockwork_core::account::Last;
 use flockwork_core::config::Retry;
 use flockwork_layout::record;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// An instance that is gone.
 const GONE: &str = "10.0.0.9@-@1-z";
-const INTERVAL: Plan = Plan::LookIn(Duration::from_secs(60));
-const CRASHED: Plan = Plan::Close("CRASHED", "its instance is gone");
+const INTERVAL: Decision = Decision::ReconsiderIn(Duration::from_secs(60));
+const CRASHED: Decision = Decision::Close("CRASHED", "its instance is gone");
 
 fn failing_over() -> Scene {
     Scene::of(|config| config.failover = true)
@@ -26,14 +26,14 @@ fn held_by(id: &str) -> Claim {
 }
 
 /// What is to be done about a claim in the record of shard 0.
-fn plan(scene: &mut Scene, claim: &Claim) -> Plan {
+fn plan(scene: &mut Scene, claim: &Claim) -> Decision {
     scene.stores(holding(Some(claim.clone())));
     planned(scene, &mut Foreign::default(), claim)
 }
 
 /// The same, by one that may have seen it before.
-fn planned(scene: &mut Scene, foreign: &mut Foreign, claim: &Claim) -> Plan {
-    scene.act(|turn, facts, mirror| foreign.plan(turn, (0, claim), facts, mirror))
+fn planned(scene: &mut Scene, foreign: &mut Foreign, claim: &Claim) -> Decision {
+    scene.act(|turn, facts, mirror| foreign.decide(turn, (0, claim), facts, mirror))
 }
 
 fn owned_by(scene: &mut Scene, id: &'static str) {
@@ -55,15 +55,15 @@ fn released_until(scene: &mut Scene, not_before: i64, commit: u64) -> Claim {
 fn a_held_claim_is_looked_after_by_the_shards_keeper_alone() {
     // Who holds it, who owns the shard; what this instance does.
     let table = [
-        (OTHER, ME, Plan::FollowMark),
-        (OTHER, OTHER, Plan::Nothing),
-        (GONE, ME, Plan::ClaimAgain),
-        (GONE, OTHER, Plan::Nothing),
+        (OTHER, ME, Decision::FollowMark),
+        (OTHER, OTHER, Decision::Nothing),
+        (GONE, ME, Decision::ClaimAgain),
+        (GONE, OTHER, Decision::Nothing),
         // An owner that is gone leaves shard 0 to the first of those that live, in descending order.
-        (GONE, GONE, Plan::Nothing),
+        (GONE, GONE, Decision::Nothing),
         // A claim that this instance has forgotten is its own to make good, whoever owns the shard.
-        (ME, ME, Plan::ClaimAgain),
-        (ME, OTHER, Plan::ClaimAgain),
+        (ME, ME, Decision::ClaimAgain),
+        (ME, OTHER, Decision::ClaimAgain),
     ];
     for (holder, owner, wanted) in table {
         let mut scene = failing_over();
@@ -73,7 +73,7 @@ fn a_held_claim_is_looked_after_by_the_shards_keeper_alone() {
     let mut scene = failing_over();
     owned_by(&mut scene, GONE);
     scene.mirror.lists(Facet::Instances, &[ME]);
-    assert_eq!(plan(&mut scene, &held_by(GONE)), Plan::ClaimAgain, "nobody else is left");
+    assert_eq!(plan(&mut scene, &held_by(GONE)), Decision::ClaimAgain, "nobody else is left");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn nothing_is_done_about_a_claim_while_it_is_not_known_who_lives() {
     for holder in [OTHER, GONE, ME] {
         let mut scene = failing_over();
         scene.doubts(Facet::Instances);
-        assert_eq!(plan(&mut scene, &held_by(holder)), Plan::Nothing, "{holder}");
+        assert_eq!(plan(&mut scene, &held_by(holder)), Decision::Nothing, "{holder}");
     }
 }
 
@@ -90,14 +90,14 @@ fn a_crashed_run_is_taken_over_or_tried_again_as_often_as_the_job_says() {
     let most = JobConfig::MAX_TAKEOVERS;
     // Failover, retries; the attempt and the crashes among those before.
     let table = [
-        (true, 0, 1, 0, Plan::ClaimAgain),
-        (true, 0, most, most - 1, Plan::ClaimAgain),
+        (true, 0, 1, 0, Decision::ClaimAgain),
+        (true, 0, most, most - 1, Decision::ClaimAgain),
         (true, 0, most + 1, most, CRASHED),
-        (true, 1, most + 1, most, Plan::ClaimAgain),
+        (true, 1, most + 1, most, Decision::ClaimAgain),
         (false, 0, 1, 0, CRASHED),
-        (false, 1, 1, 0, Plan::ClaimAgain),
+        (false, 1, 1, 0, Decision::ClaimAgain),
         (false, 1, 2, 0, CRASHED),
-        (false, 1, 2, 1, Plan::ClaimAgain),
+        (false, 1, 2, 1, Decision::ClaimAgain),
     ];
     for (failover, times, attempt, crashes, wanted) in table {
         let mut scene =
@@ -115,9 +115,9 @@ fn nothing_is_done_about_a_claim_of_a_job_without_a_definition() {
         scene.stores(holding(Some(claim.clone())));
         let found = scene.act(|turn, facts, mirror| {
             let facts = Facts { config: None, ..*facts };
-            Foreign::default().plan(turn, (0, &claim), &facts, mirror)
+            Foreign::default().decide(turn, (0, &claim), &facts, mirror)
         });
-        assert_eq!(found, Plan::Nothing, "{claim:?}");
+        assert_eq!(found, Decision::Nothing, "{claim:?}");
     }
 }
 
@@ -125,12 +125,12 @@ fn nothing_is_done_about_a_claim_of_a_job_without_a_definition() {
 fn a_released_attempt_is_for_whom_it_names_or_if_that_is_gone_for_the_keeper() {
     // Whom it names, who owns the shard; what this instance does.
     let table = [
-        (ME, ME, Plan::ClaimAgain),
-        (ME, OTHER, Plan::ClaimAgain),
+        (ME, ME, Decision::ClaimAgain),
+        (ME, OTHER, Decision::ClaimAgain),
         (OTHER, ME, INTERVAL),
-        (OTHER, OTHER, Plan::Nothing),
-        (GONE, ME, Plan::ClaimAgain),
-        (GONE, OTHER, Plan::Nothing),
+        (OTHER, OTHER, Decision::Nothing),
+        (GONE, ME, Decision::ClaimAgain),
+        (GONE, OTHER, Decision::Nothing),
     ];
     for (to, owner, wanted) in table {
         let mut scene = failing_over();
@@ -139,20 +139,20 @@ fn a_released_attempt_is_for_whom_it_names_or_if_that_is_gone_for_the_keeper() {
     }
     let mut scene = failing_over();
     scene.doubts(Facet::Instances);
-    assert_eq!(plan(&mut scene, &released_to(GONE)), Plan::Nothing, "it may live");
+    assert_eq!(plan(&mut scene, &released_to(GONE)), Decision::Nothing, "it may live");
 }
 
 #[test]
 fn an_attempt_that_is_to_be_tried_elsewhere_alone_is_over_where_only_this_instance_is_left() {
-    let nowhere = Plan::Close("NO_OTHER_INSTANCE", "no other instance is left to try it again");
+    let nowhere = Decision::Close("NO_OTHER_INSTANCE", "no other instance is left to try it again");
     // Whom it names, where it failed, failover, where it may be tried.
     let table = [
         (GONE, ME, false, RetryOn::Other, nowhere),
-        (ME, ME, false, RetryOn::Other, Plan::ClaimAgain),
-        (GONE, OTHER, false, RetryOn::Other, Plan::ClaimAgain),
-        (GONE, ME, true, RetryOn::Other, Plan::ClaimAgain),
-        (GONE, ME, false, RetryOn::PreferOther, Plan::ClaimAgain),
-        (GONE, ME, false, RetryOn::Same, Plan::ClaimAgain),
+        (ME, ME, false, RetryOn::Other, Decision::ClaimAgain),
+        (GONE, OTHER, false, RetryOn::Other, Decision::ClaimAgain),
+        (GONE, ME, true, RetryOn::Other, Decision::ClaimAgain),
+        (GONE, ME, false, RetryOn::PreferOther, Decision::ClaimAgain),
+        (GONE, ME, false, RetryOn::Same, Decision::ClaimAgain),
     ];
     for (to, failed_on, failover, on, wanted) in table {
         let mut scene = Scene::of(|config| {
@@ -165,10 +165,10 @@ fn an_attempt_that_is_to_be_tried_elsewhere_alone_is_over_where_only_this_instan
 
 #[test]
 fn an_attempt_waits_for_its_instant_and_never_longer_than_the_whole_back_off() {
-    let wait = |millis| Plan::LookIn(Duration::from_millis(millis));
+    let wait = |millis| Decision::ReconsiderIn(Duration::from_millis(millis));
     // Until when, at 10,000 ms; the back-off of the first attempt is 4 s.
     let table = [
-        (10_000, Plan::ClaimAgain),
+        (10_000, Decision::ClaimAgain),
         (10_001, wait(1)),
         (14_000, wait(4_000)),
         (9_000_000, wait(4_000)),
@@ -182,17 +182,17 @@ fn an_attempt_waits_for_its_instant_and_never_longer_than_the_whole_back_off() {
 
 #[test]
 fn the_back_off_is_measured_since_the_attempt_was_first_seen() {
-    let wait = |millis| Plan::LookIn(Duration::from_millis(millis));
+    let wait = |millis| Decision::ReconsiderIn(Duration::from_millis(millis));
     let (mut scene, mut foreign) = (retrying(2, RetryOn::PreferOther), Foreign::default());
     let claim = released_until(&mut scene, 9_000_000, 5);
     assert_eq!(planned(&mut scene, &mut foreign, &claim), wait(4_000));
-    scene.stage.pass(1_500);
+    scene.rig.pass(1_500);
     assert_eq!(planned(&mut scene, &mut foreign, &claim), wait(2_500));
     // Another commit released another attempt.
     let claim = released_until(&mut scene, 9_000_000, 6);
     assert_eq!(planned(&mut scene, &mut foreign, &claim), wait(4_000));
-    scene.stage.pass(4_000);
-    assert_eq!(planned(&mut scene, &mut foreign, &claim), Plan::ClaimAgain);
+    scene.rig.pass(4_000);
+    assert_eq!(planned(&mut scene, &mut foreign, &claim), Decision::ClaimAgain);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_mark_is_watched_once_and_no_more_when_it_is_gone() {
     let mark = Facet::Running(0);
     let follow = |scene: &mut Scene, foreign: &mut Foreign| {
         scene.act(|turn, _, mirror| foreign.follow_mark(turn, mirror, 0));
-        scene.stage.asked()
+        scene.rig.asked()
     };
     assert_eq!(follow(&mut scene, &mut foreign), [mark.clone(), mark.clone()], "watched, read");
     assert_eq!(follow(&mut scene, &mut foreign), []);

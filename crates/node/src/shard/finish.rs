@@ -138,9 +138,9 @@ mod tests {
     use crate::Report;
     use crate::names::JobIx;
     use crate::outbox::{Purpose, ShardChange};
+    use crate::rig::at;
     use crate::shard::ask::Ask;
     use crate::shard::scene::{DUE, Scene, failed, fire, shard, stage_of};
-    use crate::stage::at;
     use flockwork_core::execution::Source;
     use flockwork_core::schedule::Memo;
 
@@ -156,7 +156,7 @@ mod tests {
         let claiming = scene.first(DUE).unwrap();
         let ended = scene.ends(claiming, failed());
         let ending = scene.tells(ended);
-        scene.stage.sent();
+        scene.rig.sent();
         shard(State::Ending(ending))
     }
 
@@ -176,7 +176,7 @@ mod tests {
             scene.act(|turn, _, _| shard.not_started(turn, id));
             assert_eq!((stage_of(&shard).as_str(), shard.ran), ("TakingBack", 0));
             assert_eq!(shard.ask, ask, "{source:?}");
-            assert_eq!(scene.stage.purposes(), told(ShardChange::Undo(id)));
+            assert_eq!(scene.rig.purposes(), told(ShardChange::Undo(id)));
         }
     }
 
@@ -187,23 +187,23 @@ mod tests {
         scene.act(|turn, _, _| shard.not_started(turn, RunId(999)));
         ends(&mut scene, &mut shard, RunId(999));
         assert_eq!((stage_of(&shard).as_str(), shard.ran), ("Running", 1));
-        assert!(scene.stage.sent().is_empty());
+        assert!(scene.rig.sent().is_empty());
     }
 
     #[test]
     fn an_end_is_told_at_once_or_waits_for_a_session() {
         let mut scene = Scene::new();
         let (mut shard, id) = running(&mut scene, Source::Schedule);
-        scene.stage.trust.end();
+        scene.rig.trust.end();
         ends(&mut scene, &mut shard, id);
         assert_eq!((stage_of(&shard).as_str(), shard.last_code), ("Ended", Some("EXIT")));
-        assert!(scene.stage.sent().is_empty());
+        assert!(scene.rig.sent().is_empty());
         scene.another_session();
         scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));
         assert_eq!(stage_of(&shard), "Ending");
-        assert_eq!(scene.stage.purposes(), told(ShardChange::End(id)));
+        assert_eq!(scene.rig.purposes(), told(ShardChange::End(id)));
         scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));
-        assert!(scene.stage.sent().is_empty(), "it is under way");
+        assert!(scene.rig.sent().is_empty(), "it is under way");
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
         let id = standing.claim().id();
         let mut shard = shard(State::TakingBack(standing.take_back()));
         scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));
-        assert_eq!(scene.stage.purposes(), told(ShardChange::Undo(id)));
+        assert_eq!(scene.rig.purposes(), told(ShardChange::Undo(id)));
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
                 shard.end_known(turn, &facts, mirror, (ending, None, stamp));
             });
             let row = format!("{next:?} {is_before} {ask:?}");
-            assert_eq!(!scene.stage.marked().is_empty(), is_marked, "{row}");
+            assert_eq!(!scene.rig.marked().is_empty(), is_marked, "{row}");
             assert_eq!(shard.hold.map(|hold| hold.until), Some(at(10_000)), "{row}");
         }
     }
@@ -251,11 +251,11 @@ mod tests {
         let mut shard = Shard { ask: Ask::Claimed, ..ending(&mut scene) };
         scene.act(|turn, facts, mirror| shard.superseded(turn, facts, mirror));
         assert_eq!((stage_of(&shard).as_str(), shard.ask), ("Free", Ask::Open));
-        assert_eq!(scene.stage.asked(), [Facet::Record(0), Facet::Running(0)]);
-        assert_eq!(scene.stage.capacity.running(), 0);
-        assert!(matches!(&scene.stage.reports()[..], [Report::Superseded { .. }]));
+        assert_eq!(scene.rig.asked(), [Facet::Record(0), Facet::Running(0)]);
+        assert_eq!(scene.rig.capacity.running(), 0);
+        assert!(matches!(&scene.rig.reports()[..], [Report::Superseded { .. }]));
         scene.act(|turn, facts, mirror| shard.superseded(turn, facts, mirror));
-        assert_eq!(scene.stage.asked(), [], "no run is left");
+        assert_eq!(scene.rig.asked(), [], "no run is left");
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
                 shard.cancel(turn, CancelReason::Removed);
                 shard.overdue(turn);
             });
-            assert_eq!(scene.stage.effects.len(), effects);
+            assert_eq!(scene.rig.effects.len(), effects);
             assert_eq!(shard.status(&scene.mirror).is_overdue, is_running);
         }
     }

@@ -23,8 +23,8 @@ use flockwork_registry::{Clock, Entry, Limits, Op, SessionId, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The stage of a job named `j` on the instance [`ME`].
-pub(crate) struct Stage {
+/// The rig of a job named `j` on the instance [`ME`].
+pub(crate) struct Rig {
     pub(crate) settings: Settings,
     pub(crate) now: Now,
     pub(crate) trust: Trust,
@@ -79,7 +79,7 @@ pub(crate) fn config(lines: &str) -> Arc<JobConfig> {
     Arc::new(checked.config.unwrap_or_else(|| panic!("{:?}", checked.problems)))
 }
 
-impl Stage {
+impl Rig {
     /// At 10,000 ms of both clocks, with a session that is proven for a minute more.
     pub(crate) fn new() -> Self {
         let settings = Settings {
@@ -200,11 +200,11 @@ impl Stage {
 
 /// A mirror of the job as it is served by this instance and [`OTHER`]: this one has all shards, nothing
 /// was accounted yet, and the plan in force begins at 1,000 ms.
-pub(crate) fn mirror(stage: &mut Stage, config: &JobConfig) -> Mirror {
+pub(crate) fn mirror(rig: &mut Rig, config: &JobConfig) -> Mirror {
     let mut mirror = Mirror::default();
     let schedule = config.schedule_fingerprint();
     let plan = Plan::new(schedule.as_str().into(), config.shards, at(1_000));
-    mirror.adopt(&mut stage.turn(), schedule, config.shards);
+    mirror.adopt(&mut rig.turn(), schedule, config.shards);
     mirror.lists(Facet::Instances, &[ME, OTHER]);
     mirror.lists(Facet::Retries, &[]);
     for server in [ME, OTHER] {
@@ -218,7 +218,7 @@ pub(crate) fn mirror(stage: &mut Stage, config: &JobConfig) -> Mirror {
         mirror.holds(Facet::Disabled(shard), None);
         mirror.holds(Facet::Record(shard), None);
     }
-    stage.asked();
+    rig.asked();
     mirror
 }
 
@@ -234,7 +234,7 @@ pub(crate) fn facts(config: &Arc<JobConfig>) -> Facts<'_> {
     }
 }
 
-impl Stage {
+impl Rig {
     /// The one change that was sent since this was last asked.
     pub(crate) fn sent_one(&mut self) -> Change {
         let [change] = self.sent().try_into().unwrap();

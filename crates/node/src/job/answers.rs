@@ -1,6 +1,6 @@
 //! The registry's messages to a job: what its keys hold, and what has become of its changes.
 
-use super::definition::Reading;
+use super::definition::Found;
 use super::{Job, Phase};
 use crate::mirror::Unreadable;
 use crate::outbox::{Change, JobChange, ShardChange, Verdict};
@@ -80,9 +80,9 @@ impl Job {
     /// older: it was sent after this one.)
     pub(super) fn definition_read(&mut self, turn: &mut Turn<'_>) {
         match self.definition.read(&self.mirror) {
-            Reading::Same => return,
-            Reading::First => {}
-            Reading::MadeAnew => self.made_anew(turn),
+            Found::Same => return,
+            Found::First => {}
+            Found::MadeAnew => self.made_anew(turn),
         }
         if !self.mirror.implementation().is_being_read() {
             self.mirror.read(turn, Facet::Job);

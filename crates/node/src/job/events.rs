@@ -130,9 +130,9 @@ impl Job {
     }
 
     /// Looks at a shard again, whatever has happened.
-    pub(crate) fn look_again(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+    pub(crate) fn reconsider(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
         if let Some(shard) = self.shards.get_mut(shard as usize) {
-            shard.look_again(turn, &mut self.mirror);
+            shard.reconsider(turn, &mut self.mirror);
         }
     }
 

@@ -2,11 +2,11 @@ use super::*;
 use crate::Report;
 use crate::mirror::Unreadable;
 use crate::outbox::{Purpose, ShardChange};
+use crate::rig::{ME, OTHER, at, entry, instance, stamp};
 use crate::shard::ask::Ask;
 use crate::shard::scene::{
     CLAIMED, DUE, Scene, failed, fire, holding, released_to, shard, stage_of, theirs,
 };
-use crate::stage::{ME, OTHER, at, entry, instance, stamp};
 use flockwork_core::account::{Claim, Record};
 use flockwork_core::execution::Source;
 use flockwork_core::time::Mono;
@@ -26,7 +26,7 @@ fn doubted(scene: &mut Scene) -> (Shard, Record) {
 
 fn of_fire(scene: &mut Scene, source: Source) -> (Shard, Record) {
     let claiming = scene.first(fire(10_000, source)).unwrap();
-    scene.stage.sent();
+    scene.rig.sent();
     let record = claiming.claim().after().record.clone();
     (shard(State::Doubted(claiming)), record)
 }
@@ -44,7 +44,7 @@ fn end_doubted(scene: &mut Scene) -> (Shard, Record) {
     let held = claiming.claim().after().record.clone();
     let ended = scene.ends(claiming, failed());
     let ending = scene.tells(ended);
-    scene.stage.sent();
+    scene.rig.sent();
     (shard(State::EndDoubted(ending)), held)
 }
 
@@ -77,12 +77,12 @@ fn what_a_lost_answer_meant_is_what_the_record_holds() {
         let (mut shard, record) = in_doubt(&mut scene);
         reads(&mut scene, &mut shard, Some(record));
         assert_eq!(stage_of(&shard), held);
-        for (record, stage) in [(theirs(), others), (None, absent)] {
+        for (record, rig) in [(theirs(), others), (None, absent)] {
             let mut scene = Scene::new();
             let (mut shard, _) = in_doubt(&mut scene);
             reads(&mut scene, &mut shard, record);
-            assert_eq!(stage_of(&shard), stage);
-            assert_eq!(scene.stage.capacity.running(), 0);
+            assert_eq!(stage_of(&shard), rig);
+            assert_eq!(scene.rig.capacity.running(), 0);
         }
     }
 }
@@ -94,7 +94,7 @@ fn a_claim_of_another_nonce_is_not_the_one_in_doubt() {
     record.claim.as_mut().unwrap().nonce += 1;
     reads(&mut scene, &mut shard, Some(record));
     assert_eq!(stage_of(&shard), "Free");
-    assert_eq!(scene.stage.marked(), [0]);
+    assert_eq!(scene.rig.marked(), [0]);
 }
 
 #[test]
@@ -104,13 +104,13 @@ fn what_is_held_after_all_is_done_again() {
     let run = shard.run_id().unwrap();
     reads(&mut scene, &mut shard, Some(record));
     let purpose = |what| Purpose::Shard(crate::names::JobIx(0), 0, what);
-    assert_eq!(scene.stage.purposes(), [purpose(ShardChange::Undo(run))]);
+    assert_eq!(scene.rig.purposes(), [purpose(ShardChange::Undo(run))]);
 
     let mut scene = Scene::new();
     let (mut shard, record) = end_doubted(&mut scene);
     let run = shard.run_id().unwrap();
     reads(&mut scene, &mut shard, Some(record));
-    assert_eq!(scene.stage.purposes(), [purpose(ShardChange::End(run))]);
+    assert_eq!(scene.rig.purposes(), [purpose(ShardChange::End(run))]);
 }
 
 #[test]
@@ -126,11 +126,11 @@ fn an_end_in_doubt_was_told_only_if_the_record_tells_of_this_very_run() {
         record.last = Some(crate::shard::last::last(claim, "EXIT", "", at(10_000)).into());
         reads(&mut scene, &mut shard, Some(record));
         assert_eq!(stage_of(&shard), "Free");
-        let reports = scene.stage.reports();
+        let reports = scene.rig.reports();
         assert_eq!(reports.len(), 1);
         assert_eq!(is_ended(&reports[0]), was_told, "{id} {more}");
         let asked = if was_told { vec![] } else { vec![Facet::Record(0), Facet::Running(0)] };
-        assert_eq!(scene.stage.asked(), asked, "{id} {more}");
+        assert_eq!(scene.rig.asked(), asked, "{id} {more}");
     }
 }
 
@@ -138,12 +138,12 @@ fn an_end_in_doubt_was_told_only_if_the_record_tells_of_this_very_run() {
 fn nothing_is_concluded_from_a_record_that_is_not_known() {
     let in_doubt: [(InDoubt, &str); 3] =
         [(doubted, "Doubted"), (giving_back, "TakingBack"), (end_doubted, "EndDoubted")];
-    for (in_doubt, stage) in in_doubt {
+    for (in_doubt, rig) in in_doubt {
         let mut scene = Scene::new();
         let (mut shard, _) = in_doubt(&mut scene);
         scene.doubts(Facet::Record(0));
         scene.act(|turn, facts, mirror| shard.record_read(turn, facts, mirror));
-        assert_eq!(stage_of(&shard), stage);
+        assert_eq!(stage_of(&shard), rig);
     }
 }
 
@@ -153,9 +153,9 @@ fn a_run_goes_by_what_this_node_writes_and_a_free_shard_by_what_it_reads() {
     let claiming = scene.first(DUE).unwrap();
     let mut running = shard(State::Running(scene.runs(claiming)));
     reads(&mut scene, &mut running, Some(holding(Some(theirs()))));
-    assert_eq!((stage_of(&running).as_str(), scene.stage.marked()), ("Running", vec![]));
+    assert_eq!((stage_of(&running).as_str(), scene.rig.marked()), ("Running", vec![]));
     reads(&mut scene, &mut shard(State::Free), Some(holding(Some(theirs()))));
-    assert_eq!(scene.stage.marked(), [0]);
+    assert_eq!(scene.rig.marked(), [0]);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_request_is_answered_if_its_claim_stood_and_open_if_it_never_did() {
         record.counts.triggered = triggered;
         reads(&mut scene, &mut shard, Some(record));
         assert_eq!((stage_of(&shard).as_str(), shard.ask), ("Free", ask), "{triggered}");
-        assert_eq!(scene.stage.is_job_marked(), is_told, "{triggered}");
+        assert_eq!(scene.rig.is_job_marked(), is_told, "{triggered}");
     }
 }
 
@@ -184,18 +184,18 @@ fn what_was_in_doubt_in_a_record_that_makes_no_sense_is_over() {
         (free, "Free"),
         (standing, "Standing"),
     ];
-    for (stage, wanted) in table {
+    for (rig, wanted) in table {
         let mut scene = Scene::new();
-        let (mut shard, _) = stage(&mut scene);
+        let (mut shard, _) = rig(&mut scene);
         let before = stage_of(&shard);
         scene.act(|turn, _, _| shard.place.wait(turn, 0, DUE));
         scene.act(|turn, facts, mirror| shard.record_not_understood(turn, facts, mirror));
         assert_eq!(stage_of(&shard), wanted, "{before}");
-        assert_eq!(scene.stage.capacity.waiting(), 0, "{before}");
-        let interval = scene.stage.now.mono.plus(Duration::from_secs(60));
-        assert_eq!(shard.look_at, Some(interval), "{before}");
+        assert_eq!(scene.rig.capacity.waiting(), 0, "{before}");
+        let interval = scene.rig.now.mono.plus(Duration::from_secs(60));
+        assert_eq!(shard.reconsider_at, Some(interval), "{before}");
         let is_superseded = |it: &Report| matches!(it, Report::Superseded { .. });
-        let superseded = scene.stage.reports().iter().filter(|it| is_superseded(it)).count();
+        let superseded = scene.rig.reports().iter().filter(|it| is_superseded(it)).count();
         assert_eq!(superseded, usize::from(before == "EndDoubted"), "{before}");
     }
 }
@@ -223,7 +223,7 @@ fn a_shard_that_became_this_nodes_was_held_up_by_that_and_reads_its_record() {
             shard.owner_read(turn, mirror);
         });
         assert_eq!(shard.hold.is_some(), !asked.is_empty(), "{was_mine} {owner:?}");
-        assert_eq!(scene.stage.asked(), asked, "{was_mine} {owner:?}");
+        assert_eq!(scene.rig.asked(), asked, "{was_mine} {owner:?}");
         assert_eq!(shard.waits_since().is_some(), waits, "{was_mine} {owner:?}");
         assert_eq!(shard.was_mine, owner.map_or(was_mine, |owner| owner == ME));
     }
@@ -233,12 +233,12 @@ fn a_shard_that_became_this_nodes_was_held_up_by_that_and_reads_its_record() {
 fn a_mark_that_is_gone_frees_a_blocked_shard_and_its_record_is_read() {
     let gone = Answer::Entry(None);
     let mut scene = Scene::new();
-    for (mut shard, stage, asked) in [
+    for (mut shard, rig, asked) in [
         (shard(State::Blocked), "Free", vec![Facet::Record(0)]),
         (shard(State::Standing(scene.standing(DUE))), "Standing", vec![]),
     ] {
         scene.act(|turn, _, mirror| shard.mark_read(turn, mirror, &gone));
-        assert_eq!((stage_of(&shard).as_str(), scene.stage.asked()), (stage, asked));
+        assert_eq!((stage_of(&shard).as_str(), scene.rig.asked()), (rig, asked));
     }
 }
 
@@ -249,7 +249,7 @@ fn a_mark_whose_read_gave_no_answer_is_read_again_soon() {
     let lost = Answer::Failed(Failure::Unknown(String::new()));
     scene.act(|turn, _, mirror| shard.mark_read(turn, mirror, &lost));
     assert_eq!(stage_of(&shard), "Blocked");
-    assert_eq!(shard.look_at, Some(Mono::from_millis(10_500)));
+    assert_eq!(shard.reconsider_at, Some(Mono::from_millis(10_500)));
 }
 
 #[test]
@@ -276,8 +276,8 @@ fn a_mark_left_behind_is_taken_away_by_whoever_made_it_or_keeps_the_shard() {
             let row = format!("{marked} {claim:?} {owner} {before}");
             if !is_removed {
                 assert_eq!(stage_of(&shard), before, "{row}");
-                assert_eq!(scene.stage.asked(), [Facet::Running(0), Facet::Running(0)], "{row}");
-                assert!(shard.look_at.is_some() && scene.stage.sent().is_empty(), "{row}");
+                assert_eq!(scene.rig.asked(), [Facet::Running(0), Facet::Running(0)], "{row}");
+                assert!(shard.reconsider_at.is_some() && scene.rig.sent().is_empty(), "{row}");
                 continue;
             }
             assert_eq!(stage_of(&shard), "Accounting", "{row}");
@@ -293,12 +293,12 @@ fn a_mark_is_not_taken_away_while_the_record_is_not_known_or_a_run_is_under_way(
     let mut scene = Scene::new();
     let mut running = shard(State::Standing(scene.standing(DUE)));
     scene.act(|turn, _, mirror| running.mark_read(turn, mirror, &mark));
-    assert_eq!((stage_of(&running).as_str(), scene.stage.sent().len()), ("Standing", 0));
+    assert_eq!((stage_of(&running).as_str(), scene.rig.sent().len()), ("Standing", 0));
     let mut free = shard(State::Free);
     scene.doubts(Facet::Record(0));
     scene.act(|turn, _, mirror| free.mark_read(turn, mirror, &mark));
-    assert_eq!((stage_of(&free).as_str(), scene.stage.sent().len()), ("Free", 0));
-    assert!(free.look_at.is_some());
+    assert_eq!((stage_of(&free).as_str(), scene.rig.sent().len()), ("Free", 0));
+    assert!(free.reconsider_at.is_some());
 }
 
 #[test]
@@ -317,28 +317,28 @@ fn a_look_reads_what_nobody_tells_of() {
         let mut scene = Scene::new();
         scene.stores(holding(claim.clone()));
         let mut shard = shard(if is_blocked { State::Blocked } else { State::Free });
-        shard.look_at = Some(scene.stage.now.mono);
-        scene.act(|turn, _, mirror| shard.look_again(turn, mirror));
-        assert_eq!(scene.stage.asked(), asked, "{is_blocked} {claim:?}");
-        assert_eq!(scene.stage.marked(), [0]);
+        shard.reconsider_at = Some(scene.rig.now.mono);
+        scene.act(|turn, _, mirror| shard.reconsider(turn, mirror));
+        assert_eq!(scene.rig.asked(), asked, "{is_blocked} {claim:?}");
+        assert_eq!(scene.rig.marked(), [0]);
     }
     let mut scene = Scene::new();
     let mut shard = shard(State::Free);
     reads_nonsense(&mut scene);
-    shard.look_at = Some(scene.stage.now.mono);
-    scene.act(|turn, _, mirror| shard.look_again(turn, mirror));
-    assert_eq!(scene.stage.asked(), [record], "it is not watched");
+    shard.reconsider_at = Some(scene.rig.now.mono);
+    scene.act(|turn, _, mirror| shard.reconsider(turn, mirror));
+    assert_eq!(scene.rig.asked(), [record], "it is not watched");
 }
 
 #[test]
 fn a_look_that_was_put_off_or_has_been_had_is_none() {
     let mut scene = Scene::new();
     let mut shard = shard(State::Blocked);
-    shard.look_at = Some(Mono::from_millis(10_001));
+    shard.reconsider_at = Some(Mono::from_millis(10_001));
     for (passed, marked) in [(0, vec![]), (1, vec![0]), (1, vec![])] {
-        scene.stage.pass(passed);
-        scene.act(|turn, _, mirror| shard.look_again(turn, mirror));
-        assert_eq!(scene.stage.marked(), marked, "{passed}");
+        scene.rig.pass(passed);
+        scene.act(|turn, _, mirror| shard.reconsider(turn, mirror));
+        assert_eq!(scene.rig.marked(), marked, "{passed}");
     }
 }
 
@@ -370,5 +370,5 @@ fn a_claim_that_stands_after_all_stands_under_the_records_stamp() {
     assert_ne!(held.modified, CLAIMED);
     let State::Standing(standing) = shard.state else { panic!("{shard:?}") };
     assert_eq!(standing.into_parts().1, held);
-    assert_eq!(scene.stage.marked(), [0]);
+    assert_eq!(scene.rig.marked(), [0]);
 }

@@ -81,7 +81,7 @@ impl Shard {
         mirror: &mut Mirror,
     ) {
         self.wait_no_more(turn);
-        self.look_in(turn, turn.settings.reconcile_interval);
+        self.reconsider_in(turn, turn.settings.reconcile_interval);
         let Some(run) = self.state.run_id() else { return };
         match self.state {
             State::Doubted(_) | State::TakingBack(_) => self.give_up(turn, facts, run, None),
@@ -114,7 +114,7 @@ impl Shard {
 
     /// Handles a running mark that was read: the run elsewhere is over, goes on, or has left the mark behind.
     pub(crate) fn mark_read(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror, answer: &Answer) {
-        let Answer::Entry(entry) = answer else { return self.look_in(turn, REREAD_AFTER) };
+        let Answer::Entry(entry) = answer else { return self.reconsider_in(turn, REREAD_AFTER) };
         let is_free = self.state.leaves_the_record();
         let Some(entry) = entry else {
             if matches!(self.state, State::Blocked) {
@@ -134,20 +134,20 @@ impl Shard {
             return self.remove_mark(turn, mirror, entry.stamp);
         }
         self.foreign.follow_mark(turn, mirror, self.index);
-        self.look_in(turn, turn.settings.reconcile_interval);
+        self.reconsider_in(turn, turn.settings.reconcile_interval);
     }
 
     pub(super) fn remove_mark(&mut self, turn: &mut Turn<'_>, mirror: &Mirror, stamp: Stamp) {
         let Some(stored) = mirror.stored(self.index) else {
-            return self.look_in(turn, turn.settings.reconcile_interval);
+            return self.reconsider_in(turn, turn.settings.reconcile_interval);
         };
         let op = Op::Delete(turn.key(&Facet::Running(self.index)), Some(stamp));
         self.enter(State::Accounting(Accounting::of_mark(turn, self.index, stored, op)));
     }
 
     /// Looks at the shard at the time that was set for that, unless the look was put off.
-    pub(crate) fn look_again(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
-        if !self.look_has_come(turn.now.mono) {
+    pub(crate) fn reconsider(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
+        if !self.reconsider_has_come(turn.now.mono) {
             return;
         }
         let record = mirror.record(self.index);
