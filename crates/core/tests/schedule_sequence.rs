@@ -11,9 +11,9 @@ use flockwork_core::schedule::{Cron, DstPolicy, Zone};
 use flockwork_core::time::Timestamp;
 use rng::Rng;
 
-/// Clocks go by an hour, by half of one, by two, across midnight, and once for good (Samoa lost a day, and
-/// Volgograd changed its standard time).
-const ZONES: [&str; 7] = [
+/// Clocks are put forward and back by an hour, by half of one, by two, and at midnight; Volgograd changed its
+/// standard time, and the three islands lost a whole day, which for two of them is their only change.
+const ZONES: [&str; 9] = [
     "America/New_York",
     "Australia/Lord_Howe",
     "Antarctica/Troll",
@@ -21,9 +21,11 @@ const ZONES: [&str; 7] = [
     "America/Havana",
     "Europe/Volgograd",
     "Pacific/Apia",
+    "Pacific/Kwajalein",
+    "Pacific/Kiritimati",
 ];
-/// 2010-01-01T00:00:00Z and 2030-01-01T00:00:00Z.
-const STARTS: (i64, i64) = (1_262_304_000, 1_893_456_000);
+/// 1990-01-01T00:00:00Z and 2030-01-01T00:00:00Z.
+const STARTS: (i64, i64) = (631_152_000, 1_893_456_000);
 const HOUR: i64 = 3_600;
 
 /// Changes of a zone's clocks.
@@ -64,7 +66,7 @@ fn whoever_asks_and_from_when_is_told_of_the_same_fires() {
         let zone = Zone::parse(name).expect("a zone of the test");
         let changes = changes(name);
         for dst in [DstPolicy::Quartz, DstPolicy::Sane] {
-            for _ in 0..2_000 {
+            for _ in 0..1_000 {
                 let text = expression(&mut rng, false);
                 let Ok(cron) = Cron::parse(&text, &zone, dst) else { continue };
                 let change = *rng.pick(&changes);
@@ -79,7 +81,7 @@ fn whoever_asks_and_from_when_is_told_of_the_same_fires() {
             }
         }
     }
-    assert!(compared > 20_000, "{compared}");
+    assert!(compared > 15_000, "{compared}");
     assert!(
         different.is_empty(),
         "{} of {compared}: {:#?}",

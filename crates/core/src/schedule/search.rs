@@ -41,7 +41,8 @@ struct Walk<'a> {
 
 /// How long after a gap a search that came through it may still leave fires out: the rest of that day.
 const AFTER_A_GAP: i64 = 86_400;
-/// How long before a gap it may matter where a search begins: longer than any gap.
+/// How long before a gap it may matter where a search begins. The last fires before a gap are found from
+/// there; where there are none, a search from there goes through the gap as one from long before does.
 const BEFORE_A_GAP: i64 = 3 * 3_600;
 
 /// How many years a search goes on when nobody says until when. Quartz adds as many to the year in
@@ -73,14 +74,22 @@ impl<'a> Search<'a> {
         self.through(gap).filter(|at| *at >= first).or(found)
     }
 
-    /// The fire that a search comes to that goes through a gap: from the last fire before it, as Quartz's
-    /// triggers do, or from a good while before.
+    /// Finds the first fire of a search that goes through a gap. The search begins at the last fire before
+    /// the gap, as that of a Quartz trigger does, or else a good while before the gap.
     fn through(&self, gap: i64) -> Option<i64> {
         let is_before = |at: i64| self.as_quartz(at).is_some_and(|fire| fire < gap);
-        let (mut after_fire, mut none_left) = (gap - BEFORE_A_GAP, gap);
-        if !is_before(after_fire) {
-            return self.as_quartz(after_fire);
-        }
+        // Backwards in growing steps: the fires of a dense schedule lie close to the gap.
+        let (mut step, mut none_left) = (1, gap);
+        let mut after_fire = loop {
+            let at = (gap - step).max(gap - BEFORE_A_GAP);
+            if is_before(at) {
+                break at;
+            }
+            if step >= BEFORE_A_GAP {
+                return self.as_quartz(at);
+            }
+            (none_left, step) = (at, 2 * step);
+        };
         while none_left - after_fire > 1 {
             let middle = after_fire + (none_left - after_fire) / 2;
             match is_before(middle) {
