@@ -25,9 +25,9 @@ pub struct Triggered {
     pub coalesced: Vec<InstanceId>,
     /// Left while they were to be asked.
     pub gone: Vec<InstanceId>,
-    /// Asked or not: the answer was lost. Why, beside each.
+    /// The registry's answer was lost, so these may have been asked or not; with the reason for each.
     pub unknown: Vec<(InstanceId, String)>,
-    /// Not asked, as a commit before theirs was not confirmed. Why, beside each.
+    /// These were not asked, as an earlier commit was not confirmed; with the reason for each.
     pub not_asked: Vec<(InstanceId, String)>,
 }
 
@@ -104,6 +104,8 @@ pub struct Trigger {
     waiting: Vec<Asked>,
     /// Whether the next commit makes the parent of the requests.
     makes_parent: bool,
+    /// Whether the requests that stand were listed.
+    has_listed: bool,
     told: Triggered,
 }
 
@@ -118,6 +120,7 @@ impl Trigger {
             stage: Stage::Instances,
             waiting: Vec::new(),
             makes_parent: false,
+            has_listed: false,
             told: Triggered::default(),
         }
     }
@@ -141,7 +144,10 @@ impl Trigger {
     pub fn answered(&mut self, answer: Answer) -> Next {
         match std::mem::replace(&mut self.stage, Stage::Instances) {
             Stage::Commit(batch, tries) => self.commit_answered(batch, tries, answer),
-            stage => self.read(stage, answer).unwrap_or_else(|why| Next::Over(Err(why))),
+            stage => {
+                let read = self.read(stage, answer);
+                read.unwrap_or_else(|why| Next::Over(self.failed(Vec::new(), why)))
+            }
         }
     }
 
@@ -152,8 +158,18 @@ impl Trigger {
     pub fn give_up(mut self, why: &str) -> Told {
         match std::mem::replace(&mut self.stage, Stage::Instances) {
             Stage::Commit(batch, _) => self.unknown(batch, why),
-            _ => Err(NotTriggered::Failed(Failure::NotSent(why.to_owned()))),
+            _ => self.failed(Vec::new(), not_sent(why)),
         }
+    }
+
+    /// The commit that was to be made next was taken back before it was sent.
+    ///
+    /// # Errors
+    /// [`NotTriggered::Failed`], if none was made before: nobody was asked.
+    pub fn withdrawn(mut self, why: &str) -> Told {
+        let stage = std::mem::replace(&mut self.stage, Stage::Instances);
+        let batch = if let Stage::Commit(batch, _) = stage { batch } else { Vec::new() };
+        self.failed(batch, not_sent(why))
     }
 
     fn read(&mut self, stage: Stage, answer: Answer) -> Result<Next, NotTriggered> {
@@ -169,10 +185,7 @@ impl Trigger {
             (Stage::Server(others), Answer::Entry(entry)) => {
                 // As nodes see it: a status that is neither word gets no shards.
                 match entry.is_some_and(|entry| entry.value.as_ref() == b"ENABLED") {
-                    true => {
-                        self.stage = Stage::Standing;
-                        Ok(self.list(&Facet::Triggers))
-                    }
+                    true => Ok(self.list_standing()),
                     false => self.look_at(others),
                 }
             }
@@ -184,10 +197,11 @@ impl Trigger {
                 }
                 Ok(self.ask_more())
             }
+            // A read that was lost has changed nothing.
+            (_, Answer::Failed(why)) if why.may_have_happened() => Err(not_sent(&why.to_string())),
             (_, Answer::Failed(why)) => Err(NotTriggered::Failed(why)),
             (_, other) => {
-                let why = format!("the registry answered something else: {other:?}");
-                Err(NotTriggered::Failed(Failure::NotSent(why)))
+                Err(not_sent(&format!("the registry answered something else: {other:?}")))
             }
         }
     }
@@ -209,6 +223,13 @@ impl Trigger {
         let Some(server) = servers.pop() else { return Err(NotTriggered::Disabled) };
         self.stage = Stage::Server(servers);
         Ok(Next::Ask(Request::Get(self.key(&Facet::Server(server)))))
+    }
+
+    /// Lists the requests that stand, so that they are known at once and not by one refusal each.
+    fn list_standing(&mut self) -> Next {
+        self.has_listed = true;
+        self.stage = Stage::Standing;
+        self.list(&Facet::Triggers)
     }
 
     fn list(&self, facet: &Facet) -> Next {
@@ -307,6 +328,10 @@ impl Trigger {
             // Another has just made it.
             None => self.makes_parent = false,
             Some(_) if refusal.why == Why::NoParent => self.makes_parent = true,
+            Some(at) if at % 2 == 1 && refusal.why == Why::Exists && !self.has_listed => {
+                self.waiting.splice(..0, batch);
+                return self.list_standing();
+            }
             Some(at) => self.settle(&mut batch, at, refusal.why),
         }
         self.ask(batch, tries)
@@ -325,7 +350,7 @@ impl Trigger {
     /// Nobody of these was asked, nor will be, nor those that were to follow.
     fn failed(&mut self, batch: Vec<Asked>, why: NotTriggered) -> Told {
         // Of those asked before it is known that they were asked: an error would hide it.
-        if self.told.asked.is_empty() {
+        if self.told.asked.is_empty() && self.told.coalesced.is_empty() {
             return Err(why);
         }
         self.waiting.splice(..0, batch);
@@ -350,6 +375,11 @@ impl Trigger {
         let nobody = told.asked.is_empty() && told.coalesced.is_empty() && told.unknown.is_empty();
         if nobody { Err(NotTriggered::NotServed) } else { Ok(told) }
     }
+}
+
+/// The registry was not asked, or its answer to a question was lost: it was asked to change nothing.
+fn not_sent(why: &str) -> NotTriggered {
+    NotTriggered::Failed(Failure::NotSent(why.to_owned()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Requests of this process to run a job now. How one is made is said by [`flockwork_layout::trigger`];
-//! here its questions are sent, each to the end of the last, and its answer is told.
+//! Requests of this process to run a job now. [`flockwork_layout::trigger`] says which questions such a
+//! request asks the registry. This file sends them, one after the other, and tells the process the outcome.
 //!
-//! It may be about a job that this node does not serve, so this is no duty of a job.
+//! A request may be about a job that this node does not serve, so it is no duty of a job.
 
 use crate::alarms::{Alarm, Alarms};
 use crate::effect::{Effect, NotAsked};
@@ -76,12 +76,27 @@ impl Asking {
     pub(crate) fn time_has_passed(&mut self, means: &mut Means<'_>) {
         self.is_timed = false;
         let now = means.now;
-        let overdue = self.open.extract_if(.., |_, open| open.until <= now);
         let why = format!("no answer within {} s", PATIENCE.as_secs());
-        for (id, open) in overdue {
-            tell(means, id, open.trigger.give_up(&why));
-        }
+        self.give_up(means, &why, |open| open.until <= now);
         self.watch_time(means);
+    }
+
+    /// The node has left everything in order. It tells of no request afterwards.
+    pub(crate) fn node_stops(&mut self, means: &mut Means<'_>) {
+        self.give_up(means, "this node stops", |_| true);
+    }
+
+    /// Gives up the requests of a kind. A commit that still waits to be sent is taken back, so that it does
+    /// not run the job after the process was told that nobody was asked.
+    fn give_up(&mut self, means: &mut Means<'_>, why: &str, is_one: impl Fn(&Open) -> bool) {
+        let given_up: Vec<_> = self.open.extract_if(.., |_, open| is_one(open)).collect();
+        for (id, open) in given_up {
+            let told = match means.outbox.withdraw(Purpose::Trigger(id)) {
+                true => open.trigger.withdrawn(why),
+                false => open.trigger.give_up(why),
+            };
+            tell(means, id, told);
+        }
     }
 
     /// The requests that wait for an answer.
@@ -92,7 +107,8 @@ impl Asking {
     fn go_on(&mut self, means: &mut Means<'_>, id: TriggerId, next: Next) {
         match next {
             Next::Ask(Request::Commit(ops)) => {
-                means.outbox.gather(Change::new(Purpose::Trigger(id), ops));
+                // Refusals are usual here, and would put off what shares the commit.
+                means.outbox.gather(Change::new(Purpose::Trigger(id), ops).alone());
             }
             Next::Ask(request) => means.outbox.ask_for(id, request),
             Next::Over(told) => {

@@ -130,6 +130,7 @@ impl Node {
         self.outbox.flush(now.mono, step.effects);
         if self.is_draining && !self.is_drained && self.has_left() {
             self.is_drained = true;
+            self.at_asking(&mut step, Asking::node_stops);
             step.effects.push(Effect::Drained);
         }
     }
@@ -356,10 +357,6 @@ impl Node {
     /// Handles a commit that has failed as a whole, or may have.
     fn failed(&mut self, step: &mut Step<'_>, changes: Vec<Change>, failure: &Failure) {
         let verdict = Verdict::from(failure);
-        if matches!(verdict, Verdict::TooLarge) && changes.len() > 1 {
-            // A change that the registry will never take is sent once more by itself, and then given up.
-            return self.outbox.gather_singly(changes);
-        }
         if let Some(Pause { until, is_new }) = self.outbox.pause_for(step.now.mono, failure) {
             self.alarms.add(until, Alarm::Send);
             if let Some(code) = is_new {

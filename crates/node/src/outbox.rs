@@ -117,6 +117,13 @@ impl Outbox {
         sent.chain(&self.changes).map(|change| change.purpose)
     }
 
+    /// Takes a change back that waits to be sent. Says whether there was one.
+    pub(crate) fn withdraw(&mut self, purpose: Purpose) -> bool {
+        let waiting = self.changes.len();
+        self.changes.retain(|change| change.purpose != purpose);
+        self.changes.len() < waiting
+    }
+
     /// The requests to run a job now whose questions are under way, or wait to be.
     pub(crate) fn asked_for(&self) -> impl Iterator<Item = TriggerId> {
         self.sent.values().filter_map(|sent| match sent {
@@ -157,7 +164,7 @@ impl Outbox {
     }
 
     /// Gathers again changes that were too large together: each is to be sent alone.
-    pub(crate) fn gather_singly(&mut self, changes: Vec<Change>) {
+    fn gather_singly(&mut self, changes: Vec<Change>) {
         for change in changes.into_iter().rev() {
             self.gather_first(change.alone());
         }
@@ -283,6 +290,11 @@ impl Outbox {
                 }
                 let first = (faulty, Refusal { at, ..refusal });
                 Reply::Refused(std::iter::once(first).chain(refused).collect())
+            }
+            Answer::Failed(Failure::TooLarge { .. }) if changes.len() > 1 => {
+                // A change that the registry will never take is found by sending each by itself.
+                self.gather_singly(changes);
+                Reply::Nothing
             }
             Answer::Failed(failure) => Reply::Failed(changes, failure),
             Answer::Entry(_) | Answer::Children(_) | Answer::Done => Reply::Failed(

@@ -318,8 +318,45 @@ fn a_question_without_an_answer_asks_nobody() {
         }
         assert!(matches!(&next, Next::Ask(Request::Children(_) | Request::Get(_))), "{next:?}");
         let told = trigger.answered(Answer::Failed(why.clone()));
-        assert_eq!(told, Next::Over(Err(NotTriggered::Failed(why))));
+        let Next::Over(Err(NotTriggered::Failed(Failure::NotSent(text)))) = told else {
+            panic!("{told:?}")
+        };
+        let (Failure::NotSent(of) | Failure::Unknown(of)) = &why else { panic!("{why:?}") };
+        assert!(text.contains(of), "{text}");
     }
+}
+
+/// A mark stands until its runs are claimed, so a second request meets all marks of the first.
+#[test]
+fn requests_that_stand_are_listed_at_the_first_refusal() {
+    let mut scene = Scene::of(5);
+    scene.make(vec![key(&Facet::Triggers)]);
+    scene.make((0..5).map(request).collect());
+    let told = scene.run(served(5)).unwrap();
+    assert_eq!((told.asked.len(), told.coalesced.len()), (0, 5));
+    assert_eq!(scene.commits().len(), 2, "one that was refused, and one that stands on all");
+}
+
+#[test]
+fn a_commit_that_was_taken_back_asks_nobody() {
+    let mut trigger = Trigger::new(Namespace::new("ns").unwrap(), job(), Scene::of(0).limits);
+    assert!(matches!(trigger.begin(served(2)), Next::Ask(Request::Commit(_))));
+    let told = trigger.withdrawn("no answer in time");
+    assert!(matches!(told, Err(NotTriggered::Failed(Failure::NotSent(_)))), "{told:?}");
+}
+
+#[test]
+fn instances_that_were_asked_before_are_told_of_also_where_the_rest_is_not_asked() {
+    let mut scene = Scene::of(30);
+    scene.limits.max_ops = 22;
+    scene.make(vec![key(&Facet::Triggers)]);
+    scene.make((0..10).map(request).collect());
+    let away = Failure::NotSent("away".to_owned());
+    // The first commit is refused, the second stands on the ten requests; the third does not arrive.
+    let told =
+        scene.run_with(served(30), |_, number| (number == 2).then(|| Answer::Failed(away.clone())));
+    let told = told.unwrap();
+    assert_eq!((told.coalesced.len(), told.not_asked.len()), (10, 20), "{told:?}");
 }
 
 #[test]

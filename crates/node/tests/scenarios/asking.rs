@@ -231,3 +231,32 @@ fn what_is_not_answered_is_given_up_and_called_unknown_if_it_may_have_been_done(
         whole(&world, n);
     }
 }
+
+#[test]
+fn a_node_that_drains_tells_of_each_request_before_it_has_left() {
+    let mut world = served_by(1);
+    let asked = world.step_held(1, ask(1));
+    assert!(matches!(&asked[..], [Effect::Submit(_, Request::Children(_))]), "{asked:?}");
+    let left = world.step_held(1, Event::Drain);
+    let [Effect::Triggered(TriggerId(1), Err(_)), Effect::Drained] = &left[..] else {
+        panic!("{left:?}")
+    };
+}
+
+/// The registry denies for longer than anybody waits for an answer.
+#[test]
+fn what_was_given_up_before_it_was_sent_is_not_sent_later() {
+    let mut world = served_by(1);
+    let asked = world.step_held(0, ask(1));
+    let [Effect::Submit(ticket, Request::Commit(_))] = &asked[..] else { panic!("{asked:?}") };
+    let denied = Answer::Failed(Failure::Denied("no".to_owned()));
+    world.step(0, Event::Registry(Told::Answer(*ticket, denied)));
+    assert!(told(&mut world).is_err());
+    world.step(0, ask(2));
+    world.run_for(9_000);
+    let given_up = told(&mut world);
+    let not_sent = NotTriggered::Failed(Failure::NotSent("no answer within 8 s".to_owned()));
+    assert_eq!(given_up, Err(NotAsked::Because(not_sent)));
+    world.run_for(5_000);
+    assert_eq!((stand(&world), world.starts_of("j", 0).len()), (0, 0));
+}
