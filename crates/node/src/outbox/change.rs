@@ -117,6 +117,17 @@ impl Change {
         self.repairs <= MOST_REPAIRS
     }
 
+    /// Puts another operation in the place of one.
+    pub(crate) fn replace(&mut self, at: usize, op: Op) {
+        self.ops[at] = op;
+    }
+
+    /// Leaves an operation out. Returns whether any operation is left.
+    pub(crate) fn leave_out(&mut self, at: usize) -> bool {
+        self.ops.remove(at);
+        !self.ops.is_empty()
+    }
+
     /// Returns whether the change deletes something at its end, rather than make or write it. A deletion that
     /// was left out because there was nothing to delete counts, too.
     pub(crate) fn ends_in_deletion(&self) -> bool {

@@ -24,18 +24,19 @@ impl Outbox {
         }
         let facet = namespace.parse(&refusal.key).map(|(_, facet)| facet);
         let Some(facet) = facet else { return false };
-        match mend(change.makes_the_tree(), &facet, &change.ops[refusal.at], refusal.why) {
-            Mend::None => return false,
-            Mend::With(op) => change.ops[refusal.at] = op,
-            Mend::Without => {
-                change.ops.remove(refusal.at);
-            }
+        let is_mended =
+            match mend(change.makes_the_tree(), &facet, &change.ops[refusal.at], refusal.why) {
+                Mend::None => false,
+                Mend::With(op) => {
+                    change.replace(refusal.at, op);
+                    true
+                }
+                Mend::Without => change.leave_out(refusal.at),
+            };
+        if is_mended {
+            self.gather_first(change.clone());
         }
-        if change.ops.is_empty() {
-            return false;
-        }
-        self.gather_first(change.clone());
-        true
+        is_mended
     }
 
     /// Sends the missing parent first. ElasticJob's election folders come and go by themselves.

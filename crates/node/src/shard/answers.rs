@@ -52,6 +52,7 @@ impl Shard {
     ) -> Option<News> {
         let claiming = match self.leave_stage() {
             State::Claiming(claiming) => claiming,
+            // The event is about a run that has gone on since, or is over.
             other => {
                 self.enter(other);
                 return None;
@@ -131,6 +132,7 @@ impl Shard {
         }
         let ending = match self.leave_stage() {
             State::Ending(ending) => ending,
+            // The event is about a run that has gone on since, or is over.
             other => {
                 self.enter(other);
                 return;
@@ -198,6 +200,7 @@ impl Shard {
     ) -> Option<News> {
         let accounting = match self.leave_stage() {
             State::Accounting(accounting) => accounting,
+            // The event is about a run that has gone on since, or is over.
             other => {
                 self.enter(other);
                 return None;

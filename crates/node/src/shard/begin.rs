@@ -34,6 +34,7 @@ impl Shard {
     ) {
         let standing = match self.leave_stage() {
             State::Standing(standing) => standing,
+            // The event is about a run that has gone on since, or is over.
             other => {
                 self.enter(other);
                 return;
@@ -85,6 +86,7 @@ impl Shard {
                 self.enter(State::Standing(standing.has_waited()));
                 turn.mark_shard(self.index);
             }
+            // The event is about a run that has gone on since, or is over.
             other => self.enter(other),
         }
     }
@@ -93,6 +95,7 @@ impl Shard {
     pub(crate) fn give_back_ahead(&mut self, turn: &mut Turn<'_>) {
         match self.leave_stage() {
             State::Ahead(standing) => self.take_back(turn, standing),
+            // The event is about a run that has gone on since, or is over.
             other => self.enter(other),
         }
     }

@@ -21,22 +21,33 @@ use std::sync::Arc;
 pub(crate) struct OwnClaim {
     id: RunId,
     session: Option<SessionId>,
-    /// The assignment that the claim is based on; `None` for a run that was taken over or tried again.
-    dealt: Option<Stamp>,
-    /// The instant since which the schedule by which the fire is due has been in force; `None` for a run that
-    /// was taken over or tried again.
-    from: Option<Timestamp>,
+    basis: Basis,
     /// The record as it was before the claim.
     before: Arc<Stored>,
     /// The stamp of the record before the claim; `None` if there was no record.
     before_stamp: Option<Stamp>,
     /// The record as the claim writes it.
     after: Arc<Stored>,
-    /// Whether the claim makes a mark of failover.
-    is_taken_over: bool,
     on_session_loss: OnSessionLoss,
-    /// The fates of the fires that the claim accounts, reported once its run begins.
-    notes: Vec<Note>,
+}
+
+/// What a claim is based on, and stands no longer without.
+#[derive(Debug)]
+enum Basis {
+    /// A fire of an own shard, of which nothing has run.
+    First {
+        /// The assignment of the shard.
+        dealt: Stamp,
+        /// The instant since which the schedule by which the fire is due has been in force.
+        from: Timestamp,
+        /// The fates of the fires that the claim accounts, reported once its run begins.
+        notes: Vec<Note>,
+    },
+    /// An earlier run of the fire, which failed or crashed.
+    Again {
+        /// Whether the earlier run crashed, so that the claim makes a mark of failover.
+        is_taken_over: bool,
+    },
 }
 
 /// A claim whose answer is not known yet.
@@ -63,11 +74,11 @@ impl OwnClaim {
 
     /// Returns whether the claim is for the first run of a fire, on a shard of this node.
     pub(crate) fn is_first(&self) -> bool {
-        self.dealt.is_some()
+        matches!(self.basis, Basis::First { .. })
     }
 
     pub(crate) fn is_taken_over(&self) -> bool {
-        self.is_taken_over
+        matches!(self.basis, Basis::Again { is_taken_over: true })
     }
 
     pub(crate) fn is_of(&self, session: Option<SessionId>) -> bool {
@@ -81,7 +92,10 @@ impl OwnClaim {
 
     /// Takes the fates of the fires that the claim accounts: only the first call returns them.
     pub(crate) fn take_notes(&mut self) -> Vec<Note> {
-        std::mem::take(&mut self.notes)
+        match &mut self.basis {
+            Basis::First { notes, .. } => std::mem::take(notes),
+            Basis::Again { .. } => Vec::new(),
+        }
     }
 
     pub(crate) fn must_stop_without_session(&self) -> bool {
@@ -97,12 +111,18 @@ impl OwnClaim {
     /// Returns whether the schedule by which the fire is due has been in force since the same instant as at
     /// the claim.
     pub(crate) fn is_planned(&self, since: Option<Timestamp>) -> bool {
-        self.from.is_none_or(|from| since == Some(from))
+        match &self.basis {
+            Basis::First { from, .. } => since == Some(*from),
+            Basis::Again { .. } => true,
+        }
     }
 
     /// Returns whether the assignment that the claim is based on is known to stand.
     pub(crate) fn is_dealt(&self, owner: Option<Stamp>) -> bool {
-        self.dealt.is_none_or(|dealt| owner == Some(dealt))
+        match &self.basis {
+            Basis::First { dealt, .. } => owner == Some(*dealt),
+            Basis::Again { .. } => true,
+        }
     }
 
     /// Returns whether a claim for a trigger, which is no longer held, stood and was not undone. Only the
@@ -125,6 +145,7 @@ impl Claiming {
     ) -> Option<Self> {
         let owner = mirror.owner(shard)?.held()?.stamp;
         let plan = mirror.plan().held()?.stamp;
+        let from = mirror.plan_in_force(facts.shards())?.from(shard);
         let mut after = Stored::clone(&before);
         match fire.source {
             Source::Trigger => {
@@ -134,7 +155,6 @@ impl Claiming {
             _ => notes.push(ran(fire)),
         }
         after.record.account(&notes);
-        let from = mirror.plan_in_force(facts.shards()).map(|plan| plan.from(shard));
         let mark_lasts = facts.fails_over();
         let id = turn.capacity.name_run();
         after.record.claim = Some(claim(turn, id, fire, mark_lasts));
@@ -147,8 +167,8 @@ impl Claiming {
             write_record(keys, mirror, shard, &after),
             mark(turn, keys, mark_lasts),
         ];
-        let basis = (Some(owner), from);
-        Some(Self::send((turn, shard, id), (facts, mirror), (before, after), (basis, notes), ops))
+        let basis = Basis::First { dealt: owner, from, notes };
+        Some(Self::send((turn, shard, id), (facts, mirror), (before, after), basis, ops))
     }
 
     /// Claims another run of a fire whose earlier run failed or crashed.
@@ -183,17 +203,15 @@ impl Claiming {
         }
         ops.extend(without_retry(turn, shard, old));
         let records = (stored.clone(), after);
-        let basis = ((None, None), Vec::new());
-        let mut claiming = Self::send((turn, shard, id), (facts, mirror), records, basis, ops);
-        claiming.0.is_taken_over = has_crashed;
-        claiming
+        let basis = Basis::Again { is_taken_over: has_crashed };
+        Self::send((turn, shard, id), (facts, mirror), records, basis, ops)
     }
 
     fn send(
         (turn, shard, id): (&mut Turn<'_>, ShardIndex, RunId),
         (facts, mirror): (&Facts<'_>, &Mirror),
         (before, after): (Arc<Stored>, Stored),
-        ((dealt, from), notes): ((Option<Stamp>, Option<Timestamp>), Vec<Note>),
+        basis: Basis,
         ops: Vec<Op>,
     ) -> Self {
         let before_stamp =
@@ -203,14 +221,11 @@ impl Claiming {
         let claim = Box::new(OwnClaim {
             id,
             session: turn.session(),
-            dealt,
-            from,
+            basis,
             before,
             before_stamp,
             after: Arc::new(after),
-            is_taken_over: false,
             on_session_loss: facts.config.map_or(OnSessionLoss::Finish, |it| it.on_session_loss),
-            notes,
         });
         Self(claim)
     }

@@ -25,6 +25,7 @@ impl Shard {
                 }
                 self.give_back(turn, back);
             }
+            // The event is about a run that has gone on since, or is over.
             other => self.enter(other),
         }
     }
@@ -43,6 +44,7 @@ impl Shard {
                 let ended = Box::new(running.ended(turn, outcome));
                 self.tell(turn, facts, mirror, ended);
             }
+            // The event is about a run that has gone on since, or is over.
             other => self.enter(other),
         }
     }
@@ -69,6 +71,7 @@ impl Shard {
         match self.leave_stage() {
             State::Ended(ended) => self.tell(turn, facts, mirror, ended),
             State::TakingBack(back) => self.give_back(turn, back),
+            // The event is about a run that has gone on since, or is over.
             other => self.enter(other),
         }
     }
