@@ -2,17 +2,16 @@
 //!
 //! Its parts in reading order: the names of its fields ([`field`]), what can be written ([`Draft`]),
 //! how it is checked ([`check()`]), what is wrong with it ([`Problem`]), the syntax of shard
-//! parameters ([`parameters`]), of ElasticJob's command lines ([`command_line`]), durations
-//! ([`duration`]).
+//! parameters ([`parameters`]), of ElasticJob's command lines ([`command_line`]).
 
 mod check;
 pub mod command_line;
 mod draft;
-pub mod duration;
 pub mod field;
 pub mod parameters;
 mod problem;
 
+pub use crate::duration;
 pub use check::{
     Checked, DEFAULT_TIMEOUT, Level, MAX_BACKOFF, MAX_CLAIM_AHEAD, MAX_EVERY, MAX_RETRIES,
     MAX_TIMEOUT, MIN_EVERY, PARAMETER_BYTES, check, name_problem,

@@ -23,7 +23,7 @@ pub use field::Field;
 pub use memo::Memo;
 pub use zone::Zone;
 
-use crate::config::duration;
+use crate::duration;
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;

@@ -159,7 +159,7 @@ impl Report<'_> {
         least: Duration,
         most: Duration,
     ) -> Option<Duration> {
-        use super::duration::{format, parse};
+        use crate::duration::{format, parse};
         let bounds = format!("{} to {}", format(least), format(most));
         let why = match parse(text) {
             Ok(duration) if (least..=most).contains(&duration) => return Some(duration),
