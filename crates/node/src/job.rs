@@ -17,13 +17,12 @@ mod reading;
 mod timer;
 mod trigger;
 
-pub use membership::Phase;
-
 use crate::Report;
 use crate::facts::Facts;
 use crate::mirror::Mirror;
 use crate::names::JobIx;
 use crate::outbox::Purpose;
+use crate::phase::Phase;
 use crate::shard::{Begins, Shard};
 use crate::status::{ClockStatus, JobStatus};
 use crate::turn::Turn;

@@ -83,6 +83,7 @@ mod mirror;
 mod names;
 mod node;
 mod outbox;
+mod phase;
 mod registry_clock;
 #[cfg(test)]
 mod rig;
@@ -94,7 +95,7 @@ mod turn;
 
 pub use effect::{Account, Effect, NotAsked, Report};
 pub use event::{Define, Event, TriggerId};
-pub use job::Phase;
 pub use node::Node;
+pub use phase::Phase;
 pub use settings::Settings;
 pub use status::{ClockStatus, JobStatus, ShardStatus, Status};

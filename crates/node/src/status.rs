@@ -1,6 +1,6 @@
 //! A node's view of itself, for pages, metrics and people.
 
-use crate::Phase;
+use crate::phase::Phase;
 use flockwork_core::execution::{Fire, Run};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::{Mono, Timestamp};

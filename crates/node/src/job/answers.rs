@@ -1,9 +1,10 @@
 //! The registry's messages to a job: what its keys hold, and what has become of its changes.
 
+use super::Job;
 use super::definition::Found;
-use super::{Job, Phase};
 use crate::mirror::Unreadable;
 use crate::outbox::{Change, JobChange, ShardChange, Verdict};
+use crate::phase::Phase;
 use crate::shard::News;
 use crate::turn::Turn;
 use flockwork_core::execution::CancelReason;

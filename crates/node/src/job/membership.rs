@@ -2,6 +2,7 @@
 
 use crate::mirror::Mirror;
 use crate::outbox::{Change, JobChange, Verdict};
+use crate::phase::Phase;
 use crate::turn::Turn;
 use flockwork_core::config::JobConfig;
 use flockwork_core::id::InstanceId;
@@ -13,23 +14,6 @@ use std::time::Duration;
 
 /// How soon a registration that was not confirmed is looked at again.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// The phase of a job on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The job's tree in the registry is being read or made.
-    Joining,
-    /// The job is served by this node.
-    Serving,
-    /// The job is refused by this node; the report said why.
-    Refused,
-    /// The job is being left by this node.
-    Leaving,
-    /// The job is no longer served by this node.
-    Left,
-    /// The job is gone from the registry.
-    Removed,
-}
 
 /// The membership of this instance in one job.
 #[derive(Debug)]
