@@ -22,6 +22,8 @@ pub(super) struct Outline {
     pub(super) imports: Vec<(String, Words)>,
     /// Modules and enums of which everything is imported.
     pub(super) globs: Vec<Words>,
+    /// Types that another name stands for, as far as they have a path.
+    pub(super) aliases: BTreeMap<String, Words>,
     /// `impl` blocks, those of traits too.
     pub(super) impls: Vec<Block>,
     pub(super) traits: Vec<Block>,

@@ -66,9 +66,9 @@ fn read<'a>(crates: &BTreeMap<&'a str, Texts<'_>>) -> Result<Vec<(&'a str, Vec<M
 /// Names the files with an `impl` of a type, if they are more than one.
 fn scattered(modules: &Modules, name: &str) -> Option<String> {
     let mut places = BTreeMap::new();
-    for module in &modules.all {
+    for (ix, module) in modules.all.iter().enumerate() {
         for block in &module.outline.impls {
-            if block.of.last().is_some_and(|last| last == name) {
+            if modules.type_name(ix, &block.of).is_some_and(|of| of == name) {
                 places.entry(modules.files[module.file].as_str()).or_insert(block.line);
             }
         }
@@ -103,13 +103,21 @@ mod tests {
             "use crate::machine::Node;\nimpl Node { fn lead(&mut self) {} }",
             "impl std::fmt::Display for crate::machine::Node {}",
             "impl<'a> From<&'a u8> for &'a crate::machine::Node {}",
+            "use crate::machine::Node as N; impl N {}",
+            "type N<'a> = &'a M; type M = crate::machine::Node; impl From<u8> for N<'_> {}",
+            "fn f() { use crate::machine::Node as N; impl N {} }",
+            "use crate::machine; impl machine::Node {}",
         ];
         for second in seconds {
             let broken = judge(&files(second), "").unwrap();
             assert!(matches!(&broken[..], [one] if one.contains("lead.rs:")), "{broken:?}");
         }
-        let others =
-            ["impl From<Node> for u8 {}", "#[cfg(test)]\nmod tests { impl super::Node {} }"];
+        let others = [
+            "impl From<Node> for u8 {}",
+            "#[cfg(test)]\nmod tests { impl super::Node {} }",
+            "struct N; impl N {}",
+            "type N = N; impl N {}",
+        ];
         for other in others {
             assert!(judge(&files(other), "").unwrap().is_empty(), "{other}");
         }

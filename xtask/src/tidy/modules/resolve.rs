@@ -26,6 +26,18 @@ impl Modules {
         self.follow(from, words, true, 0)
     }
 
+    /// The name of the type that `words` mean, whatever they call it here. A type that is not seen to
+    /// be defined has the name that stands here.
+    pub(in crate::tidy) fn type_name(&self, from: ModuleIx, words: &[String]) -> Option<String> {
+        let (mut from, mut words) = (from, words);
+        for _ in 0..MOST_IMPORTS {
+            let Some(Place::Item(at, name)) = self.resolve(from, words) else { break };
+            let Some(of) = self.all[at].outline.aliases.get(&name) else { return Some(name) };
+            (from, words) = (at, of);
+        }
+        words.last().cloned()
+    }
+
     /// `whole`: nothing comes after the words, so that they may mean what no path leads on through.
     fn follow(
         &self,

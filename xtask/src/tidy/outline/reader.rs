@@ -37,21 +37,30 @@ impl Reader {
         };
         if self.blocks == 0 {
             *self.outline.items.entry(word(name)).or_default() |= leads_on;
+            if let Item::Type(item) = item {
+                self.outline.aliases.insert(word(name), blocks::named(&item.ty));
+            }
         }
     }
 
-    /// Notes a path, with its first word put in full where only the place it stands at knows it.
     fn mention(&mut self, words: Words, line: usize) {
-        let Some(first) = words.first() else { return };
+        if !words.is_empty() {
+            let words = self.in_full(words);
+            self.outline.paths.entry(words).or_insert(line);
+        }
+    }
+
+    /// A path with its first word put in full where only the place it stands at knows it.
+    fn in_full(&self, words: Words) -> Words {
+        let Some(first) = words.first() else { return words };
         let full = match first.as_str() {
             "Self" => self.own.last(),
             name => self.local.iter().rev().find(|(local, _)| local == name).map(|(_, full)| full),
         };
-        let words = match full {
+        match full {
             Some(full) => full.iter().chain(&words[1..]).cloned().collect(),
             None => words,
-        };
-        self.outline.paths.entry(words).or_insert(line);
+        }
     }
 
     fn call(&mut self, method: String, arguments: Option<usize>, line: usize) {
@@ -110,7 +119,7 @@ impl<'a> Visit<'a> for Reader {
     }
 
     fn visit_item_impl(&mut self, item: &'a syn::ItemImpl) {
-        let of = blocks::named(&item.self_ty);
+        let of = self.in_full(blocks::named(&item.self_ty));
         self.outline.impls.push(blocks::of_impl(item, of.clone()));
         self.within(of, |reader| visit::visit_item_impl(reader, item));
     }
