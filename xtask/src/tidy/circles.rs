@@ -2,15 +2,32 @@
 //! others.
 //!
 //! A file needs another where it names something that is defined there, or calls a method that is
-//! defined there alone. A file and those below it count as one thing: what a module and its own
-//! children need of each other makes no circle.
+//! defined there alone. A file and those below it count as one thing to all others: who needs a part
+//! of it needs it, and what its parts need it needs as far as it needs them. What a module and its
+//! own children need of each other makes no circle: `level.rs` says how.
+//!
+//! # What is not seen
+//!
+//! That no circle is found proves little, and a step by a method is to be read before it is believed:
+//! without types, a method is known by its name and the number of its arguments, and another crate's
+//! type may have one like it. These needs leave no trace:
+//!
+//! * a call of a method whose name the standard library's types have too (`std_methods.rs`), or that
+//!   two files define;
+//! * a field that is read or written, of a value whose type is not named there;
+//! * what a macro defines: a path to it is known by its module only, a name without a path not at all;
+//! * what the file of the crate's root needs or defines: all others stand below it.
 
 mod edges;
 mod graph;
 mod homes;
+mod level;
 mod std_methods;
 
-use super::modules::Modules;
+use super::modules::{FileIx, Modules};
+use edges::{Need, Witness};
+use level::Level;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Files that need each other.
@@ -26,8 +43,7 @@ pub(super) struct Circle {
 #[derive(Debug)]
 pub(super) struct Step {
     from: String,
-    line: usize,
-    says: String,
+    need: Need,
     to: String,
 }
 
@@ -41,8 +57,13 @@ impl Circle {
 impl fmt::Display for Circle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} files need each other: {}", self.files.len(), self.files.join(" "))?;
-        for Step { from, line, says, to } in &self.way {
-            write!(f, "\n    {from}:{line} uses {says} of {to}")?;
+        for Step { from, need, to } in &self.way {
+            match need {
+                Need::Says(Witness { line, says }) => {
+                    write!(f, "\n    {from}:{line} uses {says} of {to}")?;
+                }
+                Need::IsPart => write!(f, "\n    {from} is a part of {to}")?,
+            }
         }
         Ok(())
     }
@@ -50,23 +71,22 @@ impl fmt::Display for Circle {
 
 /// All circles of a target.
 pub(super) fn find(modules: &Modules) -> Vec<Circle> {
-    let edges = edges::of(modules);
-    let circles = graph::circles(&edges).into_iter();
-    circles.map(|members| describe(modules, &edges, &members)).collect()
+    let parents = level::parents(modules);
+    let levels = Level::all(&edges::of(modules), &parents);
+    let describe = |level: &Level<'_>| -> Vec<Circle> {
+        level.circles().iter().map(|steps| describe(modules, level, steps)).collect()
+    };
+    levels.iter().flat_map(describe).collect()
 }
 
-fn describe(modules: &Modules, edges: &edges::Edges, members: &[usize]) -> Circle {
-    let path = |file: usize| modules.files[file].clone();
-    let way = graph::shortest_way(edges, members);
-    let next = way.iter().cycle().skip(1);
-    let steps = way.iter().zip(next).filter_map(|(from, to)| {
-        let edges::Witness { line, says } = edges.get(from)?.get(to)?.clone();
-        Some(Step { from: path(*from), line, says, to: path(*to) })
-    });
-    let way = steps.collect();
-    let mut files: Vec<String> = members.iter().copied().map(path).collect();
-    files.sort();
-    Circle { files, way }
+fn describe(modules: &Modules, level: &Level<'_>, steps: &[(FileIx, FileIx)]) -> Circle {
+    let path = |file: FileIx| modules.files[file].clone();
+    let way = level.way(steps).into_iter();
+    let way =
+        way.map(|(from, need, to)| Step { from: path(from), need: need.clone(), to: path(to) });
+    let files: BTreeSet<String> =
+        steps.iter().flat_map(|(from, to)| [path(*from), path(*to)]).collect();
+    Circle { files: files.into_iter().collect(), way: way.collect() }
 }
 
 #[cfg(test)]
@@ -150,6 +170,72 @@ mod tests {
             ("c.rs", "pub struct C(Box<crate::a::B>);"),
         ];
         assert_eq!(circles(&uncle), [["a/b.rs", "c.rs"]]);
+    }
+
+    /// The circles of `a.rs`, `a/b.rs` below it and `c.rs` beside it, each with this text.
+    fn of_family(a: &str, b: &str, c: &str) -> Vec<Vec<String>> {
+        circles(&[("lib.rs", "mod a; mod c;"), ("a.rs", a), ("a/b.rs", b), ("c.rs", c)])
+    }
+
+    #[test]
+    fn a_parent_that_needs_who_needs_its_child_is_a_circle() {
+        let (b, c) = ("pub struct B;", "pub struct C(crate::a::b::B);");
+        let found = of_family("pub mod b; pub struct A(crate::c::C);", b, c);
+        assert_eq!(found, [["a.rs", "a/b.rs", "c.rs"]]);
+        assert!(of_family("pub mod b; pub struct A;", b, c).is_empty());
+    }
+
+    #[test]
+    fn a_child_that_needs_who_needs_its_parent_is_a_circle_if_the_parent_needs_the_child() {
+        let (b, c) = ("pub struct B(crate::c::C);", "pub struct C(Box<crate::a::A>);");
+        let found = of_family("mod b; pub struct A(b::B);", b, c);
+        assert_eq!(found, [["a.rs", "a/b.rs", "c.rs"]]);
+        assert!(of_family("pub mod b; pub struct A;", b, c).is_empty(), "`a` can do without `b`");
+    }
+
+    #[test]
+    fn two_children_lead_round_by_their_parent_if_it_needs_them() {
+        let by = |a| {
+            circles(&[
+                ("lib.rs", "mod a; mod c;"),
+                ("a.rs", a),
+                ("a/b.rs", "pub struct B(crate::c::C);"),
+                ("a/d.rs", "pub struct D;"),
+                ("c.rs", "pub struct C(crate::a::d::D);"),
+            ])
+        };
+        assert_eq!(by("mod b; pub mod d; pub struct A(b::B);"), [["a/b.rs", "a/d.rs", "c.rs"]]);
+        assert!(by("pub mod b; pub mod d;").is_empty(), "no more than a folder");
+    }
+
+    #[test]
+    fn children_that_name_their_parent_and_each_other_one_way_are_no_circle() {
+        let files = [
+            ("lib.rs", "mod a; mod z; pub struct L(a::A, z::Z);"),
+            ("a.rs", "mod b; mod c; pub struct A(b::B, c::C); fn f(b: b::B) { b.turn() }"),
+            (
+                "a/b.rs",
+                "use super::{A, c::C}; pub struct B(A, C); impl B { pub fn turn(&self) {} }",
+            ),
+            ("a/c.rs", "pub struct C(super::A, crate::L, crate::z::Z);"),
+            ("z.rs", "pub struct Z(crate::L);"),
+        ];
+        assert!(circles(&files).is_empty());
+    }
+
+    #[test]
+    fn the_way_shows_where_a_part_stands_for_the_whole() {
+        let library = library(&[
+            ("lib.rs", "mod a; mod c;"),
+            ("a.rs", "pub mod b; pub struct A(crate::c::C);"),
+            ("a/b.rs", "pub struct B;"),
+            ("c.rs", "pub struct C(crate::a::b::B);"),
+        ]);
+        let wanted = "3 files need each other: a.rs a/b.rs c.rs\n    \
+                      a.rs:1 uses `crate::c::C` of c.rs\n    \
+                      c.rs:1 uses `crate::a::b::B` of a/b.rs\n    \
+                      a/b.rs is a part of a.rs";
+        assert_eq!(find(&library)[0].to_string(), wanted);
     }
 
     #[test]

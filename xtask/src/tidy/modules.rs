@@ -51,14 +51,10 @@ impl Modules {
         self.upwards(Some(module)).any(|ix| ix == upper)
     }
 
-    /// Whether one of two files is the other's parent, or its parent's, and so on.
-    pub(super) fn in_line(&self, one: FileIx, other: FileIx) -> bool {
-        self.is_above(one, other) || self.is_above(other, one)
-    }
-
-    fn is_above(&self, upper: FileIx, lower: FileIx) -> bool {
-        let first = self.all.iter().position(|module| module.file == lower);
-        self.upwards(first).any(|ix| self.all[ix].file == upper)
+    /// The file that declares another one; none declares the first.
+    pub(super) fn parent(&self, file: FileIx) -> Option<FileIx> {
+        let first = self.all.iter().position(|module| module.file == file);
+        self.upwards(first).map(|ix| self.all[ix].file).find(|upper| *upper != file)
     }
 
     /// A module, the one above it, and so on.

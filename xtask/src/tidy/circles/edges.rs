@@ -5,30 +5,40 @@ use crate::tidy::modules::{FileIx, ModuleIx, Modules};
 use std::collections::BTreeMap;
 
 /// The files that each file needs.
-pub(super) type Edges = BTreeMap<FileIx, BTreeMap<FileIx, Witness>>;
+pub(super) type Edges = BTreeMap<FileIx, BTreeMap<FileIx, Need>>;
+
+/// Why a file needs another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It says so, here for the first time.
+    Says(Witness),
+    /// It stands below the other.
+    IsPart,
+}
 
 /// The first line of a file by which it needs another.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Witness {
     pub(super) line: usize,
     /// The path, or the method's call, as it stands there.
     pub(super) says: String,
 }
 
+/// What the files say that they need.
 pub(super) fn of(modules: &Modules) -> Edges {
     let homes = Homes::of(modules);
-    let mut edges = Edges::new();
+    let mut first: BTreeMap<(FileIx, FileIx), Witness> = BTreeMap::new();
     for (ix, module) in modules.all.iter().enumerate() {
         for (to, witness) in needs(modules, &homes, ix) {
-            if to == module.file || modules.in_line(module.file, to) {
-                continue;
-            }
-            let known = edges.entry(module.file).or_default().entry(to);
-            let first = known.or_insert_with(|| witness.clone());
-            if witness.line < first.line {
-                *first = witness;
+            let known = first.entry((module.file, to)).or_insert_with(|| witness.clone());
+            if witness.line < known.line {
+                *known = witness;
             }
         }
+    }
+    let mut edges = Edges::new();
+    for ((from, to), witness) in first.into_iter().filter(|((from, to), _)| from != to) {
+        edges.entry(from).or_default().insert(to, Need::Says(witness));
     }
     edges
 }

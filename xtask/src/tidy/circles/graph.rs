@@ -33,15 +33,16 @@ fn reachable(edges: &Edges, from: FileIx) -> BTreeSet<FileIx> {
     seen
 }
 
-/// The files of a shortest way round among members of a circle, in its order.
-pub(super) fn shortest_way(edges: &Edges, members: &[FileIx]) -> Vec<FileIx> {
-    let ways = members.iter().filter_map(|start| way_back(edges, *start));
+/// The files of a shortest way round by one of these steps, in its order.
+pub(super) fn shortest_way(edges: &Edges, steps: &[(FileIx, FileIx)]) -> Vec<FileIx> {
+    let ways = steps.iter().filter_map(|(from, to)| way_back(edges, *from, *to));
     ways.min_by_key(Vec::len).unwrap_or_default()
 }
 
-fn way_back(edges: &Edges, start: FileIx) -> Option<Vec<FileIx>> {
-    let mut before: BTreeMap<FileIx, FileIx> = BTreeMap::new();
-    let mut left = VecDeque::from([start]);
+/// The files from `start` by `next` on the shortest way that ends before `start`.
+fn way_back(edges: &Edges, start: FileIx, next: FileIx) -> Option<Vec<FileIx>> {
+    let mut before: BTreeMap<FileIx, FileIx> = BTreeMap::from([(next, start)]);
+    let mut left = VecDeque::from([next]);
     while let Some(at) = left.pop_front() {
         for to in edges.get(&at).into_iter().flat_map(BTreeMap::keys) {
             if *to == start {
@@ -70,13 +71,12 @@ fn way_to(before: &BTreeMap<FileIx, FileIx>, start: FileIx, end: FileIx) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::circles::edges::Witness;
+    use crate::tidy::circles::edges::Need;
 
     fn graph(pairs: &[(FileIx, FileIx)]) -> Edges {
         let mut edges = Edges::new();
         for (from, to) in pairs {
-            let witness = Witness { line: 1, says: String::new() };
-            edges.entry(*from).or_default().insert(*to, witness);
+            edges.entry(*from).or_default().insert(*to, Need::IsPart);
         }
         edges
     }
@@ -90,6 +90,7 @@ mod tests {
     #[test]
     fn the_shortest_way_round_is_shown() {
         let edges = graph(&[(0, 1), (1, 2), (2, 0), (2, 3), (3, 2)]);
-        assert_eq!(shortest_way(&edges, &circles(&edges)[0]), [2, 3]);
+        assert_eq!(shortest_way(&edges, &[(0, 1), (2, 3)]), [2, 3]);
+        assert_eq!(shortest_way(&edges, &[(0, 1), (2, 0)]), [0, 1, 2]);
     }
 }
