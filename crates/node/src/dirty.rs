@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, VecDeque};
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     jobs: BTreeSet<JobIx>,
-    /// The marked shards of the job whose turn it is, in the order of their marks.
+    /// The marked shards of the job whose turn it is, in the order of their marks. A turn marks all shards of
+    /// its job a few times at most, and ends with none marked.
     shards: VecDeque<ShardIndex>,
 }
 

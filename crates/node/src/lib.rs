@@ -20,10 +20,14 @@
 //! ```
 //!
 //! Each duty owns its state; no other file writes that state. A duty is given a turn, the mirror and the
-//! facts that it needs, and receives the verdict on each change that it sent. A duty calls no other duty: it
-//! returns what it has learned, or sets a job mark or a shard mark, and `job.rs` decides what follows. The
-//! job looks at marked shards before its turn is over; the node looks at marked jobs before it sends
-//! anything.
+//! facts that it needs, and receives the verdict on each change that it sent. A duty calls no other duty of
+//! its job: it returns what it has learned, or sets a job mark or a shard mark, and `job.rs` with its files
+//! `events.rs`, `answers.rs` and `leave.rs` decides what follows. (The trigger is given the job's shards, as
+//! it passes a request on to each of them.) The job looks at marked shards before its turn is over; the node
+//! looks at marked jobs before it sends anything.
+//!
+//! Requests of this process to run a job now are about jobs that this node may not serve. They are beside the
+//! jobs, in `asking.rs`.
 //!
 //! # In which order to read it
 //!
@@ -44,6 +48,7 @@
 //! |---|---|
 //! | account | to write into a shard's record that a fire ran, misfired, was skipped or was missed |
 //! | ahead | of a claim: made before its fire is due |
+//! | ask | of a shard: someone asked for a run of it that is not claimed yet |
 //! | change | operations that a duty wants made as a whole or not at all; several changes share a commit |
 //! | dealt | of a shard: assigned to an instance by the job's leader |
 //! | duty | a part of a job or shard with its own state and its own changes |
@@ -59,9 +64,11 @@
 //! | plan | the registry's document that says which schedule is in force, and since when |
 //! | purpose | what a change is for, and so which duty receives its verdict |
 //! | record | the registry's document about the fires of one shard |
+//! | request | what the registry is sent; of a process or person: the wish that a job runs now |
 //! | running mark | the key by which ElasticJob sees that a shard runs |
 //! | slot | what this node believes about one key |
 //! | stale | of a claim made ahead: its run is known not to begin |
+//! | trigger | the key by which an instance is asked to run its shards of a job now |
 //! | trust | how long this node can prove that its session lives |
 //! | turn | what a job is given for one event |
 //! | verdict | what became of a change |
