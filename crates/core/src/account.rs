@@ -6,9 +6,11 @@
 //! become of what is pending.
 
 pub mod note;
+pub mod opened;
 pub mod record;
 pub mod settle;
 
 pub use note::{Fate, Note, Reason, Span};
+pub use opened::{Passed, settle_opened, settle_passed};
 pub use record::{Claim, ClaimState, Counts, Last, Record};
 pub use settle::{Hold, Policy, Settled, settle};

@@ -13,10 +13,10 @@ mod problem;
 
 pub use crate::duration;
 pub use check::{
-    Checked, DEFAULT_TIMEOUT, Level, MAX_BACKOFF, MAX_CLAIM_AHEAD, MAX_EVERY, MAX_RETRIES,
-    MAX_TIMEOUT, MIN_EVERY, PARAMETER_BYTES, check, name_problem,
+    Checked, DEFAULT_TIMEOUT, Level, MAX_BACKOFF, MAX_BEFORE_TIMEOUT, MAX_CLAIM_AHEAD, MAX_EVERY,
+    MAX_RETRIES, MAX_TIMEOUT, MIN_EVERY, PARAMETER_BYTES, check, name_problem,
 };
-pub use draft::{Amount, Draft, Parameters, RetryDraft};
+pub use draft::{Amount, Draft, ListenerDraft, Parameters, RetryDraft};
 pub use problem::{Code, Position, Problem, SHOWN_CHARACTERS, Severity, nearest, shown};
 
 use crate::execution::Work;
@@ -60,6 +60,8 @@ pub struct JobConfig {
     pub timeout: Option<Duration>,
     /// How long before it is due a fire is claimed; zero for when it is due.
     pub claim_ahead: Duration,
+    /// How the job's listener is called, if it has one.
+    pub listener: Option<ListenerRules>,
     /// What happens to a run whose node lost its session.
     pub on_session_loss: OnSessionLoss,
     /// How shards are dealt to instances.
@@ -172,6 +174,44 @@ pub enum RetryOn {
     Other,
     /// On the same instance; if that is gone, on the shard's owner.
     Same,
+}
+
+/// How a job's listener is called: `before` once before the first shard of a fire starts, `after` once when
+/// the last has ended, on one instance for the whole cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerRules {
+    /// After how long a call of `before` is cancelled and counts as failed.
+    pub before_timeout: Duration,
+    /// After how long a call of `after` is cancelled. The fire is then over like any other.
+    pub after_timeout: Duration,
+    /// What happens to a fire whose `before` failed.
+    pub on_failure: OnBeforeFailure,
+}
+
+impl ListenerRules {
+    /// How often a call of `before` is repeated because the instance that ran it is gone, so that a call
+    /// which kills its node cannot kill every node.
+    pub const MAX_REPEATS: u32 = 3;
+}
+
+impl Default for ListenerRules {
+    fn default() -> Self {
+        Self {
+            before_timeout: Duration::from_secs(10),
+            after_timeout: Duration::from_mins(10),
+            on_failure: OnBeforeFailure::Skip,
+        }
+    }
+}
+
+/// What happens to a fire whose listener's `before` failed, or did not end in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBeforeFailure {
+    /// Every shard accounts the fire as skipped, `BEFORE_FAILED`.
+    #[default]
+    Skip,
+    /// The shards run.
+    Run,
 }
 
 /// What happens to a run whose node lost its session.

@@ -61,20 +61,46 @@ pub enum Work {
     Script(Script),
 }
 
-/// All that one run of one shard is told. Shared by whoever starts, watches and reports it.
+/// What of a job a run calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Its work, for one shard.
+    #[default]
+    Shard,
+    /// Its listener, before the first shard of a fire starts.
+    Before,
+    /// Its listener, after the last shard of a fire has ended.
+    After,
+}
+
+impl Part {
+    /// The word for people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shard => "shard",
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+/// All that one run of one shard is told, or one call of the job's listener. Shared by whoever starts, watches and reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Its name within the node.
     pub id: RunId,
     /// The job.
     pub job: JobName,
-    /// Which shard.
+    /// What of the job is called.
+    pub part: Part,
+    /// Which shard; 0 for a call of the listener, which is for all of them.
     pub shard: ShardIndex,
     /// Of how many.
     pub shards: u32,
     /// The fire it belongs to.
     pub fire: Fire,
-    /// The n-th run of this shard in this fire, from 1.
+    /// The n-th run of this shard in this fire, or the n-th call of the listener, from 1.
     pub attempt: u32,
     /// The claim's fencing token: what the run writes elsewhere should carry it, and be refused
     /// where a greater one has been seen.

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod document;
 pub mod file;
+pub mod guarantee;
 pub mod keys;
 pub mod plan;
 pub mod record;

@@ -5,7 +5,7 @@
 mod surprises;
 
 use flockwork_core::config::{
-    Amount, Draft, JobConfig, Level, Parameters, RetryDraft, check, field,
+    Amount, Draft, JobConfig, Level, ListenerDraft, Parameters, RetryDraft, check, field,
 };
 use flockwork_core::time::Timestamp;
 use flockwork_layout::document::{Reading, decode, encode};
@@ -79,19 +79,27 @@ fn handling() -> impl Strategy<Value = Draft> {
     let ahead = of((0_u64..=10_000).prop_map(|millis| format!("{millis}ms")));
     let words =
         (word(field::OVERLAP_WORDS), word(&["none", "latest"]), word(field::SESSION_LOSS_WORDS));
-    (of(any::<bool>()), of(any::<bool>()), retry, (timeout, ahead), words).prop_map(
+    let listener = of((duration(), duration(), word(field::ON_FAILURE_WORDS)));
+    let how_long = (timeout, ahead, listener);
+    (of(any::<bool>()), of(any::<bool>()), retry, how_long, words).prop_map(
         |(
             misfire,
             failover,
             retry,
-            (timeout, claim_ahead),
+            (timeout, claim_ahead, listener),
             (overlap, catch_up, on_session_loss),
         )| Draft {
             misfire,
             failover,
             retry,
             timeout,
-            claim_ahead,
+            // Nothing is claimed before a listener was called.
+            claim_ahead: claim_ahead.filter(|_| listener.is_none()),
+            listener: listener.map(|(before_timeout, after_timeout, on_failure)| ListenerDraft {
+                before_timeout,
+                after_timeout,
+                on_failure,
+            }),
             overlap,
             catch_up,
             on_session_loss,
@@ -140,6 +148,7 @@ fn job() -> impl Strategy<Value = JobConfig> {
                 retry: how.retry,
                 timeout: how.timeout,
                 claim_ahead: how.claim_ahead,
+                listener: how.listener,
                 overlap: how.overlap,
                 catch_up: how.catch_up,
                 on_session_loss: how.on_session_loss,

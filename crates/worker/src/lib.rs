@@ -18,7 +18,7 @@ pub use worker::{Handle, Settings, Worker};
 
 #[cfg(test)]
 mod tests {
-    use flockwork_core::execution::{Fire, Run, RunId, Source, Work};
+    use flockwork_core::execution::{Fire, Part, Run, RunId, Source, Work};
     use flockwork_core::id::{Epoch, InstanceId, JobName};
     use flockwork_core::time::Timestamp;
     use std::sync::Arc;
@@ -27,6 +27,7 @@ mod tests {
         Run {
             id: RunId(1),
             job: JobName::new(job).unwrap(),
+            part: Part::Shard,
             shard: 2,
             shards: 4,
             fire: Fire { due: Timestamp::from_millis(1_767_225_600_000), source: Source::Schedule },

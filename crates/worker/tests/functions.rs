@@ -1,7 +1,9 @@
 //! What becomes of runs of registered functions.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-use flockwork_core::execution::{CancelReason, Ending, Fire, Outcome, Run, RunId, Source, Work};
+use flockwork_core::execution::{
+    CancelReason, Ending, Fire, Outcome, Part, Run, RunId, Source, Work,
+};
 use flockwork_core::id::{Epoch, InstanceId, JobName};
 use flockwork_core::time::Timestamp;
 use flockwork_worker::{BoxError, Context, Function, Handle, Settings, Worker};
@@ -16,6 +18,7 @@ fn run_of(job: &str) -> Arc<Run> {
     Arc::new(Run {
         id: RunId(1),
         job: JobName::new(job).unwrap(),
+        part: Part::Shard,
         shard: 2,
         shards: 4,
         fire: Fire { due: Timestamp::from_millis(1_767_225_600_000), source: Source::Schedule },

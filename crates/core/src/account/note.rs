@@ -60,6 +60,8 @@ pub enum Reason {
     NoNode,
     /// More fires waited than a queue takes.
     QueueFull,
+    /// The listener's `before` failed, or did not end in time.
+    BeforeFailed,
 }
 
 impl Reason {
@@ -76,11 +78,12 @@ impl Reason {
             Self::Disabled => "DISABLED",
             Self::NoNode => "NO_NODE",
             Self::QueueFull => "QUEUE_FULL",
+            Self::BeforeFailed => "BEFORE_FAILED",
         }
     }
 
     /// All of them, for reading stored forms.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Due,
         Self::Overlap,
         Self::Resharding,
@@ -90,6 +93,7 @@ impl Reason {
         Self::Disabled,
         Self::NoNode,
         Self::QueueFull,
+        Self::BeforeFailed,
     ];
 }
 

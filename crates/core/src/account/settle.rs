@@ -13,7 +13,7 @@ pub const MISSED_WINDOW: Duration = Duration::from_hours(24);
 pub const MOST_PENDING: usize = 1_000;
 /// How many late fires are settled at a time, so that a shard that was held up for months keeps its
 /// node busy for milliseconds only. The rest is settled next.
-const MOST_LATE: usize = 20_000;
+pub(super) const MOST_LATE: usize = 20_000;
 
 /// What a job says about fires that cannot run on time.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,11 @@ pub fn settle(
 }
 
 /// The due instants after `after`, up to and with `until`: the oldest [`MOST_LATE`] of them.
-fn oldest_due(policy: &Policy<'_>, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+pub(super) fn oldest_due(
+    policy: &Policy<'_>,
+    after: Timestamp,
+    until: Timestamp,
+) -> Vec<Timestamp> {
     let next = |last: &Timestamp| policy.next_after(*last);
     std::iter::successors(next(&after), next)
         .take_while(|due| *due <= until)
@@ -119,7 +123,12 @@ fn note_backlog(policy: &Policy<'_>, due: &[Timestamp], hold: Option<Hold>) -> O
 }
 
 /// The due instants after `after`, up to and with `until`: the newest `most` of them.
-fn due(policy: &Policy<'_>, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
+pub(super) fn due(
+    policy: &Policy<'_>,
+    after: Timestamp,
+    until: Timestamp,
+    most: usize,
+) -> Vec<Timestamp> {
     let mut found = std::collections::VecDeque::new();
     let mut last = match policy.schedule {
         // Far more of them may be due than are wanted.
@@ -196,7 +205,7 @@ fn settle_free(policy: &Policy<'_>, due: &[Timestamp], settled: &mut Settled) {
     settled.run = Some(scheduled(*last));
 }
 
-fn note(fate: Fate, reason: Reason, due: &[Timestamp]) -> Option<Note> {
+pub(super) fn note(fate: Fate, reason: Reason, due: &[Timestamp]) -> Option<Note> {
     let (first, last) = (*due.first()?, *due.last()?);
     Some(Note { fate, reason, span: Span { first, last, fires: due.len() as u64 } })
 }

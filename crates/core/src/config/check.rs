@@ -1,11 +1,13 @@
 //! One validator, two levels. It reports all that is wrong at once, and builds a [`JobConfig`] only
 //! if nothing is refused.
 
+mod listening;
 mod naming;
 mod running;
 mod sharding;
 mod timing;
 
+pub use listening::MAX_BEFORE_TIMEOUT;
 pub use naming::name_problem;
 pub use running::{DEFAULT_TIMEOUT, MAX_BACKOFF, MAX_CLAIM_AHEAD, MAX_RETRIES, MAX_TIMEOUT};
 pub use sharding::PARAMETER_BYTES;
@@ -72,6 +74,7 @@ fn build(report: &mut Report<'_>, now: Timestamp) -> Option<JobConfig> {
         retry: handling.retry,
         timeout: handling.timeout,
         claim_ahead: handling.claim_ahead,
+        listener: handling.listener,
         on_session_loss: handling.on_session_loss,
         strategy: sharding.strategy,
         static_sharding: draft.static_sharding.unwrap_or(false),

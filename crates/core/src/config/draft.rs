@@ -33,6 +33,17 @@ pub struct RetryDraft {
     pub on: Option<String>,
 }
 
+/// How the job's listener is called, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerDraft {
+    /// How long `before` may take.
+    pub before_timeout: Option<String>,
+    /// How long `after` may take.
+    pub after_timeout: Option<String>,
+    /// What happens to a fire whose `before` failed.
+    pub on_failure: Option<String>,
+}
+
 /// A job as somebody wrote it. What each field means is said at [`Field`]; absent ones take the
 /// defaults of the draft's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +104,8 @@ pub struct Draft {
     pub timeout: Option<String>,
     /// [`Field::ClaimAhead`].
     pub claim_ahead: Option<String>,
+    /// [`Field::Listener`].
+    pub listener: Option<ListenerDraft>,
     /// [`Field::OnSessionLoss`].
     pub on_session_loss: Option<String>,
     /// [`Field::Strategy`].

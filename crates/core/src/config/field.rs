@@ -98,6 +98,8 @@ pub const OVERLAP_WORDS: &[&str] = &["run-once-after", "skip", "queue"];
 pub const CATCH_UP_WORDS: &[&str] = &["none", "latest", "all"];
 /// The words of `retry.on`.
 pub const RETRY_ON_WORDS: &[&str] = &["prefer-other", "other", "same"];
+/// The words of `listener.on_failure`.
+pub const ON_FAILURE_WORDS: &[&str] = &["skip", "run"];
 /// The words of `on_session_loss`.
 pub const SESSION_LOSS_WORDS: &[&str] = &["finish", "stop"];
 /// The words of `strategy` in a native file.
@@ -128,6 +130,10 @@ fields! {
     RetryOn "retry.on" "props.flockwork.retry.on" Kind::Word(RETRY_ON_WORDS), "prefer-other", "Where: on another instance if there is one, only there, or on the same.";
     Timeout "timeout" "props.flockwork.timeout" Kind::Duration, "1h", "After how long a run is cancelled, up to 7d; none for never, which must be written. Too short cuts good runs off; none lets a hanging run hold its shard for ever.";
     ClaimAhead "claim_ahead" "props.flockwork.claim_ahead" Kind::Duration, "0s", "How long before it is due a fire is claimed, up to 10s: its code then starts on time whatever the registry costs. A node that dies meanwhile has crashed in that run, as if its code had begun. Fires closer to each other than this are claimed when they are due.";
+    Listener "listener" "" Kind::Group, "no listener", "How the listener that the node's program registers is called: before once before the first shard of a fire starts, after once when the last has ended, on one instance for the whole cluster. A node whose program has no listener for the job does not serve it.";
+    BeforeTimeout "listener.before_timeout" "props.flockwork.listener.before_timeout" Kind::Duration, "10s", "After how long before is cancelled and counts as failed, up to 1h. The fire's shards wait for it.";
+    AfterTimeout "listener.after_timeout" "props.flockwork.listener.after_timeout" Kind::Duration, "10m", "After how long after is cancelled, up to 7d. The job's next fire waits for it.";
+    OnFailure "listener.on_failure" "props.flockwork.listener.on_failure" Kind::Word(ON_FAILURE_WORDS), "skip", "What happens to a fire whose before failed or did not end: its shards skip it, with the reason BEFORE_FAILED, or run.";
     OnSessionLoss "on_session_loss" "props.flockwork.on_session_loss" Kind::Word(SESSION_LOSS_WORDS), "stop with failover or retries, else finish", "What happens to a run whose node lost its session.";
     Strategy "strategy" "jobShardingStrategyType" Kind::Word(STRATEGY_WORDS), "sticky", "How shards are dealt to instances. sticky deals evenly, also jobs of one shard over all of them, and moves only what that needs; the others are ElasticJob's.";
     NativeStrategy "" "props.flockwork.strategy" Kind::Text, "", "A strategy that ElasticJob does not have.";

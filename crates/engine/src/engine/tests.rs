@@ -5,7 +5,7 @@ use super::*;
 use crate::connect::{Connecting, Link, NoLink};
 use crate::handle::Unavailable;
 use crate::report::Told;
-use flockwork_core::execution::{CancelReason, Ending, Fire, Run, Source, Work as Code};
+use flockwork_core::execution::{CancelReason, Ending, Fire, Part, Run, Source, Work as Code};
 use flockwork_core::id::{Epoch, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::trigger::Triggered;
@@ -112,6 +112,7 @@ fn run(id: u64) -> Arc<Run> {
     Arc::new(Run {
         id: RunId(id),
         job: JobName::new("j").unwrap(),
+        part: Part::Shard,
         shard: 0,
         shards: 1,
         fire: Fire { due: Timestamp::default(), source: Source::Schedule },

@@ -3,7 +3,7 @@
 use super::{PREFIX, SCHEMA, scalar, verbatim::verbatim};
 use crate::yaml::{Content, Document, Node, Scalar};
 use flockwork_core::config::field::{Field, Words};
-use flockwork_core::config::{Amount, Code, Draft, Parameters, Problem, nearest};
+use flockwork_core::config::{Amount, Code, Draft, ListenerDraft, Parameters, Problem, nearest};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads `root`, a definition in `document`, as ElasticJob does, with all that is wrong with its
@@ -199,6 +199,9 @@ impl Reader<'_> {
             "retry.on" => draft.retry.on = Some(text),
             "timeout" => draft.timeout = Some(text),
             "claim_ahead" => draft.claim_ahead = Some(text),
+            "listener.before_timeout" => listener(draft).before_timeout = Some(text),
+            "listener.after_timeout" => listener(draft).after_timeout = Some(text),
+            "listener.on_failure" => listener(draft).on_failure = Some(text),
             "on_session_loss" => draft.on_session_loss = Some(text),
             "strategy" => draft.native_strategy = Some(text),
             _ => {
@@ -301,6 +304,11 @@ impl Reader<'_> {
         };
         Problem::error(code, place, message).at(Some(node.position))
     }
+}
+
+/// How the job's listener is called: whichever of its properties is written, the job has one.
+fn listener(draft: &mut Draft) -> &mut ListenerDraft {
+    draft.listener.get_or_insert_default()
 }
 
 /// The first tag of some programming language in `node`; ElasticJob's own may stand in the extra

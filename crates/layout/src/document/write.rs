@@ -207,6 +207,12 @@ fn handling(config: &JobConfig, own: &mut Own) {
     if !config.claim_ahead.is_zero() {
         own.put("claim_ahead", duration::format(config.claim_ahead));
     }
+    if let Some(listener) = &config.listener {
+        // Without one of them there is no listener, so all are written.
+        own.put("listener.before_timeout", duration::format(listener.before_timeout));
+        own.put("listener.after_timeout", duration::format(listener.after_timeout));
+        own.put("listener.on_failure", listener.on_failure.native_name());
+    }
     if config.on_session_loss != OnSessionLoss::default_for(config.failover, retry) {
         own.put("on_session_loss", config.on_session_loss.native_name());
     }

@@ -5,7 +5,9 @@ use super::reader::Reader;
 use crate::document::PREFIX;
 use crate::yaml::Node;
 use flockwork_core::config::field::Field;
-use flockwork_core::config::{Amount, Code, Draft, Level, Parameters, Problem, check};
+use flockwork_core::config::{
+    Amount, Code, Draft, Level, ListenerDraft, Parameters, Problem, check,
+};
 use flockwork_core::time::Timestamp;
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -50,6 +52,7 @@ fn entry(draft: &mut Draft, reader: &mut Reader, name: &str, (key, value): (&Nod
         "retry" => retry(draft, reader, value),
         "timeout" => draft.timeout = reader.text(name, value),
         "claim_ahead" => draft.claim_ahead = reader.text(name, value),
+        "listener" => listener(draft, reader, value),
         "on_session_loss" => draft.on_session_loss = reader.text(name, value),
         "strategy" => draft.strategy = reader.text(name, value),
         "props" => props(draft, reader, value),
@@ -102,6 +105,24 @@ fn retry(draft: &mut Draft, reader: &mut Reader, value: &Node) {
             _ => reader.unknown(&place, key, &["times", "backoff", "on"]),
         }
     }
+}
+
+fn listener(draft: &mut Draft, reader: &mut Reader, value: &Node) {
+    let mut listener = ListenerDraft::default();
+    for (key, name, value) in reader.map("listener", value).unwrap_or_default() {
+        let place = format!("listener.{name}");
+        draft.positions.insert(place.clone(), value.position);
+        match name.as_str() {
+            "before_timeout" => listener.before_timeout = reader.text(&place, value),
+            "after_timeout" => listener.after_timeout = reader.text(&place, value),
+            "on_failure" => listener.on_failure = reader.text(&place, value),
+            _ => {
+                let known = ["before_timeout", "after_timeout", "on_failure"];
+                reader.unknown(&place, key, &known);
+            }
+        }
+    }
+    draft.listener = Some(listener);
 }
 
 /// Properties for ElasticJob nodes. Ours have keys of their own here.

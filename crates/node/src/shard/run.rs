@@ -7,7 +7,7 @@ use crate::alarms::Alarm;
 use crate::turn::Turn;
 use crate::{Effect, Report};
 use flockwork_core::config::{JobConfig, OnSessionLoss};
-use flockwork_core::execution::{CancelReason, OVERDUE_AFTER, Outcome, Run, Source};
+use flockwork_core::execution::{CancelReason, OVERDUE_AFTER, Outcome, Part, Run, Source};
 use flockwork_core::id::{Epoch, ShardIndex};
 use flockwork_core::time::Mono;
 use flockwork_registry::Stamp;
@@ -113,6 +113,7 @@ fn run(
     Run {
         id,
         job: turn.name.clone(),
+        part: Part::Shard,
         shard,
         shards: config.shards,
         fire: claim.fire,

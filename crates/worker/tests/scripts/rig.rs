@@ -1,7 +1,7 @@
 //! What the tests stand on: a directory with scripts, a worker that may run them, and a way to see
 //! processes.
 
-use flockwork_core::execution::{Fire, Outcome, Run, RunId, Script, Source, Work};
+use flockwork_core::execution::{Fire, Outcome, Part, Run, RunId, Script, Source, Work};
 use flockwork_core::id::{Epoch, InstanceId, JobName};
 use flockwork_core::time::Timestamp;
 use flockwork_worker::{Allowlist, Handle, Scripts, Settings, Worker};
@@ -113,6 +113,7 @@ pub(crate) fn run_of(job: &str, argv: &[&str]) -> Run {
     Run {
         id: RunId(1),
         job: JobName::new(job).unwrap(),
+        part: Part::Shard,
         shard: 2,
         shards: 4,
         fire: Fire { due: Timestamp::from_millis(1_767_225_600_000), source: Source::Schedule },
