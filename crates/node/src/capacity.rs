@@ -9,8 +9,12 @@ use flockwork_core::time::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-/// The job and the shard that a run belongs to.
-pub(crate) type Whose = (JobIx, ShardIndex);
+/// The job that a run belongs to, and its shard. A run that belongs to no shard is a call of the job's
+/// listener.
+pub(crate) type Whose = (JobIx, Option<ShardIndex>);
+
+/// A shard whose fire waits for a free place.
+pub(crate) type Waits = (JobIx, ShardIndex);
 
 /// All places of a node.
 ///
@@ -77,11 +81,11 @@ impl Capacity {
         self.has_room() && self.waiting.first().is_none_or(|(due, ..)| *due >= fire.due)
     }
 
-    pub(crate) fn wait(&mut self, due: Timestamp, (job, shard): Whose) {
+    pub(crate) fn wait(&mut self, due: Timestamp, (job, shard): Waits) {
         self.waiting.insert((due, job, shard));
     }
 
-    pub(crate) fn wait_no_more(&mut self, due: Timestamp, (job, shard): Whose) {
+    pub(crate) fn wait_no_more(&mut self, due: Timestamp, (job, shard): Waits) {
         self.waiting.remove(&(due, job, shard));
     }
 
@@ -91,12 +95,12 @@ impl Capacity {
     }
 
     /// Returns whether the shard's fire with this due instant waits.
-    pub(crate) fn waits(&self, due: Timestamp, (job, shard): Whose) -> bool {
+    pub(crate) fn waits(&self, due: Timestamp, (job, shard): Waits) -> bool {
         self.waiting.contains(&(due, job, shard))
     }
 
     /// Takes the shard whose fire waits longest, if there is room for it.
-    pub(crate) fn admit(&mut self) -> Option<Whose> {
+    pub(crate) fn admit(&mut self) -> Option<Waits> {
         if !self.has_room() {
             return None;
         }
@@ -116,17 +120,17 @@ mod tests {
     #[test]
     fn whoever_was_due_first_has_the_next_free_place() {
         let mut capacity = Capacity::new(1);
-        let whose = |shard| (JobIx(0), shard);
+        let waits = |shard| (JobIx(0), shard);
         let run = capacity.name_run();
-        capacity.take(run, whose(0));
+        capacity.take(run, (JobIx(0), Some(0)));
         for (due, shard) in [(30, 1), (10, 2)] {
-            capacity.wait(Timestamp::from_millis(due), whose(shard));
+            capacity.wait(Timestamp::from_millis(due), waits(shard));
         }
         assert_eq!(capacity.admit(), None, "there is no room");
         capacity.free(run);
         assert!(!capacity.is_next(fire(20)), "another was due before");
         assert!(capacity.is_next(fire(10)));
-        assert_eq!(capacity.admit(), Some(whose(2)));
+        assert_eq!(capacity.admit(), Some(waits(2)));
     }
 
     #[test]
@@ -135,7 +139,7 @@ mod tests {
         for shard in 0..2 {
             assert!(capacity.has_room_ahead());
             let run = capacity.name_run();
-            capacity.take(run, (JobIx(0), shard));
+            capacity.take(run, (JobIx(0), Some(shard)));
         }
         assert!(capacity.has_room() && !capacity.has_room_ahead());
     }
@@ -145,7 +149,7 @@ mod tests {
         let mut capacity = Capacity::new(9);
         let runs: Vec<_> = (0..9).map(|_| capacity.name_run()).collect();
         for run in runs.iter().rev() {
-            capacity.take(*run, (JobIx(7), 0));
+            capacity.take(*run, (JobIx(7), Some(0)));
         }
         assert!(capacity.runs().into_iter().map(|(run, _)| run).eq(runs));
     }

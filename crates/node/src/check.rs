@@ -39,7 +39,7 @@ impl Parts<'_> {
                 let whose = (ix, shard);
                 if let Some(run) = run {
                     runs += 1;
-                    if self.capacity.whose(run) != Some(whose) {
+                    if self.capacity.whose(run) != Some((ix, Some(shard))) {
                         return Err(format!("{run:?} of shard {whose:?} has no place"));
                     }
                 }
@@ -205,12 +205,12 @@ mod tests {
         let mut rig = Rig::new();
         let job = served(&mut rig, 1_000);
         let (_, run, _) = job.places().next().unwrap();
-        rig.capacity.take(RunId(99), (JobIx(0), 0));
+        rig.capacity.take(RunId(99), (JobIx(0), Some(0)));
         assert!(found(&mut rig, &job).starts_with("places: (2, 0)"));
         rig.capacity.free(RunId(99));
         assert_eq!(found(&mut rig, &job), "");
         // The same number, and another shard's.
-        rig.capacity.take(run.unwrap(), (JobIx(0), 1));
+        rig.capacity.take(run.unwrap(), (JobIx(0), Some(1)));
         assert!(found(&mut rig, &job).ends_with("has no place"));
         rig.capacity = Capacity::new(8);
         assert!(found(&mut rig, &job).ends_with("has no place"));

@@ -148,13 +148,15 @@ impl Job {
     }
 
     /// Returns whether the code of a shard's run was started.
-    pub(crate) fn has_started(&self, shard: ShardIndex) -> bool {
-        self.shards.get(shard as usize).is_some_and(Shard::has_started)
+    pub(crate) fn has_started(&self, shard: Option<ShardIndex>) -> bool {
+        let shard = shard.and_then(|shard| self.shards.get(shard as usize));
+        shard.is_some_and(Shard::has_started)
     }
 
     /// Returns whether the run of a shard must stop once the session may be lost.
-    pub(crate) fn must_stop_without_session(&self, shard: ShardIndex) -> bool {
-        self.shards.get(shard as usize).is_some_and(Shard::must_stop_without_session)
+    pub(crate) fn must_stop_without_session(&self, shard: Option<ShardIndex>) -> bool {
+        let shard = shard.and_then(|shard| self.shards.get(shard as usize));
+        shard.is_some_and(Shard::must_stop_without_session)
     }
 
     /// Does what is to be done next, from what is known. It is called whenever something was learned; each

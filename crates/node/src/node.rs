@@ -3,7 +3,7 @@
 
 use crate::alarms::{Alarm, Alarms};
 use crate::asking::{Asking, Means};
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Whose};
 use crate::check::Parts;
 use crate::dirty::Dirty;
 use crate::job::Job;
@@ -146,8 +146,7 @@ impl Node {
     /// number of jobs.
     #[must_use]
     pub fn status(&self) -> Status {
-        let has_started =
-            |(_, (ix, shard)): &(RunId, (JobIx, ShardIndex))| self.job(*ix).has_started(*shard);
+        let has_started = |(_, (ix, shard)): &(RunId, Whose)| self.job(*ix).has_started(*shard);
         Status {
             instance: self.settings.instance.clone(),
             is_suspended: !self.trust.is_hoped_for(),
@@ -208,7 +207,7 @@ impl Node {
         &mut self,
         step: &mut Step<'_>,
         run: RunId,
-        act: impl FnOnce(&mut Job, &mut Turn<'_>, ShardIndex),
+        act: impl FnOnce(&mut Job, &mut Turn<'_>, Option<ShardIndex>),
     ) {
         if let Some((ix, shard)) = self.capacity.whose(run) {
             self.at(step, ix, |job, turn| act(job, turn, shard));
@@ -219,7 +218,7 @@ impl Node {
     fn at_each_run(
         &mut self,
         step: &mut Step<'_>,
-        act: impl Fn(&mut Job, &mut Turn<'_>, ShardIndex),
+        act: impl Fn(&mut Job, &mut Turn<'_>, Option<ShardIndex>),
     ) {
         for (_, (ix, shard)) in self.capacity.runs() {
             self.at(step, ix, |job, turn| act(job, turn, shard));

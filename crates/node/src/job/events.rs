@@ -54,7 +54,8 @@ impl Job {
     }
 
     /// Tells the registry what a run could not tell without a session.
-    pub(crate) fn tell_again(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+    pub(crate) fn tell_again(&mut self, turn: &mut Turn<'_>, shard: Option<ShardIndex>) {
+        let Some(shard) = shard else { return };
         self.at(turn, shard, |shard, turn, facts, mirror| shard.tell_again(turn, facts, mirror));
     }
 
@@ -98,7 +99,12 @@ impl Job {
     }
 
     /// Gives back a claim made ahead for an instant that is far off since the clock was set back.
-    pub(crate) fn give_back_if_far_ahead(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+    pub(crate) fn give_back_if_far_ahead(
+        &mut self,
+        turn: &mut Turn<'_>,
+        shard: Option<ShardIndex>,
+    ) {
+        let Some(shard) = shard else { return };
         self.shards[shard as usize].give_back_if_far_ahead(turn);
     }
 
@@ -120,7 +126,8 @@ impl Job {
     }
 
     /// Handles the instant of a claim made ahead, which has come.
-    pub(crate) fn start_on_time(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+    pub(crate) fn start_on_time(&mut self, turn: &mut Turn<'_>, shard: Option<ShardIndex>) {
+        let Some(shard) = shard else { return };
         self.shards[shard as usize].instant_has_come(turn);
     }
 
@@ -140,26 +147,40 @@ impl Job {
     pub(crate) fn run_ended(
         &mut self,
         turn: &mut Turn<'_>,
-        shard: ShardIndex,
+        shard: Option<ShardIndex>,
         ended: (RunId, Outcome),
     ) {
+        let Some(shard) = shard else { return };
         self.at(turn, shard, |shard, turn, facts, mirror| {
             shard.run_ended(turn, facts, mirror, ended);
         });
     }
 
     /// Handles a run whose code was not started after all.
-    pub(crate) fn not_started(&mut self, turn: &mut Turn<'_>, shard: ShardIndex, run: RunId) {
+    pub(crate) fn not_started(
+        &mut self,
+        turn: &mut Turn<'_>,
+        shard: Option<ShardIndex>,
+        run: RunId,
+    ) {
+        let Some(shard) = shard else { return };
         self.shards[shard as usize].not_started(turn, run);
     }
 
     /// Tells a run to stop, if its code runs.
-    pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, shard: ShardIndex, reason: CancelReason) {
+    pub(crate) fn cancel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        shard: Option<ShardIndex>,
+        reason: CancelReason,
+    ) {
+        let Some(shard) = shard else { return };
         self.shards[shard as usize].cancel(turn, reason);
     }
 
     /// Notes that a run was told to stop a good while ago.
-    pub(crate) fn overdue(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+    pub(crate) fn overdue(&mut self, turn: &mut Turn<'_>, shard: Option<ShardIndex>) {
+        let Some(shard) = shard else { return };
         self.shards[shard as usize].overdue(turn);
     }
 

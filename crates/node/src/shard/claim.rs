@@ -216,7 +216,7 @@ impl Claiming {
     ) -> Self {
         let before_stamp =
             mirror.record(shard).and_then(|record| record.held()).map(|held| held.stamp);
-        turn.capacity.take(id, (turn.job, shard));
+        turn.capacity.take(id, (turn.job, Some(shard)));
         turn.send(Purpose::Shard(turn.job, shard, ShardChange::Claim(id)), ops);
         let claim = Box::new(OwnClaim {
             id,

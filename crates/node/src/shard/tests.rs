@@ -26,7 +26,7 @@ fn accounted_before(due: i64) -> Record {
 fn runs_elsewhere(scene: &mut Scene, runs: usize) {
     for _ in 0..runs {
         let run = scene.rig.capacity.name_run();
-        scene.rig.capacity.take(run, (JobIx(1), 0));
+        scene.rig.capacity.take(run, (JobIx(1), Some(0)));
     }
 }
 

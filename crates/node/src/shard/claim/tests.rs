@@ -112,7 +112,7 @@ fn each_claim_has_a_place_and_a_name_of_its_own() {
     let (one, other) = (scene.first(DUE).unwrap(), scene.again(&theirs()));
     assert_ne!(one.claim().id(), other.claim().id());
     for claiming in [&one, &other] {
-        assert_eq!(scene.rig.capacity.whose(claiming.claim().id()), Some((JobIx(0), 0)));
+        assert_eq!(scene.rig.capacity.whose(claiming.claim().id()), Some((JobIx(0), Some(0))));
     }
 }
 
