@@ -222,15 +222,22 @@ impl Definition {
             return Adoption::None { counts: false };
         };
         let decoded = self.decoded(turn, &read, implementation);
-        self.is_refused = decoded.is_err();
+        self.is_refused = false;
         match decoded {
-            Ok(decoded) => self.adopt_decoded(turn, mirror, read, decoded),
-            Err((code, text)) => {
-                let is_new = !is_refused || self.adopted != read;
-                self.adopted = read;
-                Adoption::Refused { is_new, code, text }
-            }
+            Ok(decoded) => self.adopt_decoded(turn, mirror, (read, is_refused), decoded),
+            Err(why) => self.refuse(read, is_refused, why),
         }
+    }
+
+    fn refuse(
+        &mut self,
+        read: Bytes,
+        was_refused: bool,
+        (code, text): (&'static str, String),
+    ) -> Adoption {
+        let is_new = !was_refused || self.adopted != read;
+        (self.adopted, self.is_refused) = (read, true);
+        Adoption::Refused { is_new, code, text }
     }
 
     /// Returns what the registry's definition means, or why this node cannot serve it.
@@ -271,7 +278,7 @@ impl Definition {
         &mut self,
         turn: &mut Turn<'_>,
         mirror: &Mirror,
-        read: Bytes,
+        (read, is_refused): (Bytes, bool),
         decoded: Arc<JobConfig>,
     ) -> Adoption {
         let is_own = Arc::ptr_eq(&decoded, &self.offered);
@@ -285,6 +292,11 @@ impl Definition {
             self.is_writing = true;
             turn.send_for_job(JobChange::Config, vec![op]);
             return Adoption::None { counts: false };
+        }
+        if decoded.listener.is_some() && self.offered.listener.is_none() {
+            let text = "the registry's definition has a listener, and this node's program has none \
+                        for the job; register one, or take it out of the definition";
+            return self.refuse(read, is_refused, ("NO_LISTENER", text.to_owned()));
         }
         let is_first = self.config.is_none();
         (self.adopted, self.document, self.config) = (read, None, Some(decoded));

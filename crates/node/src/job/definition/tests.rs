@@ -208,6 +208,28 @@ fn a_definition_of_another_implementation_is_refused_and_that_is_new_once() {
 }
 
 #[test]
+fn a_definition_with_a_listener_needs_one_in_the_program() {
+    let with_one = format!("{OFFERED}\n  flockwork.listener.on_failure: run");
+    // What is offered, whether it replaces the registry's; whether the job is refused.
+    let table = [(OFFERED, false, true), (OFFERED, true, false), (&with_one, false, false)];
+    for (offered, applies, is_refused) in table {
+        let (mut rig, mirror) = defined(&with_one, 1);
+        let mut definition = Definition::new(config(offered), applies);
+        match definition.adopt(&mut rig.turn(), &mirror, JOINING) {
+            Adoption::Refused { code: "NO_LISTENER", is_new: true, .. } if is_refused => {}
+            Adoption::None { counts: false } if applies => {}
+            Adoption::Counts(_) if !is_refused => {}
+            other => panic!("{offered:?} {applies}: {other:?}"),
+        }
+    }
+    // A program may have a listener that nobody has it call.
+    let (mut rig, mirror) = defined(OFFERED, 1);
+    let mut definition = Definition::new(config(&with_one), false);
+    let adoption = definition.adopt(&mut rig.turn(), &mirror, JOINING);
+    assert!(matches!(adoption, Adoption::Counts(_)), "{adoption:?}");
+}
+
+#[test]
 fn a_definition_that_cannot_be_served_is_refused_until_it_changes() {
     for has_counted in [false, true] {
         let (mut rig, mut mirror, mut definition) = counting();
