@@ -1,8 +1,11 @@
 //! Facts about the job as a whole that its shards go by.
 
+use flockwork_core::account::Passed;
 use flockwork_core::config::JobConfig;
+use flockwork_core::execution::Fire;
 use flockwork_core::schedule::Memo;
 use flockwork_core::time::Timestamp;
+use flockwork_registry::Stamp;
 use std::sync::Arc;
 
 /// The facts as of one moment of one turn.
@@ -20,6 +23,23 @@ pub(crate) struct Facts<'a> {
     pub(crate) next: Option<Timestamp>,
     /// The memo of the search that found the next due instant.
     pub(crate) memo: Memo,
+    /// Which due fires a free shard may run.
+    pub(crate) gate: Gate,
+}
+
+/// Which of its due fires a free shard may run. The fires of a job with a listener are opened one at a time,
+/// for all its shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// The shard decides by itself: the job has no listener.
+    #[default]
+    None,
+    /// No fire is open.
+    Shut,
+    /// This fire is open, as long as the document that says so has this stamp.
+    Open(Fire, Stamp),
+    /// These fires were passed for all shards.
+    Passed(Passed),
 }
 
 impl Facts<'_> {

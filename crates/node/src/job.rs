@@ -13,6 +13,7 @@ mod handover;
 mod leadership;
 mod leave;
 mod membership;
+mod once;
 mod reading;
 mod timer;
 mod trigger;
@@ -38,6 +39,7 @@ use flockwork_layout::trigger::Served;
 use handover::Handover;
 use leadership::Leadership;
 use membership::{Membership, Registered};
+use once::{Once, gate};
 use reading::Reading;
 use std::sync::Arc;
 use timer::Timer;
@@ -53,6 +55,7 @@ pub(crate) struct Job {
     handover: Handover,
     clock_note: ClockNote,
     leadership: Leadership,
+    once: Once,
     trigger: Trigger,
     timer: Timer,
     shards: Vec<Shard>,
@@ -70,6 +73,7 @@ impl Job {
             handover: Handover::default(),
             clock_note: ClockNote::default(),
             leadership: Leadership::default(),
+            once: Once::default(),
             trigger: Trigger::default(),
             timer: Timer::default(),
             shards: Vec::new(),
@@ -115,6 +119,7 @@ impl Job {
             .awaited()
             .chain(self.membership.awaited())
             .chain(self.leadership.awaited())
+            .chain(self.once.awaited())
             .chain(self.trigger.awaited())
             .chain(self.handover.awaited())
             .chain(self.clock_note.awaited());
@@ -219,7 +224,10 @@ impl Job {
         self.leadership.reconcile(turn, &mut self.mirror, &config);
         self.mirror.watch_servers(turn);
         self.note_server_status(turn);
-        if self.clock_note.differs().is_none() {
+        if config.listener.is_some() {
+            self.mirror.watch_once(turn);
+            self.trigger.note(turn, &self.mirror, &mut self.once, &config);
+        } else if self.clock_note.differs().is_none() {
             self.trigger.reconcile(turn, &self.mirror, &config, &mut self.shards);
         }
         self.set_timer(turn);
@@ -303,14 +311,14 @@ impl Job {
         act: impl FnOnce(&mut Shard, &mut Turn<'_>, &Facts<'_>, &mut Mirror),
     ) {
         let Self { mirror, definition, membership, timer, shards, .. } = self;
-        let facts = facts(turn, definition, membership, timer);
+        let facts = facts(turn, definition, membership, timer, mirror);
         if let Some(shard) = shards.get_mut(shard as usize) {
             act(shard, turn, &facts, mirror);
         }
     }
 
     fn facts(&self, turn: &Turn<'_>) -> Facts<'_> {
-        facts(turn, &self.definition, &self.membership, &self.timer)
+        facts(turn, &self.definition, &self.membership, &self.timer, &self.mirror)
     }
 
     fn mark_all_shards(&self, turn: &mut Turn<'_>) {
@@ -418,6 +426,7 @@ fn facts<'a>(
     definition: &'a Definition,
     membership: &Membership,
     timer: &Timer,
+    mirror: &Mirror,
 ) -> Facts<'a> {
     Facts {
         config: definition.config(),
@@ -426,5 +435,6 @@ fn facts<'a>(
         is_registered: membership.was_registered(turn.session()),
         next: timer.next(),
         memo: timer.memo(),
+        gate: gate(definition.config().map(|config| &**config), mirror),
     }
 }

@@ -13,6 +13,7 @@ use crate::outbox::{Change, Verdict};
 use crate::turn::Turn;
 use bytes::Bytes;
 use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_layout::guarantee::Guarantee;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
@@ -38,6 +39,9 @@ pub(crate) struct Mirror {
     /// The instances that are to be dealt no shards. Only leaders watch them.
     leavers: Slot<BTreeSet<InstanceId>>,
     watches_leavers: bool,
+    /// How far the listener has come. Only the instances of a job that has one watch it.
+    once: Slot<Guarantee>,
+    watches_once: bool,
     shards: Vec<ShardSlots>,
     /// The schedule of the definition that counts, as text. Plans that name the same schedule share it.
     schedule: Arc<str>,
@@ -115,6 +119,10 @@ impl Mirror {
 
     pub(crate) fn leavers(&self) -> &Slot<BTreeSet<InstanceId>> {
         &self.leavers
+    }
+
+    pub(crate) fn once(&self) -> &Slot<Guarantee> {
+        &self.once
     }
 
     /// Returns the slot of a shard's owner, if there is such a shard.
@@ -222,6 +230,13 @@ impl Mirror {
         }
     }
 
+    /// Watches how far the listener has come. Only the instances of a job that has one need to know.
+    pub(crate) fn watch_once(&mut self, turn: &mut Turn<'_>) {
+        if !std::mem::replace(&mut self.watches_once, true) {
+            self.watch(turn, Facet::Once);
+        }
+    }
+
     /// Watches the status of each server that an instance runs on.
     pub(crate) fn watch_servers(&mut self, turn: &mut Turn<'_>) {
         let Some(instances) = self.instances.value() else { return };
@@ -313,6 +328,7 @@ impl Mirror {
             Facet::Retries,
         ];
         facets.extend(self.watches_leavers.then_some(Facet::Leavers));
+        facets.extend(self.watches_once.then_some(Facet::Once));
         facets.extend(self.servers.keys().cloned().map(Facet::Server));
         for shard in (0..).take(self.shards.len()) {
             facets.extend([Facet::Owner(shard), Facet::Disabled(shard)]);
@@ -373,6 +389,11 @@ impl Mirror {
         }
     }
 
+    /// Takes in how far a commit of this node has brought the listener.
+    pub(crate) fn wrote_once(&mut self, value: Guarantee, stamp: Stamp) {
+        self.once.wrote(Some(Held { value, stamp, session: None }));
+    }
+
     /// Handles the verdict on a change of the whole job. If the change was refused or is in doubt, what it
     /// was based on is read again. Returns whether the change is no longer under way.
     pub(crate) fn is_over(
@@ -428,6 +449,7 @@ impl Mirror {
             Facet::Trigger(_) => &mut self.trigger,
             Facet::Retries => &mut self.retries,
             Facet::Leavers => &mut self.leavers,
+            Facet::Once => &mut self.once,
             Facet::Server(ip) => self.servers.entry(ip.clone()).or_default(),
             Facet::Owner(i) => &mut self.shards.get_mut(*i as usize)?.owner,
             Facet::Disabled(i) => &mut self.shards.get_mut(*i as usize)?.disabled,

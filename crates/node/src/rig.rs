@@ -3,7 +3,7 @@
 use crate::alarms::Alarms;
 use crate::capacity::Capacity;
 use crate::dirty::Dirty;
-use crate::facts::Facts;
+use crate::facts::{Facts, Gate};
 use crate::mirror::Mirror;
 use crate::names::JobIx;
 use crate::outbox::{Change, Outbox, Purpose};
@@ -56,7 +56,7 @@ pub(crate) fn stamp(version: u32) -> Stamp {
 }
 
 /// An instant.
-pub(crate) fn at(millis: i64) -> Timestamp {
+pub(crate) const fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
@@ -231,6 +231,7 @@ pub(crate) fn facts(config: &Arc<JobConfig>) -> Facts<'_> {
         is_registered: true,
         next: None,
         memo: Memo::default(),
+        gate: Gate::None,
     }
 }
 

@@ -24,7 +24,7 @@ mod state;
 
 use crate::Report;
 use crate::alarms::Alarm;
-use crate::facts::Facts;
+use crate::facts::{Facts, Gate};
 use crate::mirror::{Mirror, RecordIs, Slot};
 use crate::outbox::ShardChange;
 use crate::status::ShardStatus;
@@ -33,7 +33,10 @@ use accounting::Accounting;
 use ahead::{is_ahead, is_all_there_is};
 use ask::Ask;
 use claim::{Claiming, OwnClaim};
-use flockwork_core::account::{Claim, ClaimState, Hold, Note, Policy, Reason, Settled, settle};
+use flockwork_core::account::{
+    Claim, ClaimState, Fate, Hold, Note, Passed, Policy, Reason, Settled,
+};
+use flockwork_core::account::{settle, settle_opened, settle_passed};
 use flockwork_core::config::{MAX_CLAIM_AHEAD, Overlap};
 use flockwork_core::execution::{Fire, RunId, Source};
 use flockwork_core::id::{InstanceId, ShardIndex};
@@ -235,7 +238,11 @@ impl Shard {
         let plan = mirror.plan_in_force(facts.shards())?;
         let from = plan.from(self.index);
         let policy = Policy { memo: facts.memo, ..Policy::of(facts.config?, from) };
-        let settled = settle(&policy, stored.record.watermark, plan.alive, self.hold, now);
+        let watermark = stored.record.watermark;
+        let settled = match facts.gate {
+            Gate::None => settle(&policy, watermark, plan.alive, self.hold, now),
+            gate => return Some(settle_by(gate, &policy, plan.alive, (stored, is_off))),
+        };
         Some(match settled {
             Settled { notes, run: None } if self.ask.is_open() && !is_off => {
                 let due = trigger_instant(stored, now);
@@ -273,7 +280,7 @@ impl Shard {
         facts: &Facts<'_>,
         mirror: &Mirror,
     ) -> bool {
-        let is_wanted = self.is_busy() || self.ask.is_open();
+        let is_wanted = self.is_busy() || self.ask.is_open() || facts.gate != Gate::None;
         self.may_own(turn, facts, mirror)
             && turn.capacity.has_room_ahead()
             && mirror.is_off(self.index) == Some(false)
@@ -512,6 +519,35 @@ impl Shard {
         }
         self.ask.is_open()
     }
+}
+
+/// Returns what is to become of the due fires of a shard of a job that has a listener.
+fn settle_by(
+    gate: Gate,
+    policy: &Policy<'_>,
+    alive: Timestamp,
+    (stored, is_off): (&Stored, bool),
+) -> Settled {
+    let watermark = stored.record.watermark;
+    let passed =
+        |passed| Settled { notes: settle_passed(policy, watermark, alive, &passed), run: None };
+    match gate {
+        Gate::None | Gate::Shut => Settled::default(),
+        Gate::Passed(these) => passed(these),
+        Gate::Open(fire, _) if has_run(stored, fire) => Settled::default(),
+        Gate::Open(fire, _) if is_off && fire.source == Source::Trigger => Settled::default(),
+        Gate::Open(fire, _) if is_off => {
+            let (fate, reason) = (Fate::Skipped, Reason::Disabled);
+            passed(Passed { first: fire.due, through: fire.due, fate, reason })
+        }
+        Gate::Open(fire, _) => settle_opened(policy, watermark, alive, fire),
+    }
+}
+
+/// Returns whether a shard without a claim has run a fire that was asked for. A fire of the schedule is
+/// accounted, which its watermark tells.
+pub(crate) fn has_run(stored: &Stored, fire: Fire) -> bool {
+    stored.record.last.as_ref().is_some_and(|last| last.fire == fire)
 }
 
 /// Returns the instant that names a trigger's fire; no other run of the shard has this instant.

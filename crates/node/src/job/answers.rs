@@ -151,6 +151,7 @@ impl Job {
                 }
             }
             JobChange::Trigger => self.trigger.answered(turn, mirror, change, verdict),
+            JobChange::Once => self.once.answered(turn, mirror, change, verdict),
             JobChange::Handover => self.handover.answered(turn, change, verdict),
             JobChange::ClockNote => {
                 let is_registered = self.membership.was_registered(turn.session());

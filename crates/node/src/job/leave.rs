@@ -120,6 +120,7 @@ impl Job {
         self.definition.removed(&self.mirror);
         self.timer.stop();
         self.leadership.removed();
+        self.once.removed();
         self.trigger.removed();
         self.clock_note.forget();
         for shard in &mut self.shards {

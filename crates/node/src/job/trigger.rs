@@ -1,6 +1,7 @@
 //! Requests to run a job now. Each request that is seen leads to one run of each shard here, or to a refusal
 //! that is reported. The request is taken away only after the runs are claimed.
 
+use super::once::Once;
 use crate::Report;
 use crate::mirror::{Mirror, Slot};
 use crate::outbox::{Change, JobChange, Verdict};
@@ -8,6 +9,7 @@ use crate::shard::Shard;
 use crate::turn::Turn;
 use flockwork_core::config::JobConfig;
 use flockwork_core::id::ShardIndex;
+use flockwork_layout::guarantee::Guarantee;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Op, Stamp};
 
@@ -57,6 +59,38 @@ impl Trigger {
         self.is_sending = true;
         let key = turn.key(&own(turn));
         turn.send_for_job(JobChange::Trigger, vec![Op::Delete(key, Some(stamp))]);
+    }
+
+    /// Notes a request to run now in the document of a job that has a listener, if there is one: the job's
+    /// leader opens one fire for it, for all shards. All instances were asked by one commit, so a request
+    /// that another instance has noted is only taken away.
+    pub(crate) fn note(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mirror: &Mirror,
+        once: &mut Once,
+        config: &JobConfig,
+    ) {
+        if !turn.may_start() || self.is_sending {
+            return;
+        }
+        let Some(stamp) = mirror.trigger().held().map(|held| held.stamp) else { return };
+        let Some(stands) = once.stands(mirror) else { return };
+        if self.taken.replace(stamp) != Some(stamp) {
+            let mine = |shard: &ShardIndex| {
+                mirror.owner(*shard).and_then(Slot::value) == Some(turn.instance())
+            };
+            let shards = (0..config.shards).filter(mine).count();
+            turn.report(Report::Triggered { job: turn.name.clone(), shards, refused: None });
+        }
+        let take_away = Op::Delete(turn.key(&own(turn)), Some(stamp));
+        let asked = stamp.created.0;
+        if stands.value.asked >= asked {
+            self.is_sending = true;
+            return turn.send_for_job(JobChange::Trigger, vec![take_away]);
+        }
+        let value = Guarantee { asked, ..stands.value };
+        once.write(turn, stands.stamp, &value, vec![take_away]);
     }
 
     /// Handles the verdict on taking the request away.
@@ -327,6 +361,35 @@ mod tests {
             assert_eq!(rig.asked(), vec![trigger(); usize::from(is_over)], "{verdict:?}");
             duty.removed();
             assert_eq!(duty.awaited().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_job_with_a_listener_has_its_request_noted_once_for_all_instances() {
+        // The last request that the document names; what the change writes and deletes.
+        let table = [(None, true), (Some(3), true), (Some(4), false), (Some(5), false)];
+        for (noted, is_written) in table {
+            let mut asked = Asked::of_two();
+            let mut made = entry("", 4);
+            made.stamp.created = Index(4);
+            asked.mirror.holds(trigger(), Some(made));
+            let document = noted.map(|asked| {
+                let value = Guarantee { asked, ..Guarantee::default() };
+                entry(flockwork_layout::guarantee::encode(&value), 1)
+            });
+            let mut once = Once::default();
+            let Asked { rig, mirror, config, trigger: duty, .. } = &mut asked;
+            duty.note(&mut rig.turn(), mirror, &mut once, config);
+            assert_eq!(rig.sent().len(), 0, "the document was not read");
+            mirror.holds(Facet::Once, document);
+            for _ in 0..2 {
+                duty.note(&mut rig.turn(), mirror, &mut once, config);
+            }
+            let change = rig.sent_one();
+            assert_eq!(rig.deleted(&change), [trigger()], "{noted:?}");
+            let written = if is_written { vec![Facet::Once] } else { vec![] };
+            assert_eq!(rig.written(&change), written, "{noted:?}");
+            assert_eq!(asked.told(), Some((2, None)), "{noted:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Held, Mirror, Slot};
 use bytes::Bytes;
 use flockwork_core::id::{BadInstanceId, InstanceId};
 use flockwork_layout::keys::{Facet, shard};
-use flockwork_layout::{plan, record};
+use flockwork_layout::{guarantee, plan, record};
 use flockwork_registry::{Answer, Entry};
 use std::sync::Arc;
 
@@ -59,6 +59,9 @@ impl Mirror {
             Facet::Plan => put(Some(&mut self.plan), entry, |value| {
                 let plan = plan::decode(value).map_err(|error| error.to_string())?;
                 Ok(plan.sharing(schedule))
+            }),
+            Facet::Once => put(Some(&mut self.once), entry, |value| {
+                guarantee::decode(value).map_err(|error| error.to_string())
             }),
             // Only the value ENABLED switches a server on. An unknown status is shown, and the server gets no
             // shards.

@@ -51,6 +51,8 @@ pub(crate) enum JobChange {
     Assign,
     /// A request to run the job now is answered.
     Trigger,
+    /// How far the job's listener has come is written.
+    Once,
     /// This instance waits to leave the job, or no longer does.
     Handover,
     /// This instance notes how its clock stands.

@@ -2,7 +2,7 @@
 
 use super::accounting::{still_gone, without_retry};
 use super::keys::{Keys, write_record};
-use crate::facts::Facts;
+use crate::facts::{Facts, Gate};
 use crate::mirror::Mirror;
 use crate::outbox::{Purpose, ShardChange};
 use crate::turn::Turn;
@@ -160,13 +160,16 @@ impl Claiming {
         after.record.claim = Some(claim(turn, id, fire, mark_lasts));
         // The plan decides what is due. Other instances would take over a claim that is based on an outdated
         // plan if its answer is lost.
-        let ops = vec![
+        let mut ops = vec![
             is_on(keys),
             Op::Check(keys.plan.clone(), Some(plan)),
             Op::Check(keys.owner.clone(), Some(owner)),
             write_record(keys, mirror, shard, &after),
             mark(turn, keys, mark_lasts),
         ];
+        if let Gate::Open(_, opened) = facts.gate {
+            ops.push(Op::Check(turn.key(&Facet::Once), Some(opened)));
+        }
         let basis = Basis::First { dealt: owner, from, notes };
         Some(Self::send((turn, shard, id), (facts, mirror), (before, after), basis, ops))
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::names::JobIx;
 use crate::outbox::Purpose;
-use crate::rig::{ME, OTHER, at, entry, instance};
+use crate::rig::{ME, OTHER, Rig, at, entry, instance, stamp};
 use crate::shard::scene::{DUE, Scene, fire, holding, released_to, shard, stage_of, theirs};
 use flockwork_core::account::Record;
 use flockwork_layout::keys::Facet;
@@ -418,4 +418,64 @@ fn a_run_must_stop_with_its_session_if_the_job_says_so_and_nothing_else_must() {
         assert_eq!(claimed.must_stop_without_session(), must);
         assert!(!shard(State::Free).must_stop_without_session());
     }
+}
+
+/// A shard of a job with a listener, whose fires up to 9,000 ms are accounted, looks at what is due.
+fn by(gate: Gate, change: impl FnOnce(&mut Scene)) -> (String, Vec<crate::outbox::Change>) {
+    let mut scene = Scene::new();
+    change(&mut scene);
+    let mut shard = shard(State::Free);
+    scene.act(|turn, facts, mirror| {
+        shard.consider(turn, &Facts { gate, ..*facts }, mirror);
+    });
+    (stage_of(&shard), scene.rig.sent())
+}
+
+#[test]
+fn a_shard_of_a_job_with_a_listener_runs_only_the_fire_that_is_open() {
+    let opened = stamp(4);
+    let early = Fire { due: at(9_000), ..DUE };
+    let asked = fire(9_500, Source::Trigger);
+    let skipped =
+        |reason| Passed { first: at(10_000), through: at(10_000), fate: Fate::Skipped, reason };
+    let table = [
+        (Gate::Shut, "Free"),
+        (Gate::Open(DUE, opened), "Claiming"),
+        (Gate::Open(asked, opened), "Claiming"),
+        (Gate::Open(early, opened), "Free"),
+        (Gate::Passed(skipped(Reason::BeforeFailed)), "Accounting"),
+    ];
+    for (gate, stage) in table {
+        let (stands, sent) = by(gate, |_| {});
+        assert_eq!(stands, stage, "{gate:?}");
+        let rig = Rig::new();
+        let demands = sent.first().map(|change| rig.checked(change).contains(&Facet::Once));
+        assert_eq!(demands, (stage != "Free").then_some(stage == "Claiming"), "{gate:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_is_run_once_and_not_by_a_shard_that_is_switched_off() {
+    let asked = fire(9_500, Source::Trigger);
+    let gate = Gate::Open(asked, stamp(4));
+    let off = |scene: &mut Scene| scene.mirror.holds(Facet::Disabled(0), Some(entry("", 2)));
+    assert_eq!(by(gate, off).0, "Free");
+    assert_eq!(by(Gate::Open(DUE, stamp(4)), off).0, "Accounting", "it is skipped");
+    let ran = |scene: &mut Scene| {
+        let last = flockwork_core::account::Last {
+            fire: asked,
+            attempt: 1,
+            instance: instance(ME),
+            nonce: 1,
+            started: at(9_500),
+            ended: at(9_600),
+            code: "OK".to_owned(),
+            text: String::new(),
+            output_tail: String::new(),
+            rows: 0,
+            bytes: 0,
+        };
+        scene.stores(Record { last: Some(Arc::new(last)), ..holding(None) });
+    };
+    assert_eq!(by(gate, ran).0, "Free");
 }
