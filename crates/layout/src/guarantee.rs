@@ -55,6 +55,8 @@ pub enum Stage {
     Closing {
         /// The fire that ran.
         fire: Fire,
+        /// How many shards there were when it was opened.
+        shards: u32,
     },
     /// The fire is not run, nor others that are settled with it.
     Passed(Passed),
@@ -113,9 +115,11 @@ pub fn encode(guarantee: &Guarantee) -> Bytes {
         form.source = Some(fire.source.as_str().to_owned());
     }
     match guarantee.stage {
-        Stage::Closed | Stage::Closing { .. } => {}
+        Stage::Closed => {}
         Stage::Repeated { attempt, .. } => form.attempt = Some(attempt),
-        Stage::Open { shards, .. } => form.shards = Some(shards),
+        Stage::Open { shards, .. } | Stage::Closing { shards, .. } => {
+            form.shards = Some(shards);
+        }
         Stage::Passed(passed) => {
             form.first = Some(passed.first.as_millis());
             form.last = Some(passed.through.as_millis());
@@ -158,7 +162,7 @@ impl Stage {
     #[must_use]
     pub fn fire(&self) -> Option<Fire> {
         match self {
-            Self::Repeated { fire, .. } | Self::Open { fire, .. } | Self::Closing { fire } => {
+            Self::Repeated { fire, .. } | Self::Open { fire, .. } | Self::Closing { fire, .. } => {
                 Some(*fire)
             }
             Self::Closed | Self::Passed(_) => None,
@@ -182,7 +186,7 @@ impl Form {
             "closed" => Stage::Closed,
             "repeated" => Stage::Repeated { fire: self.fire()?, attempt: self.attempt? },
             "open" => Stage::Open { fire: self.fire()?, shards: self.shards? },
-            "closing" => Stage::Closing { fire: self.fire()? },
+            "closing" => Stage::Closing { fire: self.fire()?, shards: self.shards? },
             "passed" => Stage::Passed(self.passed()?),
             _ => return None,
         })
@@ -221,7 +225,7 @@ mod tests {
             Stage::Closed,
             Stage::Repeated { fire, attempt: 2 },
             Stage::Open { fire, shards: 3 },
-            Stage::Closing { fire },
+            Stage::Closing { fire, shards: 2 },
             Stage::Passed(passed),
         ];
         for stage in stages {

@@ -136,7 +136,7 @@ mod tests {
             (Stage::Closed, Gate::Shut),
             (Stage::Repeated { fire: FIRE, attempt: 2 }, Gate::Shut),
             (Stage::Open { fire: FIRE, shards: 1 }, Gate::Open(FIRE, stamp(2))),
-            (Stage::Closing { fire: FIRE }, Gate::Shut),
+            (Stage::Closing { fire: FIRE, shards: 1 }, Gate::Shut),
             (Stage::Passed(passed), Gate::Passed(passed)),
         ];
         let (plain, listens) = (config(LINES), config(&with_listener()));
