@@ -39,13 +39,13 @@ impl Parts<'_> {
                 let whose = (ix, shard);
                 if let Some(run) = run {
                     runs += 1;
-                    if self.capacity.whose(run) != Some((ix, Some(shard))) {
-                        return Err(format!("{run:?} of shard {whose:?} has no place"));
+                    if self.capacity.whose(run) != Some(whose) {
+                        return Err(format!("{run:?} of {whose:?} has no place"));
                     }
                 }
-                if let Some(due) = waits_since {
+                if let Some((due, shard)) = waits_since.zip(shard) {
                     waiting += 1;
-                    if !self.capacity.waits(due, whose) {
+                    if !self.capacity.waits(due, (ix, shard)) {
                         return Err(format!("shard {whose:?} waits, and nobody knows"));
                     }
                 }

@@ -108,8 +108,9 @@ impl Job {
     /// Returns each shard's run and, if the shard waits for a free place, since which due instant.
     pub(crate) fn places(
         &self,
-    ) -> impl Iterator<Item = (ShardIndex, Option<RunId>, Option<Timestamp>)> {
-        (0..).zip(&self.shards).map(|(at, shard)| (at, shard.run_id(), shard.waits_since()))
+    ) -> impl Iterator<Item = (Option<ShardIndex>, Option<RunId>, Option<Timestamp>)> {
+        let shards = (0..).zip(&self.shards);
+        shards.map(|(at, shard)| (Some(at), shard.run_id(), shard.waits_since()))
     }
 
     /// Tells of each change whose answer the job waits for.
