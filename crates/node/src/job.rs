@@ -12,6 +12,7 @@ mod events;
 mod handover;
 mod leadership;
 mod leave;
+mod listener;
 mod membership;
 mod once;
 mod reading;
@@ -38,6 +39,7 @@ use flockwork_layout::keys::Facet;
 use flockwork_layout::trigger::Served;
 use handover::Handover;
 use leadership::Leadership;
+use listener::{By, Listener};
 use membership::{Membership, Registered};
 use once::{Once, gate};
 use reading::Reading;
@@ -56,6 +58,7 @@ pub(crate) struct Job {
     clock_note: ClockNote,
     leadership: Leadership,
     once: Once,
+    listener: Listener,
     trigger: Trigger,
     timer: Timer,
     shards: Vec<Shard>,
@@ -74,6 +77,7 @@ impl Job {
             clock_note: ClockNote::default(),
             leadership: Leadership::default(),
             once: Once::default(),
+            listener: Listener::default(),
             trigger: Trigger::default(),
             timer: Timer::default(),
             shards: Vec::new(),
@@ -105,12 +109,15 @@ impl Job {
         is_served.then(|| Served { instances: instances.iter().cloned().collect(), is_enabled })
     }
 
-    /// Returns each shard's run and, if the shard waits for a free place, since which due instant.
+    /// Returns each shard's run and, if the shard waits for a free place, since which due instant; and the
+    /// call of the listener, which is no shard's.
     pub(crate) fn places(
         &self,
     ) -> impl Iterator<Item = (Option<ShardIndex>, Option<RunId>, Option<Timestamp>)> {
         let shards = (0..).zip(&self.shards);
-        shards.map(|(at, shard)| (Some(at), shard.run_id(), shard.waits_since()))
+        shards
+            .map(|(at, shard)| (Some(at), shard.run_id(), shard.waits_since()))
+            .chain(std::iter::once((None, self.listener.run_id(), None)))
     }
 
     /// Tells of each change whose answer the job waits for.
@@ -155,14 +162,15 @@ impl Job {
 
     /// Returns whether the code of a shard's run was started.
     pub(crate) fn has_started(&self, shard: Option<ShardIndex>) -> bool {
-        let shard = shard.and_then(|shard| self.shards.get(shard as usize));
-        shard.is_some_and(Shard::has_started)
+        let Some(shard) = shard else { return true };
+        self.shards.get(shard as usize).is_some_and(Shard::has_started)
     }
 
     /// Returns whether the run of a shard must stop once the session may be lost.
     pub(crate) fn must_stop_without_session(&self, shard: Option<ShardIndex>) -> bool {
-        let shard = shard.and_then(|shard| self.shards.get(shard as usize));
-        shard.is_some_and(Shard::must_stop_without_session)
+        // The next leader calls the listener again.
+        let Some(shard) = shard else { return true };
+        self.shards.get(shard as usize).is_some_and(Shard::must_stop_without_session)
     }
 
     /// Does what is to be done next, from what is known. It is called whenever something was learned; each
@@ -225,6 +233,9 @@ impl Job {
         self.leadership.reconcile(turn, &mut self.mirror, &config);
         self.mirror.watch_servers(turn);
         self.note_server_status(turn);
+        if config.listener.is_some() || self.listener.leads() {
+            self.call_listener(turn, &config);
+        }
         if config.listener.is_some() {
             self.mirror.watch_once(turn);
             self.trigger.note(turn, &self.mirror, &mut self.once, &config);
@@ -320,6 +331,13 @@ impl Job {
 
     fn facts(&self, turn: &Turn<'_>) -> Facts<'_> {
         facts(turn, &self.definition, &self.membership, &self.timer, &self.mirror)
+    }
+
+    fn call_listener(&mut self, turn: &mut Turn<'_>, config: &JobConfig) {
+        let clock_agrees = self.clock_agrees(turn);
+        let Self { mirror, once, listener, timer, .. } = self;
+        let memo = timer.memo();
+        listener.reconcile(turn, &mut By { mirror, once, config, memo, clock_agrees });
     }
 
     fn mark_all_shards(&self, turn: &mut Turn<'_>) {
@@ -418,7 +436,7 @@ impl Job {
 
     /// Returns whether this node runs something of the job.
     fn is_busy(&self) -> bool {
-        self.shards.iter().any(|shard| shard.run_id().is_some())
+        self.listener.is_busy() || self.shards.iter().any(|shard| shard.run_id().is_some())
     }
 }
 

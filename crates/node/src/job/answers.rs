@@ -2,7 +2,7 @@
 
 use super::Job;
 use super::definition::Found;
-use crate::mirror::Unreadable;
+use crate::mirror::{RecordIs, Unreadable};
 use crate::outbox::{Change, JobChange, ShardChange, Verdict};
 use crate::phase::Phase;
 use crate::shard::News;
@@ -13,8 +13,15 @@ use flockwork_layout::keys::Facet;
 use flockwork_registry::Answer;
 
 impl Job {
-    /// Reads a key of the job that has changed, or may have.
+    /// Reads a key of the job that has changed, or may have. A record under a run of this node is known from
+    /// what this node writes, whoever follows it.
     pub(crate) fn changed(&mut self, turn: &mut Turn<'_>, facet: Facet) {
+        if let Facet::Record(shard) = facet
+            && let Some(shard) = self.shards.get(shard as usize)
+            && shard.record_is() == RecordIs::Ours
+        {
+            return;
+        }
         self.mirror.read(turn, facet);
     }
 
@@ -48,10 +55,11 @@ impl Job {
     pub(super) fn learned(&mut self, turn: &mut Turn<'_>, facet: &Facet) {
         match facet {
             Facet::Record(shard) => {
-                // A record says nothing about the job as a whole.
-                return self.at(turn, *shard, |shard, turn, facts, mirror| {
+                self.at(turn, *shard, |shard, turn, facts, mirror| {
                     shard.record_read(turn, facts, mirror);
                 });
+                // Only a listener is called for the job as a whole.
+                return self.heard(turn, *shard);
             }
             Facet::Config => self.definition_read(turn),
             Facet::Owner(shard) => self.owner_read(turn, *shard),
@@ -174,5 +182,12 @@ impl Job {
         if news == Some(News::ThisInstanceIsGone) {
             self.membership.is_off();
         }
+        self.heard(turn, shard);
+    }
+
+    /// Tells the listener of a shard's record, which was read or written.
+    fn heard(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+        let config = self.definition.config().map(|config| &**config);
+        self.listener.heard(turn, &self.mirror, config, shard);
     }
 }

@@ -50,6 +50,7 @@ impl Job {
         for shard in &mut self.shards {
             shard.session_is_back(turn.now.wall);
         }
+        self.listener.session_is_back(turn.now.wall);
         turn.mark_job();
     }
 
@@ -64,6 +65,7 @@ impl Job {
         let shards = &self.shards;
         let record_is = |shard: ShardIndex| shards[shard as usize].record_is();
         self.reading.resync(turn, &mut self.mirror, record_is);
+        self.listener.reread(turn, &mut self.mirror);
     }
 
     /// Reads everything again from time to time: even with all watches lost, a node comes to know of changes.
@@ -86,6 +88,7 @@ impl Job {
     pub(super) fn reread(&mut self, turn: &mut Turn<'_>) {
         let shards = &self.shards;
         self.mirror.reread(turn, |shard| shards[shard as usize].record_is());
+        self.listener.reread(turn, &mut self.mirror);
     }
 
     /// Stops the timer because the wall clock was set back: the clock again shows instants that the timer has
@@ -95,6 +98,7 @@ impl Job {
         for shard in &mut self.shards {
             shard.clock_was_set_back(turn.now.wall);
         }
+        self.listener.clock_was_set_back(turn.now.wall);
         turn.mark_job();
     }
 
@@ -119,6 +123,9 @@ impl Job {
             Instant::Due => {
                 self.set_timer(turn);
                 self.mark_all_shards(turn);
+                if self.listener.leads() {
+                    turn.mark_job();
+                }
             }
             Instant::Ahead { next } => self.claim_ahead(turn, at, next),
             Instant::Past => {}
@@ -150,7 +157,7 @@ impl Job {
         shard: Option<ShardIndex>,
         ended: (RunId, Outcome),
     ) {
-        let Some(shard) = shard else { return };
+        let Some(shard) = shard else { return self.listener.ended(turn, ended) };
         self.at(turn, shard, |shard, turn, facts, mirror| {
             shard.run_ended(turn, facts, mirror, ended);
         });
@@ -163,7 +170,7 @@ impl Job {
         shard: Option<ShardIndex>,
         run: RunId,
     ) {
-        let Some(shard) = shard else { return };
+        let Some(shard) = shard else { return self.listener.not_started(turn, run) };
         self.shards[shard as usize].not_started(turn, run);
     }
 
@@ -174,13 +181,13 @@ impl Job {
         shard: Option<ShardIndex>,
         reason: CancelReason,
     ) {
-        let Some(shard) = shard else { return };
+        let Some(shard) = shard else { return self.listener.cancel(turn, reason) };
         self.shards[shard as usize].cancel(turn, reason);
     }
 
     /// Notes that a run was told to stop a good while ago.
     pub(crate) fn overdue(&mut self, turn: &mut Turn<'_>, shard: Option<ShardIndex>) {
-        let Some(shard) = shard else { return };
+        let Some(shard) = shard else { return self.listener.overdue(turn) };
         self.shards[shard as usize].overdue(turn);
     }
 

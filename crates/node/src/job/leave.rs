@@ -2,6 +2,7 @@
 //! instance's entries go, so that other instances take over at once.
 
 use super::Job;
+use super::listener::By;
 use crate::Report;
 use crate::outbox::{Change, Verdict};
 use crate::shard::Shard;
@@ -60,7 +61,15 @@ impl Job {
             self.cancel_for_others(turn);
         }
         self.reconcile_handover(turn);
-        self.leadership.give_up(turn, &self.mirror);
+        if let Some(config) = self.definition.config() {
+            let Self { mirror, once, listener, timer, .. } = self;
+            let (memo, clock_agrees) = (timer.memo(), false);
+            listener.finish(turn, &mut By { mirror, once, config, memo, clock_agrees });
+        }
+        // A call that goes on would be repeated by the next leader.
+        if !self.listener.is_busy() {
+            self.leadership.give_up(turn, &self.mirror);
+        }
     }
 
     pub(super) fn reconcile_handover(&mut self, turn: &mut Turn<'_>) {
@@ -121,6 +130,7 @@ impl Job {
         self.timer.stop();
         self.leadership.removed();
         self.once.removed();
+        self.listener.removed(turn);
         self.trigger.removed();
         self.clock_note.forget();
         for shard in &mut self.shards {

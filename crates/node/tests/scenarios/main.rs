@@ -8,6 +8,7 @@ mod definitions;
 mod handover;
 mod joining;
 mod leaving;
+mod listener;
 mod world;
 
 use flockwork_core::config::{CatchUp, Draft, JobConfig, Level, Overlap, check};

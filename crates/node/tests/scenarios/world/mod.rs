@@ -1,7 +1,7 @@
 //! A small world without faults of its own: nodes over one memory store, in virtual time.
 
 use flockwork_core::config::JobConfig;
-use flockwork_core::execution::{Ending, Outcome, Run, RunId};
+use flockwork_core::execution::{Ending, Outcome, Part, Run, RunId};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::keys::{Facet, Namespace};
@@ -37,7 +37,10 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) store: Store,
     pub(crate) hosts: Vec<Host>,
+    /// When which host started what: runs of shards, and calls of listeners.
     pub(crate) starts: Vec<(u64, usize, Arc<Run>)>,
+    /// When which host's code ended, and how.
+    pub(crate) ends: Vec<(u64, usize, Arc<Run>, Ending)>,
     pub(crate) reports: Vec<(u64, usize, Report)>,
     /// What was told of requests to run a job now.
     pub(crate) triggered: Vec<(TriggerId, Result<Triggered, NotAsked>)>,
@@ -67,6 +70,7 @@ impl World {
             store,
             hosts,
             starts,
+            ends: vec![],
             reports,
             triggered: vec![],
             code,
@@ -290,7 +294,8 @@ impl World {
         let now_ms = self.now_ms;
         let ended: Vec<_> =
             self.hosts[n].running.extract_if(.., |_, run| run.0 <= now_ms).collect();
-        for (id, (_, ending, _)) in ended {
+        for (id, (_, ending, run)) in ended {
+            self.ends.push((now_ms, n, run, ending.clone()));
             self.step(n, Event::RunEnded(id, Outcome::of(ending)));
         }
         let Some(node) = &self.hosts[n].node else { return };
@@ -324,7 +329,7 @@ impl World {
         self.starts
             .iter()
             .map(|(_, _, run)| run)
-            .filter(|run| run.job.as_str() == job && run.shard == shard)
+            .filter(|run| run.part == Part::Shard && run.job.as_str() == job && run.shard == shard)
             .collect()
     }
 }
