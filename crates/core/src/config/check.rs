@@ -56,8 +56,10 @@ fn build(report: &mut Report<'_>, now: Timestamp) -> Option<JobConfig> {
     let schedule = timing::schedule(report, now);
     let sharding = sharding::sharding(report);
     let handling = running::handling(report);
+    let ahead = handling.as_ref().map(|handling| handling.claim_ahead);
+    let listener = listening::listener(report, ahead);
     let clock = running::clock(report);
-    let (name, work, schedule) = (name?, work?, schedule?);
+    let (name, work, schedule, listener) = (name?, work?, schedule?, listener?);
     let (sharding, handling, clock) = (sharding?, handling?, clock?);
     Some(JobConfig {
         implementation: work.implementation.unwrap_or_else(|| name.to_string()),
@@ -74,7 +76,7 @@ fn build(report: &mut Report<'_>, now: Timestamp) -> Option<JobConfig> {
         retry: handling.retry,
         timeout: handling.timeout,
         claim_ahead: handling.claim_ahead,
-        listener: handling.listener,
+        listener,
         on_session_loss: handling.on_session_loss,
         strategy: sharding.strategy,
         static_sharding: draft.static_sharding.unwrap_or(false),

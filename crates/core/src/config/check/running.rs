@@ -1,12 +1,12 @@
 //! What happens to fires and runs that do not go as planned.
 
-use super::{Report, listening};
+use super::Report;
 use crate::config::draft::Amount;
 use crate::config::field::{
     CATCH_UP_WORDS, Field, OVERLAP_WORDS, RETRY_ON_WORDS, SESSION_LOSS_WORDS, Words,
 };
 use crate::config::problem::Code;
-use crate::config::{CatchUp, ListenerRules, OnSessionLoss, Overlap, Retry, RetryOn};
+use crate::config::{CatchUp, OnSessionLoss, Overlap, Retry, RetryOn};
 use std::time::Duration;
 
 /// The longest time-out. What runs longer is not a run but a service.
@@ -32,7 +32,6 @@ pub(super) struct Handling {
     pub(super) retry: Retry,
     pub(super) timeout: Option<Duration>,
     pub(super) claim_ahead: Duration,
-    pub(super) listener: Option<ListenerRules>,
     pub(super) on_session_loss: OnSessionLoss,
 }
 
@@ -45,7 +44,6 @@ pub(super) fn handling(report: &mut Report<'_>) -> Option<Handling> {
     let retry = retry(report);
     let timeout = timeout(report);
     let claim_ahead = claim_ahead(report);
-    let listener = listening::listener(report, claim_ahead);
     let (failover, failover_without_monitor) = failover?;
     let retry = retry?;
     let elsewhere = OnSessionLoss::default_for(failover, retry);
@@ -71,7 +69,6 @@ pub(super) fn handling(report: &mut Report<'_>) -> Option<Handling> {
         retry,
         timeout: timeout?,
         claim_ahead: claim_ahead?,
-        listener: listener?,
         on_session_loss: on_session_loss?,
     })
 }
