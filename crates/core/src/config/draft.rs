@@ -150,7 +150,8 @@ impl Draft {
     }
 
     /// Where a problem with `field` is.
-    pub(super) fn place_of(&self, field: Field) -> String {
+    #[must_use]
+    pub fn place_of(&self, field: Field) -> String {
         match (self.place.as_str(), field.key(self.words)) {
             ("", key) => key.to_owned(),
             (place, "") => place.to_owned(),
@@ -159,7 +160,8 @@ impl Draft {
     }
 
     /// Where `field` stands in its document; where the job does, if it is not written.
-    pub(super) fn position_of(&self, field: Field) -> Option<Position> {
+    #[must_use]
+    pub fn position_of(&self, field: Field) -> Option<Position> {
         self.positions.get(field.key(self.words)).copied().or(self.position)
     }
 }

@@ -120,6 +120,8 @@ codes! {
     Namespace = "NAMESPACE",
     /// A data directory cannot be used.
     DataDir = "DATA_DIR",
+    /// A job has rules for a listener, and the program has no listener for it.
+    NoListener = "NO_LISTENER",
     /// A script may not run on this node.
     ScriptForbidden = "SCRIPT_FORBIDDEN",
     /// A stored form was written by a newer release.
