@@ -17,7 +17,7 @@ pub struct Progress {
     pub bytes: u64,
 }
 
-/// One run of one shard, as its code sees it. Cheap to clone; may be sent to other tasks.
+/// One run of one shard, or one call of the job's listener, as its code sees it. Cheap to clone; may be sent to other tasks.
 #[derive(Clone, Debug)]
 pub struct Context {
     run: Arc<Run>,
@@ -41,19 +41,19 @@ impl Context {
         &self.run.job
     }
 
-    /// Which shard, from 0.
+    /// Which shard, from 0. A call of the job's listener is for all of them, and has 0 here.
     #[must_use]
     pub fn shard(&self) -> ShardIndex {
         self.run.shard
     }
 
-    /// Of how many.
+    /// Of how many; for a call of the job's listener, how many shards the fire has.
     #[must_use]
     pub fn shards(&self) -> u32 {
         self.run.shards
     }
 
-    /// The shard's own parameter, if it has one.
+    /// The shard's own parameter, if it has one. A call of the job's listener has none.
     #[must_use]
     pub fn shard_parameter(&self) -> Option<&str> {
         self.run.shard_parameter.as_deref()
@@ -77,7 +77,8 @@ impl Context {
         self.run.fire.source
     }
 
-    /// The n-th run of this shard in this fire, from 1.
+    /// The n-th run of this shard in this fire, or the n-th call of the same method of the listener for
+    /// it, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.run.attempt
@@ -87,6 +88,9 @@ impl Context {
     /// scheduler can promise that an earlier run has stopped by then (its host may be cut off, or
     /// stand still). So what a run writes elsewhere must carry this number, and be refused where a
     /// greater one was seen, for instance `UPDATE ... WHERE epoch <= ?`.
+    ///
+    /// A call of the job's listener has a token of its own, which grows with each new leader of the job. It
+    /// does not compare with those of shards.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.run.epoch
@@ -98,7 +102,7 @@ impl Context {
         &self.run.instance
     }
 
-    /// All that the run is told.
+    /// All that the run is told; its `part` says whether it is a shard's run or a call of the listener.
     #[must_use]
     pub fn run(&self) -> &Arc<Run> {
         &self.run

@@ -1,18 +1,21 @@
 //! Runs one shard: job traits, script runner, panic and cancel as outcomes.
 //!
-//! In reading order: what a job is ([`job`]), what it is told ([`context`]), who runs it
-//! ([`worker`]), how programs are run ([`script`]) and kept from outliving their node ([`runner`]).
+//! In reading order: what a job is ([`job`]) and what may stand beside it ([`listener`]), what it is told
+//! ([`context`]), who runs it ([`worker`]), how programs are run ([`script`]) and kept from outliving their
+//! node ([`runner`]).
 
 mod burst;
 pub mod context;
 pub mod job;
+pub mod listener;
 mod pool;
 pub mod runner;
 pub mod script;
 pub mod worker;
 
 pub use context::{Context, Progress};
-pub use job::{AsyncJob, BoxError, Function, Job, JobResult};
+pub use job::{AsyncJob, BoxError, Function, Job, JobFuture, JobResult};
+pub use listener::Listener;
 pub use script::{Allowlist, Scripts, Trust};
 pub use worker::{Handle, Settings, Worker};
 

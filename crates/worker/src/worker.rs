@@ -2,18 +2,19 @@
 
 use crate::burst::{Burst, Start};
 use crate::context::Live;
+use crate::listener::{Listening, Method};
 use crate::pool::Pool;
 use crate::runner::{self, KILL_BOUND, sweep};
 use crate::script::{self, Scripts, Store};
-use crate::{AsyncJob, Context, Function, Job, JobResult, Progress};
-use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, Work};
+use crate::{AsyncJob, Context, Function, Job, JobResult, Listener, Progress};
+use flockwork_core::execution::{CancelReason, Ending, Outcome, Part, Run, Work};
 use flockwork_core::id::JobName;
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Poll;
 use std::time::Duration;
 use tracing::Instrument as _;
@@ -40,7 +41,7 @@ impl Default for Settings {
     }
 }
 
-/// Executes runs of registered functions and of scripts. Cheap to clone.
+/// Executes runs of registered functions and of scripts, and calls listeners. Cheap to clone.
 #[derive(Clone)]
 pub struct Worker {
     shared: Arc<Shared>,
@@ -49,31 +50,44 @@ pub struct Worker {
 struct Shared {
     settings: Settings,
     runtime: tokio::runtime::Handle,
-    functions: RwLock<HashMap<JobName, Function>>,
+    registered: RwLock<HashMap<JobName, Registered>>,
     burst: Burst<AsyncRun>,
     pool: Pool,
     store: Option<Store>,
 }
 
+/// What a program gave for a job; a job that runs a script may have a listener alone.
+#[derive(Default)]
+struct Registered {
+    function: Option<Function>,
+    listener: Option<Arc<dyn Listener>>,
+}
+
 impl Worker {
-    /// A worker that runs async functions on `runtime`, whose timer must be enabled.
+    /// A worker that runs async functions and listeners on `runtime`, whose timer must be enabled.
     #[must_use]
     pub fn new(settings: Settings, runtime: tokio::runtime::Handle) -> Self {
         let pool = Pool::new(settings.max_threads);
         let Scripts { output, output_total, .. } = &settings.scripts;
         let store = output.clone().map(|directory| Store::new(directory, *output_total));
-        let (functions, burst) = (RwLock::default(), Burst::default());
-        Self { shared: Arc::new(Shared { settings, runtime, functions, burst, pool, store }) }
+        let (registered, burst) = (RwLock::default(), Burst::default());
+        Self { shared: Arc::new(Shared { settings, runtime, registered, burst, pool, store }) }
     }
 
     /// Makes `function` what runs of `job` execute from now on. Gives back what it replaces.
     pub fn register(&self, job: JobName, function: Function) -> Option<Function> {
-        self.functions_mut().insert(job, function)
+        self.registered_mut().entry(job).or_default().function.replace(function)
     }
 
-    /// Forgets a job's function; its runs under way are not touched.
+    /// Makes `listener` what is called before and after each fire of `job` from now on. Gives back what it
+    /// replaces.
+    pub fn listen(&self, job: JobName, listener: Arc<dyn Listener>) -> Option<Arc<dyn Listener>> {
+        self.registered_mut().entry(job).or_default().listener.replace(listener)
+    }
+
+    /// Forgets a job's function, which it gives back, and its listener; runs under way are not touched.
     pub fn unregister(&self, job: &JobName) -> Option<Function> {
-        self.functions_mut().remove(job)
+        self.registered_mut().remove(job)?.function
     }
 
     /// Whether a function is registered for `job`.
@@ -94,21 +108,37 @@ impl Worker {
         killed
     }
 
-    /// Starts a run and returns at once. `on_end` is called exactly once, from some thread, when
+    /// Starts a run, or a call of the job's listener, and returns at once. `on_end` is called exactly once, from some thread, when
     /// the code has really ended (or could not be started), and must not block.
     pub fn start(&self, run: Arc<Run>, on_end: impl FnOnce(Outcome) + Send + 'static) -> Handle {
         let live = Arc::new(Live::default());
         let completion =
             Completion { live: Arc::clone(&live), begun: false, on_end: Some(Box::new(on_end)) };
+        match run.part {
+            Part::Shard => self.start_shard(run, completion),
+            Part::Before => self.start_listener(<dyn Listener>::before, run, completion),
+            Part::After => self.start_listener(<dyn Listener>::after, run, completion),
+        }
+        Handle { live }
+    }
+
+    fn start_shard(&self, run: Arc<Run>, completion: Completion) {
         match &*run.work {
             Work::Function => match self.function(&run.job) {
                 Some(Function::Async(job)) => self.start_async(job, run, completion),
                 Some(Function::Blocking(job)) => self.start_blocking(job, run, completion),
-                None => completion.end(Ending::NotStarted(not_registered(&run.job))),
+                None => completion.end(no_function(&run.job)),
             },
             Work::Script(_) => self.start_script(run, completion),
         }
-        Handle { live }
+    }
+
+    /// Whatever the job runs, its listener awaits.
+    fn start_listener(&self, method: Method, run: Arc<Run>, completion: Completion) {
+        let Some(listener) = self.listener(&run.job) else {
+            return completion.end(no_listener(&run.job));
+        };
+        self.start_async(Arc::new(Listening { listener, method }), run, completion);
     }
 
     fn start_async(&self, job: Arc<dyn AsyncJob>, run: Arc<Run>, completion: Completion) {
@@ -155,12 +185,19 @@ impl Worker {
     }
 
     fn function(&self, job: &JobName) -> Option<Function> {
-        let functions = self.shared.functions.read().unwrap_or_else(PoisonError::into_inner);
-        functions.get(job).cloned()
+        self.registered().get(job)?.function.clone()
     }
 
-    fn functions_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<JobName, Function>> {
-        self.shared.functions.write().unwrap_or_else(PoisonError::into_inner)
+    fn listener(&self, job: &JobName) -> Option<Arc<dyn Listener>> {
+        self.registered().get(job)?.listener.clone()
+    }
+
+    fn registered(&self) -> RwLockReadGuard<'_, HashMap<JobName, Registered>> {
+        self.shared.registered.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn registered_mut(&self) -> RwLockWriteGuard<'_, HashMap<JobName, Registered>> {
+        self.shared.registered.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,7 +226,7 @@ impl Handle {
     }
 }
 
-/// A run of an async function.
+/// A run of an async function, or a call of a listener.
 struct AsyncRun {
     job: Arc<dyn AsyncJob>,
     run: Arc<Run>,
@@ -249,20 +286,27 @@ impl Drop for Completion {
 
 /// What every line that is logged by a run's code, or about it, carries.
 fn span(run: &Run) -> tracing::Span {
-    tracing::error_span!(
-        "run",
-        job = %run.job,
-        shard = run.shard,
-        fire = %run.fire.due,
-        epoch = run.epoch.0
-    )
+    let (job, fire, epoch) = (&run.job, &run.fire.due, run.epoch.0);
+    match run.part {
+        Part::Shard => tracing::error_span!("run", %job, shard = run.shard, %fire, epoch),
+        part @ (Part::Before | Part::After) => {
+            tracing::error_span!("listener", %job, part = part.as_str(), %fire, epoch)
+        }
+    }
 }
 
-fn not_registered(job: &JobName) -> String {
-    format!(
-        "JOB_NOT_REGISTERED: this program has no function for {job:?}; register one",
-        job = job.as_str()
-    )
+fn no_function(job: &JobName) -> Ending {
+    let job = job.as_str();
+    Ending::NotStarted(format!(
+        "JOB_NOT_REGISTERED: this program has no function for {job:?}; register one"
+    ))
+}
+
+fn no_listener(job: &JobName) -> Ending {
+    let job = job.as_str();
+    Ending::NotStarted(format!(
+        "LISTENER_NOT_REGISTERED: this program has no listener for {job:?}; register one"
+    ))
 }
 
 async fn run_async(job: &dyn AsyncJob, context: Context, live: &Live, grace: Duration) -> Ending {
