@@ -3,7 +3,7 @@
 
 use crate::report::{Reported, Reporter};
 use flockwork_core::account::Fate;
-use flockwork_core::execution::{Outcome, Run};
+use flockwork_core::execution::{Outcome, Part, Run};
 use flockwork_core::id::InstanceId;
 use flockwork_core::time::Timestamp;
 use flockwork_node::{Account, Report};
@@ -45,9 +45,7 @@ impl Reporter for Journal {
                 outcome = outcome.ending.code(),
                 "ended after its shard was taken elsewhere; this outcome counts for nothing"
             ),
-            Report::Overdue(run) => {
-                about!(warn, run, "does not stop though it was told to; its claim stays");
-            }
+            Report::Overdue(run) => overdue(run),
             Report::Accounted(account) => accounted(account),
             other => about_jobs(other),
         }
@@ -81,6 +79,21 @@ fn ended(run: &Run, outcome: &Outcome, took: Duration, retry: Option<&(InstanceI
             bytes,
             output = tail,
             "failed ({ending})"
+        ),
+    }
+}
+
+fn overdue(run: &Run) {
+    match run.part {
+        Part::Shard => about!(warn, run, "does not stop though it was told to; its claim stays"),
+        part @ (Part::Before | Part::After) => warn!(
+            target: "flockwork",
+            job = %run.job,
+            part = part.as_str(),
+            fire = %run.fire.due,
+            attempt = run.attempt,
+            epoch = run.epoch.0,
+            "the listener does not stop though it was told to; the job's fires wait for it"
         ),
     }
 }
