@@ -3,7 +3,7 @@
 
 use crate::output::{self, Colour, Tone, escaped};
 use flockwork_core::account::Fate;
-use flockwork_core::execution::{Outcome, Run};
+use flockwork_core::execution::{Outcome, Part, Run};
 use flockwork_engine::{Reported, Subscription, Told};
 use flockwork_node::{Account, Report};
 use std::fmt::Write as _;
@@ -55,10 +55,13 @@ fn of_run(run: &Run, word: &str, detail: &str, colour: Colour) -> String {
         1 => String::new(),
         n => format!(" attempt {n}"),
     };
-    let shard = format!("{}/{}", run.shard, run.shards);
+    let part = match run.part {
+        Part::Shard => format!("{}/{}", run.shard, run.shards),
+        part @ (Part::Before | Part::After) => part.as_str().to_owned(),
+    };
     let instance = colour.paint(Tone::Quiet, run.instance.as_str());
     let detail = escaped(detail);
-    format!("{} {} {shard:<5} {word} {detail}{attempt} {instance}\n", run.fire.due, run.job)
+    format!("{} {} {part:<5} {word} {detail}{attempt} {instance}\n", run.fire.due, run.job)
 }
 
 fn pad(word: &str) -> String {
@@ -168,7 +171,10 @@ fn plural(count: usize, one: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flockwork_core::execution::Ending;
+    use flockwork_core::execution::{Ending, Fire, RunId, Source, Work};
+    use flockwork_core::id::{Epoch, InstanceId, JobName};
+    use flockwork_core::time::Timestamp;
+    use std::sync::Arc;
 
     #[test]
     fn a_failure_says_how_it_ended_and_what_it_said_last() {
@@ -180,6 +186,34 @@ mod tests {
         };
         let text = ended(&outcome, Duration::from_millis(1_250));
         assert_eq!(text, "took 1.2 s, 5 rows, 0 bytes, exit code 3: no table");
+    }
+
+    #[test]
+    fn a_call_of_the_listener_is_told_by_its_part() {
+        let mut run = Run {
+            id: RunId(1),
+            job: JobName::new("settle").unwrap(),
+            part: Part::Shard,
+            shard: 0,
+            shards: 4,
+            fire: Fire { due: Timestamp::from_millis(0), source: Source::Schedule },
+            attempt: 2,
+            epoch: Epoch(1),
+            instance: InstanceId::new("10.0.0.1@-@4711-9f3c").unwrap(),
+            shard_parameter: None,
+            job_parameter: String::new(),
+            timeout: None,
+            work: Arc::new(Work::Function),
+        };
+        let told = |run: &Run| {
+            let report = Report::Overdue(Arc::new(run.clone()));
+            line(&Reported { at: Timestamp::default(), report }, Colour::Plain).unwrap()
+        };
+        let shard = told(&run);
+        assert!(shard.contains(" settle 0/4   overdue "), "{shard}");
+        run.part = Part::After;
+        let after = told(&run);
+        assert!(after.contains(" settle after overdue "), "{after}");
     }
 
     #[test]
