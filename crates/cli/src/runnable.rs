@@ -10,7 +10,8 @@ use flockwork_layout::document;
 /// the registries hold half of ZooKeeper's packet of 1 MiB in one value.
 const DEFINITION_BYTES: usize = 512 * 1024;
 
-/// This program has no functions of its own, and runs only the scripts that its own files allow.
+/// This program has no functions and no listeners of its own, and runs only the scripts that its own files
+/// allow.
 ///
 /// # Errors
 /// The first job that cannot run, and why.
@@ -21,6 +22,12 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), Fault> {
                 let what = format!("job {} names no script", job.name);
                 return Err(Fault::new(Exit::Invalid, "NO_SCRIPT", what).hint(
                     "this command runs scripts; functions run in your own program, with the library",
+                ));
+            }
+            Work::Script(_) if job.listener.is_some() => {
+                let what = format!("job {} has a listener", job.name);
+                return Err(Fault::new(Exit::Invalid, "NO_LISTENER", what).hint(
+                    "this command has no listeners; they are called in your own program, with the library",
                 ));
             }
             Work::Script(_) if loaded.node.scripts_allow.is_empty() => {

@@ -145,6 +145,7 @@ fn what_a_node_would_not_run_is_no_valid_file() {
         (job.to_owned(), "error[CONFLICT]: job a runs a script, and no file allows any"),
         (long, "error[TOO_LARGE]: the definition of job a has 600"),
         ("jobs:\n  a:\n    every: 5s\n".to_owned(), "error[NO_SCRIPT]: job a names no script"),
+        (format!("{allowed}{job}    listener: {{}}\n"), "error[NO_LISTENER]: job a has a listener"),
     ];
     for (text, expected) in table {
         std::fs::write(&file, &text).unwrap();
