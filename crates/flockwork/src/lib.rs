@@ -58,8 +58,8 @@ pub use node::{Node, NodeBuilder};
 pub use registry::Registry;
 
 pub use flockwork_core::config::{CatchUp, OnSessionLoss, Overlap, Retry, RetryOn, Strategy};
-pub use flockwork_core::config::{Draft, Problem};
-pub use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, Source};
+pub use flockwork_core::config::{Draft, ListenerDraft, OnBeforeFailure, Problem};
+pub use flockwork_core::execution::{CancelReason, Ending, Outcome, Part, Run, Source};
 pub use flockwork_core::id::{Epoch, InstanceId, JobName};
 pub use flockwork_core::schedule::DstPolicy;
 pub use flockwork_core::time::Timestamp;
@@ -67,7 +67,8 @@ pub use flockwork_engine::metrics::{Metrics, Numbers};
 pub use flockwork_engine::report::{Reported, Reporter, Subscription, Told};
 pub use flockwork_engine::{Connect, Connecting, Handle, Link, NoLink, Stopped, Unavailable};
 pub use flockwork_node::{Account, JobStatus, Report, ShardStatus, Status};
-pub use flockwork_worker::{AsyncJob, BoxError, Context, Function, Job as BlockingJob, JobResult};
+pub use flockwork_worker::{AsyncJob, BoxError, Context, Function, Job as BlockingJob};
+pub use flockwork_worker::{JobFuture, JobResult, Listener};
 
 pub use flockwork_worker::{Allowlist, Scripts, runner};
 

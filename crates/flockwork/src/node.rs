@@ -1,5 +1,6 @@
 //! A node inside a program.
 
+use crate::job::CheckedJob;
 use crate::registry::Reach;
 use crate::{Error, Job, Registry};
 use flockwork_core::config::Problem;
@@ -55,9 +56,9 @@ impl Node {
     /// [`Error::Jobs`] with all that is wrong with it; [`Error::Unavailable`], if the node has
     /// stopped.
     pub async fn serve(&self, job: Job, function: Function) -> Result<(), Error> {
-        let config = job.check(SystemClock.now().wall).map_err(Error::Jobs)?;
-        self.worker.register(config.name.clone(), function);
-        self.handle().define(Define { config: Arc::new(config), apply: false }).await?;
+        let job = job.check(SystemClock.now().wall).map_err(Error::Jobs)?;
+        let define = offered(job, Runs::Function(function), false, &self.worker);
+        self.handle().define(define).await?;
         Ok(())
     }
 
@@ -356,38 +357,46 @@ fn end_leftovers(worker: Worker) {
     });
 }
 
-/// Checks all jobs, and registers their functions once all are right.
+/// Checks all jobs, and registers their functions and listeners once all are right.
 fn defined(jobs: Vec<(Job, Runs)>, apply: bool, worker: &Worker) -> Result<Vec<Define>, Error> {
     let now = SystemClock.now().wall;
     let (mut names, mut problems) = (BTreeSet::new(), Vec::<Problem>::new());
     let mut checked = Vec::with_capacity(jobs.len());
     for (job, runs) in jobs {
         match job.check(now) {
-            Ok(config) if !names.insert(config.name.clone()) => {
-                return Err(Error::DuplicateJob(config.name.to_string()));
+            Ok(job) if !names.insert(job.config.name.clone()) => {
+                return Err(Error::DuplicateJob(job.config.name.to_string()));
             }
-            Ok(config) if matches!(runs, Runs::Script) && !runner::is_installed() => {
-                return Err(Error::RunnerNotInstalled(config.name.to_string()));
+            Ok(job) if matches!(runs, Runs::Script) && !runner::is_installed() => {
+                return Err(Error::RunnerNotInstalled(job.config.name.to_string()));
             }
-            Ok(config) => checked.push((config, runs)),
+            Ok(job) => checked.push((job, runs)),
             Err(found) => problems.extend(found),
         }
     }
     if !problems.is_empty() {
         return Err(Error::Jobs(problems));
     }
-    let define = |(config, runs): (flockwork_core::config::JobConfig, Runs)| {
-        if let Runs::Function(function) = runs {
-            worker.register(config.name.clone(), function);
-        }
-        Define { config: Arc::new(config), apply }
-    };
-    Ok(checked.into_iter().map(define).collect())
+    Ok(checked.into_iter().map(|(job, runs)| offered(job, runs, apply, worker)).collect())
+}
+
+/// A job as the node is to serve it, after all that it calls is registered.
+fn offered(job: CheckedJob, runs: Runs, apply: bool, worker: &Worker) -> Define {
+    let CheckedJob { config, listener } = job;
+    if let Runs::Function(function) = runs {
+        worker.register(config.name.clone(), function);
+    }
+    if let Some(listener) = listener {
+        worker.listen(config.name.clone(), listener);
+    }
+    Define { config: Arc::new(config), apply }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Draft, Listener, ListenerDraft, OnBeforeFailure};
+    use flockwork_core::config::ListenerRules;
 
     fn nothing() -> Function {
         Function::from_async(async |_| Ok::<_, BoxError>(()))
@@ -435,6 +444,71 @@ mod tests {
         let error =
             Node::builder().script(Job::on_trigger("a"), ["/bin/true"]).start().unwrap_err();
         assert!(matches!(&error, Error::RunnerNotInstalled(name) if name == "a"), "{error}");
+    }
+
+    struct Silent;
+    impl Listener for Silent {}
+
+    #[tokio::test]
+    async fn rules_for_a_listener_are_refused_without_one_beside_all_else_that_is_wrong() {
+        let listener = Some(ListenerDraft::default());
+        let draft = Draft { listener, ..Draft::native("a") };
+        let shards = Job::on_trigger("b").before_timeout(Duration::from_secs(1)).shards(0);
+        let error = Node::builder()
+            .function(Job::from_draft(draft), nothing())
+            .function(shards, nothing())
+            .start()
+            .unwrap_err();
+        let text = error.to_string();
+        let refused = |job: &str| {
+            format!(
+                "error[NO_LISTENER]: jobs.{job}.listener: the job has rules for a listener, and no \
+                 listener; give it one with Job::listener, or leave the rules out"
+            )
+        };
+        for expected in [refused("a"), refused("b"), "jobs.b.shards".to_owned()] {
+            assert!(text.contains(&expected), "{expected} is missing in {text}");
+        }
+        let node = Node::builder().start().unwrap();
+        let later = Job::on_trigger("c").on_before_failure(OnBeforeFailure::Run);
+        let error = node.serve(later, nothing()).await.unwrap_err();
+        assert!(error.to_string().contains(&refused("c")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_job_with_a_listener_is_offered_with_its_rules_and_the_worker_has_it() {
+        let worker =
+            Worker::new(flockwork_worker::Settings::default(), tokio::runtime::Handle::current());
+        let ruled = Job::on_trigger("ruled")
+            .after_timeout(Duration::from_secs(2))
+            .listener(Silent)
+            .before_timeout(Duration::from_secs(1))
+            .on_before_failure(OnBeforeFailure::Run);
+        let rules = ListenerRules {
+            before_timeout: Duration::from_secs(1),
+            after_timeout: Duration::from_secs(2),
+            on_failure: OnBeforeFailure::Run,
+        };
+        let table = [
+            (ruled, Some(rules)),
+            (Job::on_trigger("usual").listener(Silent), Some(ListenerRules::default())),
+            (Job::on_trigger("none"), None),
+        ];
+        for (job, expected) in table {
+            let job = vec![(job, Runs::Function(nothing()))];
+            let [define] = &defined(job, false, &worker).unwrap()[..] else { panic!("one job") };
+            assert_eq!(define.config.listener, expected);
+            let name = &define.config.name;
+            let replaced = worker.listen(name.clone(), Arc::new(Silent));
+            assert_eq!(replaced.is_some(), expected.is_some(), "registered for {name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn listeners_with_rules_out_of_their_range_are_refused() {
+        let job = Job::on_trigger("a").listener(Silent).before_timeout(Duration::from_hours(2));
+        let error = Node::builder().function(job, nothing()).start().unwrap_err();
+        assert!(error.to_string().contains("jobs.a.listener.before_timeout"), "{error}");
     }
 
     #[test]
