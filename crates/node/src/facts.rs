@@ -2,11 +2,12 @@
 
 use flockwork_core::account::Passed;
 use flockwork_core::config::JobConfig;
-use flockwork_core::execution::Fire;
+use flockwork_core::execution::{Fire, Source};
 use flockwork_core::schedule::Memo;
 use flockwork_core::time::Timestamp;
 use flockwork_registry::Stamp;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The facts as of one moment of one turn.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,9 @@ pub(crate) enum Gate {
     Shut,
     /// This fire is open, as long as the document that says so has this stamp.
     Open(Fire, Stamp),
+    /// This fire is being opened by this instance, as long as the leader's key has this stamp. The claims of
+    /// this instance share a commit with the opening.
+    Opening(Fire, Stamp),
     /// These fires were passed for all shards.
     Passed(Passed),
 }
@@ -51,5 +55,14 @@ impl Facts<'_> {
     /// Returns whether a crashed run of the job fails over to another instance.
     pub(crate) fn fails_over(&self) -> bool {
         self.config.is_some_and(|config| config.failover)
+    }
+}
+
+impl Gate {
+    /// Returns how long after now the open fire is due, if it is not due yet.
+    pub(crate) fn opens_in(self, now: Timestamp) -> Option<Duration> {
+        let (Self::Open(fire, _) | Self::Opening(fire, _)) = self else { return None };
+        let is_due = fire.source == Source::Trigger || fire.due <= now;
+        (!is_due).then(|| fire.due.since(now))
     }
 }

@@ -20,7 +20,7 @@ mod timer;
 mod trigger;
 
 use crate::Report;
-use crate::facts::Facts;
+use crate::facts::{Facts, Gate};
 use crate::mirror::Mirror;
 use crate::names::JobIx;
 use crate::outbox::Purpose;
@@ -41,7 +41,7 @@ use handover::Handover;
 use leadership::Leadership;
 use listener::{By, Listener};
 use membership::{Membership, Registered};
-use once::{Once, gate};
+use once::{Once, gate_of};
 use reading::Reading;
 use std::sync::Arc;
 use timer::Timer;
@@ -322,15 +322,17 @@ impl Job {
         shard: ShardIndex,
         act: impl FnOnce(&mut Shard, &mut Turn<'_>, &Facts<'_>, &mut Mirror),
     ) {
-        let Self { mirror, definition, membership, timer, shards, .. } = self;
-        let facts = facts(turn, definition, membership, timer, mirror);
+        let Self { mirror, definition, membership, listener, timer, shards, .. } = self;
+        let gate = gate(definition.config(), listener, mirror);
+        let facts = Facts { gate, ..facts(turn, definition, membership, timer) };
         if let Some(shard) = shards.get_mut(shard as usize) {
             act(shard, turn, &facts, mirror);
         }
     }
 
     fn facts(&self, turn: &Turn<'_>) -> Facts<'_> {
-        facts(turn, &self.definition, &self.membership, &self.timer, &self.mirror)
+        let gate = gate(self.definition.config(), &self.listener, &self.mirror);
+        Facts { gate, ..facts(turn, &self.definition, &self.membership, &self.timer) }
     }
 
     fn call_listener(&mut self, turn: &mut Turn<'_>, config: &JobConfig) {
@@ -445,7 +447,6 @@ fn facts<'a>(
     definition: &'a Definition,
     membership: &Membership,
     timer: &Timer,
-    mirror: &Mirror,
 ) -> Facts<'a> {
     Facts {
         config: definition.config(),
@@ -454,6 +455,14 @@ fn facts<'a>(
         is_registered: membership.was_registered(turn.session()),
         next: timer.next(),
         memo: timer.memo(),
-        gate: gate(definition.config().map(|config| &**config), mirror),
+        gate: Gate::None,
+    }
+}
+
+/// Returns which due fires the shards may run. What this instance opens as leader is not known to others yet.
+fn gate(config: Option<&Arc<JobConfig>>, listener: &Listener, mirror: &Mirror) -> Gate {
+    match config.and_then(|config| config.listener) {
+        None => Gate::None,
+        Some(rules) => listener.opens(rules).unwrap_or_else(|| gate_of(mirror)),
     }
 }

@@ -210,6 +210,11 @@ impl Shard {
         if is_off {
             self.held_up(turn.now.wall.plus(Duration::from_millis(1)), Reason::Disabled);
         }
+        if let Some(after) = facts.gate.opens_in(turn.now.wall) {
+            // The clock of whoever opened it is ahead.
+            self.wait_no_more(turn);
+            return self.reconsider_in(turn, after);
+        }
         let Some(settled) = self.settle(turn.now.wall, facts, mirror, (&stored, is_off)) else {
             return;
         };
@@ -531,16 +536,19 @@ fn settle_by(
     let watermark = stored.record.watermark;
     let passed =
         |passed| Settled { notes: settle_passed(policy, watermark, alive, &passed), run: None };
-    match gate {
-        Gate::None | Gate::Shut => Settled::default(),
-        Gate::Passed(these) => passed(these),
-        Gate::Open(fire, _) if has_run(stored, fire) => Settled::default(),
-        Gate::Open(fire, _) if is_off && fire.source == Source::Trigger => Settled::default(),
-        Gate::Open(fire, _) if is_off => {
+    let fire = match gate {
+        Gate::None | Gate::Shut => return Settled::default(),
+        Gate::Passed(these) => return passed(these),
+        Gate::Open(fire, _) | Gate::Opening(fire, _) => fire,
+    };
+    match fire.source {
+        Source::Trigger if is_off || has_run(stored, fire) => Settled::default(),
+        Source::Trigger => settle_opened(policy, watermark, alive, fire),
+        _ if is_off => {
             let (fate, reason) = (Fate::Skipped, Reason::Disabled);
             passed(Passed { first: fire.due, through: fire.due, fate, reason })
         }
-        Gate::Open(fire, _) => settle_opened(policy, watermark, alive, fire),
+        _ => settle_opened(policy, watermark, alive, fire),
     }
 }
 

@@ -19,6 +19,7 @@ mod progress;
 
 use super::once::{Once, Stands};
 use crate::alarms::Alarm;
+use crate::facts::Gate;
 use crate::mirror::{Held, Mirror};
 use crate::turn::Turn;
 use crate::{Effect, Report};
@@ -33,7 +34,7 @@ use flockwork_core::time::Timestamp;
 use flockwork_layout::guarantee::{Guarantee, Stage};
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Op, Stamp};
-use progress::{Awaits, Progress, Records, accounted_by_all, newest_due};
+use progress::{Awaits, Progress, Records, newest_accounted, newest_due};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,10 +101,21 @@ impl Listener {
         self.term.is_some()
     }
 
+    /// Returns the fire that this instance opens as the leader: its own shards need not wait until others know.
+    /// (A fire that somebody asked for is opened first: a later leader could not tell from the records that
+    /// it was.)
+    pub(crate) fn opens(&self, rules: ListenerRules) -> Option<Gate> {
+        let (term, call) = (self.term?, self.call.as_ref()?);
+        let is_opened = call.ending()?.is_success() || rules.on_failure == OnBeforeFailure::Run;
+        let (run, leads) = (call.run(), term.stamp);
+        let is_before = run.part == Part::Before && run.fire.source != Source::Trigger;
+        (is_before && is_opened).then_some(Gate::Opening(run.fire, leads))
+    }
+
     /// Does what is to be done next, if this instance leads the job.
     pub(crate) fn reconcile(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>) {
         if by.config.listener.is_none() {
-            return self.resign(turn);
+            return self.retire(turn, by);
         }
         if !self.takes_office(turn, by.mirror) {
             return;
@@ -137,6 +149,16 @@ impl Listener {
             self.held_up(since, Reason::Resharding);
         }
         true
+    }
+
+    /// Calls nothing more, as the job has no listener any more. Nothing must be left that a later one would
+    /// go by.
+    fn retire(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>) {
+        if let (Some(term), Some(stamp)) = (self.term, by.mirror.once().held().map(|it| it.stamp)) {
+            let leads = Op::Check(turn.key(&Facet::Leader), Some(term.stamp));
+            by.once.delete(turn, stamp, vec![leads]);
+        }
+        self.resign(turn);
     }
 
     fn resign(&mut self, turn: &mut Turn<'_>) {
@@ -200,21 +222,33 @@ impl Listener {
         let Some(stands) = by.once.stands(by.mirror) else { return };
         match stands.value.stage {
             _ if stands.stamp.is_none() => self.make_document(turn, by, stands),
-            Stage::Closed | Stage::Passed(_) => {
+            Stage::Closed | Stage::Passed(_) | Stage::Repeated { .. } => {
                 self.progress.is_over();
-                if by.clock_agrees {
-                    self.open_next(turn, by, stands);
-                }
+                self.open(turn, by, stands);
             }
-            Stage::Repeated { fire, attempt } => self.repeat(turn, by, stands, (fire, attempt)),
             Stage::Open { fire, shards } => self.close(turn, by, stands, (fire, shards)),
             Stage::Closing { fire, shards } => self.close(turn, by, stands, (fire, shards)),
         }
     }
 
+    fn open(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
+        let Some(through) = newest_accounted(by.mirror, by.config) else { return };
+        if through > stands.value.through {
+            // Only a leader's shards run what no document says: the leader before has opened it.
+            let fire = Fire { due: through, source: Source::Schedule };
+            let stage = Stage::Open { fire, shards: by.config.shards };
+            return self.write(turn, by, stands, stage, fire);
+        }
+        match stands.value.stage {
+            Stage::Repeated { fire, attempt } => self.repeat(turn, by, stands, (fire, attempt)),
+            _ if by.clock_agrees => self.open_next(turn, by, stands),
+            _ => {}
+        }
+    }
+
     /// Makes the document, so that each later leader knows that another was before it.
     fn make_document(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
-        let Some(through) = accounted_by_all(by.mirror, by.config) else { return };
+        let Some(through) = newest_accounted(by.mirror, by.config) else { return };
         if let Some(term) = &mut self.term {
             term.is_new = false;
         }
@@ -240,8 +274,7 @@ impl Listener {
     fn settle(&self, turn: &Turn<'_>, by: &By<'_>, document: &Guarantee) -> Option<Settled> {
         let plan = by.mirror.plan_in_force(by.config.shards)?;
         let policy = Policy { memo: by.memo, ..Policy::of(by.config, plan.begins().min()?) };
-        let watermark = document.through.max(accounted_by_all(by.mirror, by.config)?);
-        Some(settle(&policy, watermark, plan.alive, self.hold, turn.now.wall))
+        Some(settle(&policy, document.through, plan.alive, self.hold, turn.now.wall))
     }
 
     /// Opens a fire that was asked for, unless every shard is switched off.

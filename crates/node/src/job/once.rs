@@ -6,7 +6,6 @@ use crate::facts::Gate;
 use crate::mirror::{Mirror, stamp_after, written_over};
 use crate::outbox::{Change, JobChange, Verdict};
 use crate::turn::Turn;
-use flockwork_core::config::JobConfig;
 use flockwork_layout::guarantee::{self, Guarantee, Stage};
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Op, Stamp};
@@ -57,6 +56,13 @@ impl Once {
         turn.send_for_job(JobChange::Once, with);
     }
 
+    /// Deletes the document, as the job has no listener any more.
+    pub(crate) fn delete(&mut self, turn: &mut Turn<'_>, stands: Stamp, mut with: Vec<Op>) {
+        with.push(Op::Delete(turn.key(&Facet::Once), Some(stands)));
+        self.is_writing = true;
+        turn.send_for_job(JobChange::Once, with);
+    }
+
     /// Handles the verdict on a write.
     pub(crate) fn answered(
         &mut self,
@@ -82,11 +88,8 @@ impl Once {
     }
 }
 
-/// Returns which due fires the shards of a job may run.
-pub(crate) fn gate(config: Option<&JobConfig>, mirror: &Mirror) -> Gate {
-    if config.is_none_or(|config| config.listener.is_none()) {
-        return Gate::None;
-    }
+/// Returns which due fires the shards of a job that has a listener may run.
+pub(crate) fn gate_of(mirror: &Mirror) -> Gate {
     let Some(held) = mirror.once().held() else { return Gate::Shut };
     match held.value.stage {
         Stage::Open { fire, .. } => Gate::Open(fire, held.stamp),
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_go_by_the_stage_if_the_job_has_a_listener() {
+    fn shards_go_by_the_stage() {
         let passed = Passed {
             first: at(1),
             through: at(2),
@@ -139,18 +142,16 @@ mod tests {
             (Stage::Closing { fire: FIRE, shards: 1 }, Gate::Shut),
             (Stage::Passed(passed), Gate::Passed(passed)),
         ];
-        let (plain, listens) = (config(LINES), config(&with_listener()));
         let mut rig = Rig::new();
-        let mut mirror = mirror(&mut rig, &listens);
-        assert_eq!(gate(Some(&listens), &mirror), Gate::Shut, "nothing is known yet");
+        let mut mirror = mirror(&mut rig, &config(&with_listener()));
+        assert_eq!(gate_of(&mirror), Gate::Shut, "nothing is known yet");
         for (version, (stage, gates)) in (0..).zip(table) {
             let value = guarantee::encode(&guarantee(stage));
             mirror.holds(Facet::Once, Some(entry(value, version)));
-            assert_eq!(gate(Some(&listens), &mirror), gates, "{stage:?}");
-            assert_eq!(gate(Some(&plain), &mirror), Gate::None, "{stage:?}");
+            assert_eq!(gate_of(&mirror), gates, "{stage:?}");
         }
         mirror.holds(Facet::Once, None);
-        assert_eq!(gate(Some(&listens), &mirror), Gate::Shut);
+        assert_eq!(gate_of(&mirror), Gate::Shut);
     }
 
     #[test]

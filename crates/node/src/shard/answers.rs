@@ -112,6 +112,7 @@ impl Shard {
             Some(Facet::Owner(_)) => mirror.read(turn, Facet::Owner(self.index)),
             Some(Facet::Plan) => mirror.read(turn, Facet::Plan),
             Some(Facet::Once) => mirror.read(turn, Facet::Once),
+            Some(Facet::Leader) => mirror.read(turn, Facet::Leader),
             Some(Facet::Instance(instance)) => {
                 news = refused_as_gone(turn, mirror, instance);
                 mirror.read(turn, Facet::Record(self.index));

@@ -167,8 +167,10 @@ impl Claiming {
             write_record(keys, mirror, shard, &after),
             mark(turn, keys, mark_lasts),
         ];
-        if let Gate::Open(_, opened) = facts.gate {
-            ops.push(Op::Check(turn.key(&Facet::Once), Some(opened)));
+        match facts.gate {
+            Gate::Open(_, stamp) => ops.push(Op::Check(turn.key(&Facet::Once), Some(stamp))),
+            Gate::Opening(_, leads) => ops.push(Op::Check(turn.key(&Facet::Leader), Some(leads))),
+            Gate::None | Gate::Shut | Gate::Passed(_) => {}
         }
         let basis = Basis::First { dealt: owner, from, notes };
         Some(Self::send((turn, shard, id), (facts, mirror), (before, after), basis, ops))

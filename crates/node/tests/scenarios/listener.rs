@@ -339,3 +339,38 @@ fn fewer_shards_than_the_open_fire_had_do_not_hold_after_up() {
     assert!(afters.len() >= 8, "{afters:?}");
     assert_eq!(document(&world).stage, Stage::Closed);
 }
+
+/// The opening shares a commit with the leader's claims.
+#[test]
+fn a_fire_costs_one_commit_more_with_a_listener_and_none_without() {
+    for nodes in 1..=3 {
+        let commits = |config: &JobConfig| {
+            let mut world = world_of(nodes, steady, config);
+            world.run_for(4_950);
+            let before = world.commits;
+            world.run_for(10_000);
+            world.commits - before
+        };
+        let (with, without) = (commits(&listened(|_| {})), commits(&job("j", SHARDS)));
+        assert_eq!(with - without, 10, "{nodes} nodes, ten fires: {with} and {without}");
+    }
+}
+
+/// What the leader's shards run is open, even if nobody could read that before the leader died.
+#[test]
+fn a_fire_that_its_leader_has_begun_is_not_opened_again() {
+    let mut world = world_of(2, steady, &listened(|_| {}));
+    world.run_for(2_950);
+    let (_, leader, _) =
+        world.starts.iter().rfind(|(_, _, run)| run.part == Part::Before).expect("one");
+    let leader = *leader;
+    // The document says that the third fire is not open, as if its commit had been split.
+    let before = document(&world);
+    world.run_for(200);
+    let key = namespace().key(&name(), &Facet::Once);
+    world.kill(leader);
+    world.commit(vec![Op::Set(key, guarantee::encode(&before), None)]);
+    world.run_for(12_000);
+    let thirds = |part| begun(&world, part).iter().filter(|(_, fire, _)| *fire == 3).count();
+    assert_eq!((thirds(Part::Before), thirds(Part::After)), (1, 1));
+}

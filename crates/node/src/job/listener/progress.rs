@@ -217,14 +217,14 @@ impl Records {
     }
 }
 
-/// Returns up to when the fires of every shard are accounted; `None` while a record is not known.
-pub(super) fn accounted_by_all(mirror: &Mirror, config: &JobConfig) -> Option<Timestamp> {
-    let mut all = Some(Timestamp::from_millis(i64::MAX));
+/// Returns up to when the fires of any shard are accounted; `None` while a record is not known.
+pub(super) fn newest_accounted(mirror: &Mirror, config: &JobConfig) -> Option<Timestamp> {
+    let mut newest = Timestamp::default();
     for shard in 0..config.shards {
-        let stored = mirror.record(shard)?.known()?.map(|held| &*held.value);
-        all = all.min(accounted(mirror, config, shard, stored));
+        let stored = mirror.record(shard)?.known()?;
+        newest = newest.max(stored.map_or(newest, |held| held.value.record.watermark));
     }
-    all
+    Some(newest)
 }
 
 /// Returns the newest instant that a run of a shard had, if any has run; `None` while a record is not known.

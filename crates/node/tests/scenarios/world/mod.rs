@@ -42,6 +42,8 @@ pub(crate) struct World {
     /// When which host's code ended, and how.
     pub(crate) ends: Vec<(u64, usize, Arc<Run>, Ending)>,
     pub(crate) reports: Vec<(u64, usize, Report)>,
+    /// How many commits were sent.
+    pub(crate) commits: u64,
     /// What was told of requests to run a job now.
     pub(crate) triggered: Vec<(TriggerId, Result<Triggered, NotAsked>)>,
     pub(crate) code: Code,
@@ -71,6 +73,7 @@ impl World {
             hosts,
             starts,
             ends: vec![],
+            commits: 0,
             reports,
             triggered: vec![],
             code,
@@ -232,6 +235,7 @@ impl World {
                 events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, lost)));
             }
             Effect::Submit(ticket, request) => {
+                self.commits += u64::from(matches!(request, Request::Commit(_)));
                 let is_claim = is_claim(&request);
                 let mut answer = self.store.apply(session, request);
                 if let Some(others) = self.after_lost_claim.take_if(|_| is_claim) {
