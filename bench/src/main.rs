@@ -5,6 +5,7 @@ mod definitions;
 mod events;
 mod idle;
 mod lateness;
+mod listener;
 
 use mimalloc::MiMalloc;
 use std::io::Write;
@@ -14,13 +15,13 @@ use std::process::{Command, ExitCode};
 type Figures = fn(&mut dyn Write) -> std::io::Result<()>;
 
 const USAGE: &str = "usage: flockwork-bench core \
-    [cron|events|definitions|memory[-ahead]|embedded[-ahead]|other|idle]";
+    [cron|events|definitions|memory[-ahead]|embedded[-ahead]|other|idle|listener]";
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What each name measures.
-const CORE: [(&str, Figures); 9] = [
+const CORE: [(&str, Figures); 10] = [
     ("cron", cron::run),
     ("events", events::run),
     ("definitions", definitions::run),
@@ -30,6 +31,7 @@ const CORE: [(&str, Figures); 9] = [
     ("embedded-ahead", lateness::embedded_ahead),
     ("other", lateness::other),
     ("idle", idle::run),
+    ("listener", listener::run),
 ];
 
 fn main() -> ExitCode {

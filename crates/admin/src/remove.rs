@@ -126,6 +126,9 @@ impl Operator {
         for facet in [Facet::Retries, Facet::Clocks, Facet::Leavers] {
             self.empty(&job, &facet).await?;
         }
+        // How far a listener had come is of no use to a job that is defined anew.
+        let once = self.key(&job, &Facet::Once);
+        self.delete(&job, vec![once]).await?;
         let records = self.records(&job).await?.len();
         if removal.with_records {
             let own = self.key(&job, &Facet::OwnJob);

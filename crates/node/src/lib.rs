@@ -12,6 +12,7 @@
 //!   job.rs   │ one job: the order in which its duties have their turn      │
 //!            │   definition   membership   leadership   handover           │
 //!            │   clock_note   trigger      timer        reading            │
+//!            │   listener     once                                         │
 //!   shard.rs │ one shard: its state, from a claim to the end of its run    │
 //!            │   claim  ahead  run  ending  back  accounting  foreign      │
 //!            └─────────────────────────────────────────────────────────────┘
@@ -51,15 +52,19 @@
 //! | ask | of a shard: someone asked for a run of it that is not claimed yet |
 //! | change | operations that a duty wants made as a whole or not at all; several changes share a commit |
 //! | dealt | of a shard: assigned to an instance by the job's leader |
+//! | call | of a listener: one execution of its `before` or `after` |
 //! | duty | a part of a job or shard with its own state and its own changes |
 //! | fate | what became of a fire |
 //! | facet | one thing that the registry holds about a job; each facet has one key |
 //! | foreign | of a claim in a shard's record: its run is not a run of this node |
+//! | gate | which of its due fires a free shard may run, where the job has a listener |
 //! | goes | of this instance: it leaves the job, or cannot serve the job's definition |
 //! | held up | of a shard: it could not run until an instant; its fires are accounted with the reason |
 //! | job mark, shard mark | a note that a job or a shard is to be looked at again |
 //! | keeper | the instance that looks after a shard's record: its owner or, if gone, one on which all agree |
 //! | mirror | what this node believes about the keys of a job |
+//! | open | of a fire: its `before` has ended, and the shards may run it |
+//! | passed | of a fire: it is not run by any shard, as was decided for the job as a whole |
 //! | place | the right of a run to be one of the node's runs; a fire waits for a free place |
 //! | plan | the registry's document that says which schedule is in force, and since when |
 //! | purpose | what a change is for, and so which duty receives its verdict |
@@ -68,6 +73,7 @@
 //! | running mark | the key by which ElasticJob sees that a shard runs |
 //! | slot | what this node believes about one key |
 //! | stale | of a claim made ahead: its run is known not to begin |
+//! | term | one leadership of this instance, from election to the loss of the leader's key |
 //! | trigger | the key by which an instance is asked to run its shards of a job now |
 //! | trust | how long this node can prove that its session lives |
 //! | turn | what a job is given for one event |
