@@ -1,11 +1,14 @@
 //! What commits changed, as facts: for whoever sees a registry's entries before and after each of
 //! them, be it a simulated registry or the log of a real one. Pure; independent of what nodes say.
 
+mod listening;
+
 use crate::trace::{
     About, Claim, Config, Counts, Fact, Fire, Job, Last, Mark, Plan, Record, RecordChange, When,
 };
 use flockwork_core::account;
 use flockwork_core::config::{CatchUp, JobConfig, Overlap};
+use flockwork_core::id::JobName;
 use flockwork_core::schedule::Schedule;
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::{plan, record};
@@ -49,8 +52,8 @@ impl Reader {
         Self { namespace, records: BTreeMap::new() }
     }
 
-    /// The facts of one commit, in the order in which a trace has them: definitions, plans, records,
-    /// all else. Keys that mean nothing to a trace are left out.
+    /// The facts of one commit, in the order in which a trace has them: definitions, plans, how far a
+    /// job's fire has come, records, all else. Keys that mean nothing to a trace are left out.
     pub fn facts<'a>(
         &mut self,
         commit: Commit,
@@ -61,16 +64,17 @@ impl Reader {
         facts.sort_by_key(|fact| match fact {
             Fact::Config(_) => 0,
             Fact::Plan(_) => 1,
-            Fact::Record(_) => 2,
-            _ => 3,
+            Fact::Stage(_) => 2,
+            Fact::Record(_) => 3,
+            _ => 4,
         });
         facts
     }
 
     fn fact(&mut self, commit: Commit, change: Change<'_>) -> Option<Fact> {
         let Change { key, guard, old, new } = change;
-        let (job, facet) = self.namespace.parse(key)?;
-        let job = job.to_string();
+        let (name, facet) = self.namespace.parse(key)?;
+        let job = name.to_string();
         let about = match facet {
             Facet::Record(shard) => {
                 return Some(Fact::Record(Box::new(RecordChange {
@@ -84,7 +88,10 @@ impl Reader {
                 })));
             }
             Facet::Plan => return plain_plan(job, commit.index, new?),
-            Facet::Config => return Some(Fact::Config(plain_config(job, commit, guard, new))),
+            Facet::Once => return Some(listening::stage(job, commit, guard, new)),
+            Facet::Config => {
+                return Some(Fact::Config(plain_config(&name, commit, guard, new)));
+            }
             Facet::Necessary => About::Necessary,
             Facet::Instance(id) => About::Instance(id.to_string()),
             Facet::Owner(shard) => About::Owner(shard),
@@ -147,6 +154,7 @@ pub fn defined(config: &JobConfig) -> Job {
         .to_owned(),
         catches_up: config.catch_up == CatchUp::All,
         is_static: config.static_sharding,
+        listener: config.listener.as_ref().map(listening::rules),
         ..Job::default()
     }
 }
@@ -159,11 +167,12 @@ fn plain_plan(job: String, index: u64, entry: &Entry) -> Option<Fact> {
     Some(Fact::Plan(Plan { job, index, schedule, shards, spans, unknown }))
 }
 
-fn plain_config(job: String, commit: Commit, guard: Option<u64>, new: Option<&Entry>) -> Config {
+fn plain_config(name: &JobName, commit: Commit, guard: Option<u64>, new: Option<&Entry>) -> Config {
+    let listener = new.and_then(|entry| listening::defined(name, &entry.value));
     let document = new.map(|entry| String::from_utf8_lossy(&entry.value).into_owned());
     let is_newer = document.as_ref().is_some_and(|text| text.contains("flockwork.schema: \"2\""));
     let Commit { index, session } = commit;
-    Config { job, index, session, guard, document, is_newer }
+    Config { job: name.to_string(), index, session, guard, document, is_newer, listener }
 }
 
 fn plain_record(entry: &Entry) -> Option<Record> {

@@ -5,12 +5,13 @@
 //! about itself. Simulation and real runs write the same form, so one checker judges both.
 //!
 //! In reading order: the form ([`trace`]), one shard's claims as they follow from it ([`story`]),
-//! when a schedule is due ([`due`]), when a cluster was left alone ([`weather`]), the invariants, a file
+//! its job's calls of a listener ([`listened`]), when a schedule is due ([`due`]), when a cluster was left alone ([`weather`]), the invariants, a file
 //! each, by their numbers; and how a trace is made of what a registry held ([`committed`]) and
 //! told to people ([`timeline`]).
 
 pub mod committed;
 pub mod due;
+pub mod listened;
 pub mod p01_one_holder;
 pub mod p03_every_fire_accounted;
 pub mod p04_nothing_invented;

@@ -1,6 +1,7 @@
 //! One shard's claims, as they follow from a trace: who made each, what ran under it, how it closed.
 
 use crate::due::Schedules;
+use crate::listened::{self, Listened};
 use crate::trace::{
     About, Claim, Fact, Fault, Job, Line, Mark, Plan, Probe, Record, RecordChange, Unseen,
 };
@@ -34,6 +35,10 @@ pub struct Stories<'a> {
     pub waiting: BTreeSet<(&'a str, u32)>,
     /// What the trace does not show.
     pub unseen: BTreeSet<Unseen>,
+    /// By line, when an instance was registered for a job or no more.
+    pub registered: BTreeMap<(&'a str, &'a str), Vec<(usize, bool)>>,
+    /// The calls of the jobs that have a listener.
+    pub listened: BTreeMap<&'a str, Listened<'a>>,
 }
 
 /// What may happen to a run that did not succeed.
@@ -206,7 +211,9 @@ impl<'a> Stories<'a> {
     /// Reads a trace.
     #[must_use]
     pub fn read(trace: &'a [Line]) -> Self {
-        let mut stories = Self { weather: Weather::read(trace), ..Self::default() };
+        let weather = Weather::read(trace);
+        let listened = listened::read(trace);
+        let mut stories = Self { weather, listened, ..Self::default() };
         let mut held = Held::default();
         for (at, line) in trace.iter().enumerate() {
             stories.take(at, line, &mut held);
@@ -241,24 +248,7 @@ impl<'a> Stories<'a> {
             Fact::Plan(plan) => {
                 self.plans.entry(&plan.job).or_default().push(plan);
             }
-            Fact::Mark(Mark { job, about: About::Owner(shard), value, .. }) => match value {
-                Some(owner) => {
-                    held.owners.insert((job, *shard), owner.as_str());
-                }
-                None => {
-                    held.owners.remove(&(job.as_str(), *shard));
-                }
-            },
-            Fact::Mark(mark) => {
-                let About::Instance(instance) = &mark.about else { return };
-                if mark.value.is_some() {
-                    held.instances.insert((&mark.job, instance), mark.lives_with);
-                    held.sessions.extend(mark.lives_with.map(|session| (session, &**instance)));
-                } else {
-                    let own = held.instances.remove(&(&*mark.job, &**instance)).flatten();
-                    self.note_taken_off(own, mark, line.at);
-                }
-            }
+            Fact::Mark(mark) => self.mark((at, line.at), mark, held),
             Fact::Record(change) => self.change(at, change, held),
             Fact::Start(probe) => {
                 self.shards.entry((&probe.job, probe.shard)).or_default().started.push((at, probe));
@@ -285,13 +275,42 @@ impl<'a> Stories<'a> {
                 };
             }
             Fact::Unseen(what) => drop(self.unseen.insert(*what)),
-            Fact::Distrust { .. }
+            // A listener's calls are no runs of a shard.
+            Fact::Stage(_)
+            | Fact::CallBegins(_)
+            | Fact::CallStopped(_)
+            | Fact::CallEnds { .. }
+            | Fact::Distrust { .. }
             | Fact::Fault(_)
             | Fact::Healed
             | Fact::Clock { .. }
             | Fact::Withdraw { .. }
             | Fact::Drain { .. }
             | Fact::Exit { .. } => {}
+        }
+    }
+
+    fn mark(&mut self, (line, at): (usize, u64), mark: &'a Mark, held: &mut Held<'a>) {
+        let job = &*mark.job;
+        let instance = match &mark.about {
+            About::Owner(shard) => {
+                match &mark.value {
+                    Some(owner) => held.owners.insert((job, *shard), owner.as_str()),
+                    None => held.owners.remove(&(job, *shard)),
+                };
+                return;
+            }
+            About::Instance(instance) => instance,
+            _ => return,
+        };
+        let is_there = mark.value.is_some();
+        self.registered.entry((job, instance)).or_default().push((line, is_there));
+        if is_there {
+            held.instances.insert((job, instance), mark.lives_with);
+            held.sessions.extend(mark.lives_with.map(|session| (session, &**instance)));
+        } else {
+            let own = held.instances.remove(&(job, &**instance)).flatten();
+            self.note_taken_off(own, mark, at);
         }
     }
 

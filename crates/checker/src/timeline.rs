@@ -1,6 +1,6 @@
 //! A trace for people: what each line says, in one line.
 
-use crate::trace::{Fact, Fault, Line, Record};
+use crate::trace::{Call, Fact, Fault, Line, Record};
 
 /// What a line says; none if it is of another job than the `only` one, or says nothing to people.
 #[must_use]
@@ -56,8 +56,44 @@ pub fn told(line: &Line, only: Option<&str>) -> Option<String> {
         Fact::Unseen(what) => format!("the trace does not show {}", what.words()),
         Fact::Healed => "HEALED".to_owned(),
         Fact::Over { wall } => format!("OVER at wall {wall}"),
+        fact => return of_listener(fact, wanted),
+    })
+}
+
+/// What a line says of a job's listener.
+fn of_listener(fact: &Fact, wanted: impl Fn(&str) -> bool) -> Option<String> {
+    Some(match fact {
+        Fact::Stage(change) if wanted(&change.job) => format!(
+            "@{} s{} {} through {} asked {} answered {} {:?}",
+            change.index,
+            change.session,
+            change.job,
+            change.through,
+            change.asked,
+            change.answered,
+            change.stage
+        ),
+        Fact::CallBegins(call) if wanted(&call.job) => {
+            format!(
+                "n{} CALLS {} attempt {} epoch {}",
+                call.node,
+                called(call),
+                call.attempt,
+                call.epoch
+            )
+        }
+        Fact::CallStopped(call) if wanted(&call.job) => {
+            format!("n{} TELLS {} to stop", call.node, called(call))
+        }
+        Fact::CallEnds { call, code } if wanted(&call.job) => {
+            format!("n{} RETURNS {} {code}", call.node, called(call))
+        }
         _ => return None,
     })
+}
+
+fn called(call: &Call) -> String {
+    format!("{:?} of {} {:?}", call.part, call.job, call.fire)
 }
 
 fn shown(record: Option<&Record>) -> String {

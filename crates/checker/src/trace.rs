@@ -4,6 +4,12 @@
 //! are milliseconds since 1970. The order of the lines is the order in which things happened; lines
 //! of commits stand in the order of the commits.
 
+mod fault;
+mod listening;
+
+pub use fault::Fault;
+pub use listening::{Call, Listener, Part, Stage, StageChange};
+
 use serde::{Deserialize, Serialize};
 
 /// The version this release writes.
@@ -72,6 +78,8 @@ pub enum Fact {
     Record(Box<RecordChange>),
     /// A commit changed a job's plan.
     Plan(Plan),
+    /// A commit changed how far a job's fire has come that its listener is called for.
+    Stage(Box<StageChange>),
     /// A commit changed something else of a job.
     Mark(Mark),
     /// A node was told that its session is proven.
@@ -95,6 +103,18 @@ pub enum Fact {
         /// What it was told at its start.
         #[serde(flatten)]
         probe: Probe,
+        /// How it ended: `OK` for success.
+        code: String,
+    },
+    /// A job's listener was called. Written by itself.
+    CallBegins(Call),
+    /// A call of a listener was told to stop. Written by itself.
+    CallStopped(Call),
+    /// A call of a listener ended. Written by itself.
+    CallEnds {
+        /// What it was told at its begin.
+        #[serde(flatten)]
+        call: Call,
         /// How it ended: `OK` for success.
         code: String,
     },
@@ -174,6 +194,9 @@ pub struct Job {
     /// Whether its shards stay with their servers.
     #[serde(default)]
     pub is_static: bool,
+    /// How its listener is called, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
 }
 
 /// A change of a job's definition by one commit.
@@ -194,6 +217,9 @@ pub struct Config {
     /// Whether it says that this release does not know its form.
     #[serde(default)]
     pub is_newer: bool,
+    /// How it says that the job's listener is called; none without one, or if it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
 }
 
 /// When a job is due.
@@ -446,84 +472,6 @@ pub struct Probe {
     pub attempt: u32,
     /// Its fencing token.
     pub epoch: u64,
-}
-
-/// A fault that took effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "snake_case")]
-pub enum Fault {
-    /// A process died, and all its runs with it.
-    Crash {
-        /// The node.
-        node: u32,
-        /// Who died.
-        instance: String,
-        /// How many runs died.
-        runs: u32,
-    },
-    /// A process stood still from here on.
-    Pause {
-        /// The node.
-        node: u32,
-        /// Until when.
-        until: u64,
-        /// Whether its runs stood still too.
-        runs_too: bool,
-    },
-    /// A node could not reach the registry from here on.
-    Cut {
-        /// The node.
-        node: u32,
-        /// Until when.
-        until: u64,
-        /// How many requests had no answer yet.
-        in_flight: u32,
-    },
-    /// The answer to a commit did not arrive.
-    LostAnswer {
-        /// The node.
-        node: u32,
-        /// The commit, if it happened; none if it never will.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        index: Option<u64>,
-    },
-    /// Requests (`up`) or answers of a node stood still from here on; the other way was open.
-    OneWay {
-        /// The node.
-        node: u32,
-        /// Until when.
-        until: u64,
-        /// Whether it was the requests.
-        up: bool,
-        /// How many requests had no answer yet.
-        in_flight: u32,
-    },
-    /// The registry answered nobody from here on.
-    RegistryAway {
-        /// Until when.
-        until: u64,
-        /// Whether it restarted, so that sessions have all their time again; else it stood still.
-        restarts: bool,
-    },
-    /// The registry took no commit from here on, as its disk was full.
-    Full {
-        /// Until when.
-        until: u64,
-    },
-    /// A node was told of changes late, twice and in another order from here on.
-    Jumbled {
-        /// The node.
-        node: u32,
-        /// Until when.
-        until: u64,
-    },
-    /// Messages took long from here on.
-    Slow {
-        /// The node.
-        node: u32,
-        /// Until when.
-        until: u64,
-    },
 }
 
 /// A line that is none.

@@ -32,9 +32,9 @@ impl Verdict {
     /// A breach at a line of the trace.
     #[must_use]
     pub fn breach(trace: &[Line], line: usize, what: impl Into<String>) -> Self {
-        let shard = trace.get(line).and_then(concerns);
-        let same = |at: &usize| match shard {
-            Some(shard) => concerns(&trace[*at]) == Some(shard),
+        let about = trace.get(line).and_then(concerns);
+        let same = |at: &usize| match about {
+            Some(about) => concerns(&trace[*at]).is_some_and(|other| is_same(about, other)),
             None => true,
         };
         let before = (0..line).rev().filter(same).take(AROUND);
@@ -89,13 +89,23 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The shard a line is about.
-fn concerns(line: &Line) -> Option<(&str, u32)> {
+/// The job and the shard a line is about; no shard if it is about the job as a whole.
+fn concerns(line: &Line) -> Option<(&str, Option<u32>)> {
     match &line.fact {
-        Fact::Record(change) => Some((&change.job, change.shard)),
-        Fact::Start(probe) | Fact::End { probe, .. } => Some((&probe.job, probe.shard)),
+        Fact::Record(change) => Some((&change.job, Some(change.shard))),
+        Fact::Start(probe) | Fact::End { probe, .. } => Some((&probe.job, Some(probe.shard))),
+        Fact::Stage(change) => Some((&change.job, None)),
+        Fact::CallBegins(call) | Fact::CallStopped(call) | Fact::CallEnds { call, .. } => {
+            Some((&call.job, None))
+        }
         _ => None,
     }
+}
+
+/// What is about a whole job concerns each of its shards.
+fn is_same(one: (&str, Option<u32>), other: (&str, Option<u32>)) -> bool {
+    let shards = one.1.zip(other.1);
+    one.0 == other.0 && shards.is_none_or(|(one, other)| one == other)
 }
 
 /// Why a trace proves nothing, if it does not.

@@ -42,10 +42,10 @@ fn rank(fact: &Fact) -> u8 {
         Fact::Unseen(_) => 0,
         Fact::Node { .. } => 1,
         Fact::Job(_) | Fact::Withdraw { .. } => 2,
-        Fact::End { .. } => 3,
+        Fact::End { .. } | Fact::CallEnds { .. } => 3,
         Fact::Trust { .. } | Fact::Distrust { .. } | Fact::Drain { .. } => 4,
-        Fact::Config(_) | Fact::Plan(_) | Fact::Record(_) | Fact::Mark(_) => 5,
-        Fact::Start(_) => 6,
+        Fact::Config(_) | Fact::Plan(_) | Fact::Stage(_) | Fact::Record(_) | Fact::Mark(_) => 5,
+        Fact::Start(_) | Fact::CallBegins(_) | Fact::CallStopped(_) => 6,
         Fact::Fault(_) | Fact::Clock { .. } | Fact::Exit { .. } | Fact::Healed => 7,
         Fact::Over { .. } => 8,
     }

@@ -22,7 +22,31 @@ fn lines() -> Vec<Line> {
         old: None,
         new: Some(record),
     };
+    let call = Call {
+        node: 1,
+        instance: "a@-@1".into(),
+        job: "j".into(),
+        part: Part::Before,
+        fire: Fire { due: 5, source: "misfire".into() },
+        attempt: 2,
+        epoch: 7,
+    };
+    let fire = call.fire.clone();
+    let stage = StageChange {
+        job: "j".into(),
+        index: 8,
+        session: 3,
+        guard: Some(7),
+        through: 5,
+        asked: 4,
+        answered: 0,
+        stage: Some(Stage::Repeated { fire, attempt: 2 }),
+    };
     let facts = [
+        Fact::CallBegins(call.clone()),
+        Fact::CallStopped(call.clone()),
+        Fact::CallEnds { call, code: "TIMED_OUT".into() },
+        Fact::Stage(Box::new(stage)),
         Fact::Start(probe.clone()),
         Fact::End { probe, code: "OK".into() },
         Fact::Record(Box::new(change)),
@@ -44,5 +68,26 @@ fn what_is_no_trace_is_refused_with_its_line() {
     let newer = "{\"flockwork-trace\":2}\n";
     assert_eq!(read(newer), Err(NotATrace::Version { found: Some(2) }));
     let damaged = write(&lines()).replace("\"k\":\"healed\"", "\"k\":\"hea");
-    assert!(matches!(read(&damaged), Err(NotATrace::Line { line: 6, .. })));
+    assert!(matches!(read(&damaged), Err(NotATrace::Line { line: 10, .. })));
+}
+
+/// Traces that older releases wrote are judged, and what has no listener is written as it was.
+#[test]
+fn what_is_said_of_no_listener_is_not_written() {
+    let job = Fact::Job(Job { job: "j".into(), ..Job::default() });
+    let config = Fact::Config(Config {
+        job: "j".into(),
+        index: 1,
+        session: 1,
+        guard: None,
+        document: None,
+        is_newer: false,
+        listener: None,
+    });
+    for fact in [job, config] {
+        let lines = vec![Line { at: 1, fact }];
+        let text = write(&lines);
+        assert!(!text.contains("listener"), "{text}");
+        assert_eq!(read(&text), Ok(lines));
+    }
 }
