@@ -27,6 +27,7 @@ pub mod p17_clean_stop;
 pub mod p18_clock_steps;
 pub mod p20_releases;
 pub mod p21_all_join;
+pub mod p22_listener;
 pub mod story;
 pub mod timeline;
 pub mod trace;
@@ -42,7 +43,7 @@ use story::Stories;
 pub type Invariant = (&'static str, fn(&[Line], &Stories<'_>) -> Verdict);
 
 /// All invariants that are judged.
-pub const INVARIANTS: [Invariant; 15] = [
+pub const INVARIANTS: [Invariant; 16] = [
     (p01_one_holder::NAME, p01_one_holder::judge),
     (p03_every_fire_accounted::NAME, p03_every_fire_accounted::judge),
     (p04_nothing_invented::NAME, p04_nothing_invented::judge),
@@ -58,6 +59,7 @@ pub const INVARIANTS: [Invariant; 15] = [
     (p18_clock_steps::NAME, p18_clock_steps::judge),
     (p20_releases::NAME, p20_releases::judge),
     (p21_all_join::NAME, p21_all_join::judge),
+    (p22_listener::NAME, p22_listener::judge),
 ];
 
 /// Judges a whole trace by every invariant.

@@ -1,7 +1,9 @@
 //! P4: nothing is invented.
 //!
 //! * A first attempt is for a fire that the schedule in force makes due (which of them, is judged by
-//!   P18), or for one that someone asked this instance for and that no one ran yet.
+//!   P18), or for one that someone asked this instance for and that no one ran yet. Where the job has a
+//!   listener, one fire is opened for a request, and each shard runs it wherever it is: any instance of
+//!   the job must have been asked.
 //! * A further attempt follows the attempt before it, of the same fire, after that failed or was
 //!   found crashed, and only as often as the definition allows. That none follows what is over, is
 //!   judged by P7.
@@ -18,6 +20,9 @@ pub const NAME: &str = "P4 nothing invented";
 /// How often a crashed run may be taken over in one fire.
 pub const MOST_TAKEOVERS: u32 = 8;
 
+/// Stands for all instances of a job together.
+const ANYBODY: &str = "";
+
 /// Judges a trace.
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
@@ -29,9 +34,15 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             let claimed = &story.claims[at];
             let fits = match claimed.claim.attempt {
                 0 => Err("attempts are counted from 1".to_owned()),
+                1 if claimed.claim.fire.is_triggered() && stories.listened.contains_key(job) => {
+                    let asked = asked.iter().filter(|((of, _), _)| of == job);
+                    let asked: Vec<usize> = asked.flat_map(|(_, lines)| lines).copied().collect();
+                    was_asked_for(&asked, (story, at), ANYBODY, &mut run_on_request)
+                }
                 1 if claimed.claim.fire.is_triggered() => {
                     let asked = asked.get(&(*job, &*claimed.claim.instance)).map(Vec::as_slice);
-                    was_asked_for(asked.unwrap_or_default(), story, at, &mut run_on_request)
+                    let who = &*claimed.claim.instance;
+                    was_asked_for(asked.unwrap_or_default(), (story, at), who, &mut run_on_request)
                 }
                 // Its maker saw that it was made on what no longer stood, and ran nothing.
                 1 if claimed.is_taken_back() => Ok(()),
@@ -58,16 +69,16 @@ fn asked_for(trace: &[Line]) -> BTreeMap<(&str, &str), Vec<usize>> {
     asked
 }
 
-/// Each request to an instance is good for one run of each shard.
+/// Each request to an instance, or to any, is good for one run of each shard.
 fn was_asked_for<'a>(
     asked: &[usize],
-    story: &Story<'a>,
-    at: usize,
+    (story, at): (&Story<'a>, usize),
+    who: &'a str,
     taken: &mut BTreeMap<&'a str, usize>,
 ) -> Result<(), String> {
     let claimed = &story.claims[at];
     let before = asked.iter().filter(|line| **line < claimed.made).count();
-    let taken = taken.entry(&claimed.claim.instance).or_default();
+    let taken = taken.entry(who).or_default();
     if *taken >= before {
         return Err(format!("claimed as asked for, {before} times asked, {taken} times run"));
     }

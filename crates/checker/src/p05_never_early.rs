@@ -4,14 +4,16 @@
 //!   code, starts no sooner than the clock of its node shows the fire's instant. A clock that was set
 //!   less than [`SET`] before may have shown it and not any more. Where the clock of who claimed it was
 //!   ahead, who took it over waits for [`WAIT`] at most.
+//! * Where the job has a listener, that holds of the first call of `before`: the fire is opened by the clock
+//!   of who leads the job, and what shards do of it follows from that.
 //! * A fire of the schedule is claimed no sooner than its job's definitions let it be, by the clock of who
 //!   claims it.
 //! * Where nothing went wrong and nothing was changed for [`CALM`], a fire starts within
-//!   [`TOLERANCE`], unless an earlier run of its shard was under way, on its node also one whose claim is
+//!   [`TOLERANCE`], or within that after it was opened, unless an earlier run of its shard was under way, on its node also one whose claim is
 //!   lost, or its node had no place.
 
 use crate::story::{Claimed, Stories, Story};
-use crate::trace::{Claim, Fact, Line};
+use crate::trace::{Call, Claim, Fact, Line, Part};
 use crate::verdict::Verdict;
 use crate::weather::Weather;
 use std::collections::BTreeMap;
@@ -39,6 +41,27 @@ struct Clock {
     set_at: u64,
 }
 
+impl Clock {
+    /// What it shows at an instant of the trace; and by how much that is too early for a fire, if it is.
+    fn early(self, wall: i64, at: u64, due: i64) -> (i64, Option<i64>) {
+        let since = at - self.set_at;
+        let shown = wall + signed(at) + self.offset + signed(since) * self.drift / 1_000_000;
+        let was_set = self.set_at > 0 && since < SET;
+        (shown, (shown + MARGIN < due && !was_set).then_some(due - shown))
+    }
+}
+
+/// Who calls again goes by what was written.
+fn is_first_of_schedule(call: &Call) -> bool {
+    call.part == Part::Before && call.attempt == 1 && !call.fire.is_triggered()
+}
+
+/// Where the fire of a claim had been opened for all shards, if it had.
+fn opened(stories: &Stories<'_>, job: &str, claimed: &Claimed<'_>) -> Option<usize> {
+    let opened = stories.listened.get(job)?.opened.get(&claimed.claim.fire).copied();
+    opened.filter(|line| *line < claimed.made)
+}
+
 /// Judges a trace.
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
@@ -52,13 +75,14 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             }
             Fact::Start(probe) if !probe.fire.is_triggered() => {
                 let clock = clocks.get(&probe.node).copied().unwrap_or_default();
-                let since = line.at - clock.set_at;
-                let shown =
-                    wall + signed(line.at) + clock.offset + signed(since) * clock.drift / 1_000_000;
+                let (shown, by) = clock.early(wall, line.at, probe.fire.due);
                 shown_at.insert(at, shown);
-                let was_set = clock.set_at > 0 && since < SET;
-                if shown + MARGIN < probe.fire.due && !was_set {
-                    early.insert(at, probe.fire.due - shown);
+                early.extend(by.map(|by| (at, by)));
+            }
+            Fact::CallBegins(call) if is_first_of_schedule(call) => {
+                let clock = clocks.get(&call.node).copied().unwrap_or_default();
+                if let (_, Some(by)) = clock.early(wall, line.at, call.fire.due) {
+                    return Verdict::breach(trace, at, format!("before was called {by} ms early"));
                 }
             }
             _ => {}
@@ -86,7 +110,7 @@ fn begun_early(
     stories: &Stories<'_>,
     early: &BTreeMap<usize, i64>,
 ) -> Option<(usize, i64)> {
-    let of_story = |story: &Story<'_>| {
+    let of_story = |(job, story): (&str, &Story<'_>)| {
         let is_fresh = |at: &usize| {
             let Claim { fire, attempt: 2.., .. } = story.claims[*at].claim else { return true };
             let mut before =
@@ -103,11 +127,13 @@ fn begun_early(
         let mut claims = starts.map(|at| &story.claims[at]);
         claims.find_map(|claimed| {
             let line = claimed.starts.first().copied()?;
-            let by = early.get(&line).filter(|_| !has_waited(claimed, line))?;
+            let is_opened = opened(stories, job, claimed).is_some();
+            let by = early.get(&line).filter(|_| !is_opened && !has_waited(claimed, line))?;
             Some((line, *by))
         })
     };
-    stories.shards.values().filter_map(of_story).min()
+    let all = stories.shards.iter().map(|((job, _), story)| (*job, story));
+    all.filter_map(of_story).min()
 }
 
 fn claimed_too_soon(stories: &Stories<'_>) -> Option<(usize, String)> {
@@ -117,7 +143,7 @@ fn claimed_too_soon(stories: &Stories<'_>) -> Option<(usize, String)> {
             let claim = claimed.claim;
             let ahead = claim.at.map_or(0, |at| claim.fire.due - at);
             let is_first = claim.attempt == 1 && !claim.fire.is_triggered();
-            (is_first && ahead > most)
+            (is_first && ahead > most && opened(stories, job, claimed).is_none())
                 .then(|| (claimed.made, format!("claimed {ahead} ms ahead, {most} are allowed")))
         })
     })
@@ -130,13 +156,15 @@ fn late(
     (wall, shown_at): (i64, &BTreeMap<usize, i64>),
 ) -> Option<(usize, String)> {
     let weather = &stories.weather;
-    for story in stories.shards.values() {
+    for ((job, _), story) in &stories.shards {
         for (at, claimed) in story.claims.iter().enumerate() {
             let is_plain = claimed.claim.fire.source == "schedule" && claimed.claim.attempt == 1;
             let Some(line) = claimed.starts.first().copied().filter(|_| is_plain) else { continue };
             let due = u64::try_from(claimed.claim.fire.due - wall).unwrap_or(0);
             // Late by its node's clock, and not for having been set forward just then.
             let by_clock = shown_at.get(&line).map_or(0, |shown| shown - claimed.claim.fire.due);
+            // That it is opened in time is judged by P22.
+            let due = opened(stories, job, claimed).map_or(due, |open| due.max(trace[open].at));
             let late = by_clock.min(signed(trace[line].at) - signed(due));
             if late > TOLERANCE
                 && was_calm(weather, due, trace[line].at)

@@ -13,7 +13,7 @@
 //! Shards that stay with their server belong to some instance, be it there or not.
 
 use crate::story::Stories;
-use crate::trace::{About, Fact, Fault, Line, Mark};
+use crate::trace::{About, Call, Fact, Fault, Line, Mark, Probe};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -227,12 +227,14 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 }
             }
             Fact::Start(probe) => jobs.entry(&probe.job).or_default().started(&probe.instance),
-            Fact::End { probe, .. } => {
-                let job = jobs.entry(&probe.job).or_default();
-                job.ended(line.at, &probe.instance);
-                if job.leavers.contains_key(&*probe.instance) {
-                    let (job, instance) = (&*probe.job, &*probe.instance);
-                    dues.push_back(Due { since: line.at, job, instance });
+            // A call of the job's listener is waited for like a run.
+            Fact::CallBegins(call) => jobs.entry(&call.job).or_default().started(&call.instance),
+            Fact::End { probe: Probe { job: name, instance, .. }, .. }
+            | Fact::CallEnds { call: Call { job: name, instance, .. }, .. } => {
+                let job = jobs.entry(name).or_default();
+                job.ended(line.at, instance);
+                if job.leavers.contains_key(&**instance) {
+                    dues.push_back(Due { since: line.at, job: name, instance });
                 }
             }
             Fact::Fault(Fault::Crash { instance, .. }) => {

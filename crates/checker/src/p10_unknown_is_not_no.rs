@@ -1,6 +1,6 @@
 //! P10: unknown is not no.
 //!
-//! * Code starts only in a process that was told its session is proven, before the instant until
+//! * Code, of a shard or of a listener, starts only in a process that was told its session is proven, before the instant until
 //!   which it is; never while it was told that it is not.
 //! * A claim that was committed is never forgotten: by the end its code has started, or it was
 //!   closed, if its job still has the shard; whatever became of the answer that should have told
@@ -9,7 +9,7 @@
 //!   run it.
 
 use crate::story::{Claimed, How, Stories, Story, held_claim};
-use crate::trace::{Fact, Line, Unseen};
+use crate::trace::{Call, Fact, Line, Probe, Unseen};
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 
@@ -73,7 +73,9 @@ fn untrusted_start(trace: &[Line]) -> Option<(usize, String)> {
             Fact::Distrust { node } | Fact::Node { node, .. } => {
                 trusted.remove(node);
             }
-            Fact::Start(probe) => match trusted.get(&probe.node) {
+            Fact::Start(Probe { node, .. }) | Fact::CallBegins(Call { node, .. }) => match trusted
+                .get(node)
+            {
                 None => return Some((at, "code started without a proven session".to_owned())),
                 Some(until) if line.at >= *until => {
                     let late = line.at - until;

@@ -1,4 +1,4 @@
-//! P17: who stops, or takes itself off a job, leaves nothing behind.
+//! P17: who stops, or takes itself off a job, leaves nothing behind. Code is that of shards and of listeners.
 //!
 //! * Nothing starts in a process after it was told to stop.
 //! * When it has left, no code of it runs, and no claim of it is held that code had run under. One
@@ -10,7 +10,7 @@
 //!   with whatever goes wrong meanwhile.
 
 use crate::story::Stories;
-use crate::trace::{About, Fact, Fault, Line, Mark};
+use crate::trace::{About, Call, Fact, Fault, Fire, Line, Mark, Part, Probe};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub const NAME: &str = "P17 clean stop";
 #[must_use]
 pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     let mut told: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut running: BTreeMap<u32, BTreeSet<(&str, u32, u64)>> = BTreeMap::new();
+    let mut running: BTreeMap<u32, BTreeSet<Code<'_>>> = BTreeMap::new();
     let mut ended = BTreeSet::new();
     for (at, line) in trace.iter().enumerate() {
         match &line.fact {
@@ -34,20 +34,6 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                 told.remove(node);
                 running.remove(node);
             }
-            Fact::Start(probe) if told.contains_key(&probe.node) => {
-                return Verdict::breach(trace, at, "code started after its node was told to stop");
-            }
-            Fact::Start(probe) => {
-                let run = (&*probe.job, probe.shard, probe.epoch);
-                if !ended.contains(&run) {
-                    running.entry(probe.node).or_default().insert(run);
-                }
-            }
-            Fact::End { probe, .. } => {
-                let run = (&*probe.job, probe.shard, probe.epoch);
-                running.entry(probe.node).or_default().remove(&run);
-                ended.insert(run);
-            }
             Fact::Exit { node, instance } => {
                 told.remove(node);
                 if running.get(node).is_some_and(|runs| !runs.is_empty()) {
@@ -57,7 +43,23 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
                     return Verdict::breach(trace, held, "its holder left, and it is still held");
                 }
             }
-            _ => {}
+            fact => match (begins(fact), ends(fact)) {
+                (Some((node, ..)), _) if told.contains_key(&node) => {
+                    return Verdict::breach(
+                        trace,
+                        at,
+                        "code started after its node was told to stop",
+                    );
+                }
+                (Some((node, _, code)), _) if !ended.contains(&code) => {
+                    running.entry(node).or_default().insert(code);
+                }
+                (_, Some((node, _, code))) => {
+                    running.entry(node).or_default().remove(&code);
+                    ended.insert(code);
+                }
+                _ => {}
+            },
         }
     }
     if let Some((line, what)) = left_a_job_early(trace) {
@@ -73,25 +75,50 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
     }
 }
 
+/// Code under way: of which job, of which shard or call, under which token.
+type Code<'a> = (&'a str, Of<'a>, u64);
+
+/// Whose code it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Of<'a> {
+    Shard(u32),
+    Call(Part, &'a Fire, u32),
+}
+
+fn of_shard(probe: &Probe) -> (u32, &str, Code<'_>) {
+    (probe.node, &probe.instance, (&probe.job, Of::Shard(probe.shard), probe.epoch))
+}
+
+fn of_call(call: &Call) -> (u32, &str, Code<'_>) {
+    let of = Of::Call(call.part, &call.fire, call.attempt);
+    (call.node, &call.instance, (&call.job, of, call.epoch))
+}
+
+/// The code that starts: on which node and instance, and which.
+fn begins(fact: &Fact) -> Option<(u32, &str, Code<'_>)> {
+    match fact {
+        Fact::Start(probe) => Some(of_shard(probe)),
+        Fact::CallBegins(call) => Some(of_call(call)),
+        _ => None,
+    }
+}
+
+fn ends(fact: &Fact) -> Option<(u32, &str, Code<'_>)> {
+    match fact {
+        Fact::End { probe, .. } => Some(of_shard(probe)),
+        Fact::CallEnds { call, .. } => Some(of_call(call)),
+        _ => None,
+    }
+}
+
 /// Where an instance took itself off a job while its code ran.
 fn left_a_job_early(trace: &[Line]) -> Option<(usize, String)> {
     let last_commit = last_commits(trace);
     let mut registered: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    let mut running: BTreeMap<&str, BTreeSet<(&str, u32, u64)>> = BTreeMap::new();
+    let mut running: BTreeMap<&str, BTreeSet<Code<'_>>> = BTreeMap::new();
     let mut ended = BTreeSet::new();
     for (at, line) in trace.iter().enumerate() {
         match &line.fact {
-            Fact::Start(probe) => {
-                let run = (&*probe.job, probe.shard, probe.epoch);
-                if !ended.contains(&run) {
-                    running.entry(&probe.instance).or_default().insert(run);
-                }
-            }
-            Fact::End { probe, .. } => {
-                let run = (&*probe.job, probe.shard, probe.epoch);
-                running.entry(&probe.instance).or_default().remove(&run);
-                ended.insert(run);
-            }
             Fact::Fault(Fault::Crash { instance, .. }) => drop(running.remove(&**instance)),
             Fact::Mark(Mark {
                 job, session, index, about: About::Instance(who), value, ..
@@ -109,7 +136,16 @@ fn left_a_job_early(trace: &[Line]) -> Option<(usize, String)> {
                     return Some((at, format!("it took itself off {job} while its code ran")));
                 }
             }
-            _ => {}
+            fact => match (begins(fact), ends(fact)) {
+                (Some((_, instance, code)), _) if !ended.contains(&code) => {
+                    running.entry(instance).or_default().insert(code);
+                }
+                (_, Some((_, instance, code))) => {
+                    running.entry(instance).or_default().remove(&code);
+                    ended.insert(code);
+                }
+                _ => {}
+            },
         }
     }
     None
@@ -119,6 +155,7 @@ fn left_a_job_early(trace: &[Line]) -> Option<(usize, String)> {
 fn last_commits(trace: &[Line]) -> BTreeMap<u64, u64> {
     let commit = |line: &Line| match &line.fact {
         Fact::Record(change) => Some((change.session, change.index)),
+        Fact::Stage(change) => Some((change.session, change.index)),
         Fact::Mark(mark) => Some((mark.session, mark.index)),
         _ => None,
     };

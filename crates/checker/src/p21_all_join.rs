@@ -2,11 +2,12 @@
 //!
 //! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`], each
 //! living process is registered for each job that it was given before that, and not told to leave
-//! since, if the job is defined in a way that this release can serve. (Whoever was taken off a job and
+//! since, if the job is defined in a way that this release can serve, and without a listener where it was
+//! given none. (Whoever was taken off a job and
 //! given it again joins it when what it still runs of it has ended.)
 
 use crate::story::Stories;
-use crate::trace::{About, Fact, Fault, Line};
+use crate::trace::{About, Call, Fact, Fault, Line, Probe};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +23,10 @@ struct Cluster<'a> {
     living: BTreeMap<u32, &'a str>,
     /// Which jobs each was given, and when.
     given: BTreeMap<(u32, &'a str), u64>,
-    /// The jobs that are defined.
-    defined: BTreeSet<&'a str>,
+    /// The jobs that are defined, and whether with a listener.
+    defined: BTreeMap<&'a str, bool>,
+    /// Which processes were given which jobs with a listener last.
+    listeners: BTreeSet<(u32, &'a str)>,
     /// Who is registered for which job.
     registered: BTreeSet<(&'a str, &'a str)>,
     /// Code that runs, by job and instance, and when the last ended.
@@ -40,14 +43,17 @@ impl<'a> Cluster<'a> {
             Fact::Drain { node } | Fact::Exit { node, .. } => self.gone(*node),
             Fact::Fault(Fault::Crash { node, .. }) => self.gone(*node),
             Fact::Job(job) => {
-                if let Some(node) = job.node {
-                    self.given.entry((node, &job.job)).or_insert(at);
-                }
+                let Some(node) = job.node else { return };
+                self.given.entry((node, &job.job)).or_insert(at);
+                match job.listener {
+                    Some(_) => self.listeners.insert((node, &job.job)),
+                    None => self.listeners.remove(&(node, &*job.job)),
+                };
             }
             Fact::Withdraw { node, job } => drop(self.given.remove(&(*node, &**job))),
             Fact::Config(config) => {
                 if config.document.is_some() && !config.is_newer {
-                    self.defined.insert(&config.job);
+                    self.defined.insert(&config.job, config.listener.is_some());
                 } else {
                     self.defined.remove(&*config.job);
                 }
@@ -60,11 +66,13 @@ impl<'a> Cluster<'a> {
                     self.registered.remove(&(&*mark.job, &**instance));
                 }
             }
-            Fact::Start(probe) => {
-                self.running.entry((&probe.job, &probe.instance)).or_default().0 += 1;
+            Fact::Start(Probe { job, instance, .. })
+            | Fact::CallBegins(Call { job, instance, .. }) => {
+                self.running.entry((job, instance)).or_default().0 += 1;
             }
-            Fact::End { probe, .. } => {
-                let (count, last) = self.running.entry((&probe.job, &probe.instance)).or_default();
+            Fact::End { probe: Probe { job, instance, .. }, .. }
+            | Fact::CallEnds { call: Call { job, instance, .. }, .. } => {
+                let (count, last) = self.running.entry((job, instance)).or_default();
                 (*count, *last) = (count.saturating_sub(1), at);
             }
             _ => {}
@@ -85,7 +93,10 @@ impl<'a> Cluster<'a> {
                 0 => *last,
                 _ => u64::MAX,
             });
-            let is_missing = self.defined.contains(job) && !self.registered.contains(&of);
+            // Who has no listener cannot serve a job whose definition has one.
+            let is_able = |has_one: &bool| !has_one || self.listeners.contains(&(*node, *job));
+            let is_missing =
+                self.defined.get(job).is_some_and(is_able) && !self.registered.contains(&of);
             (is_missing && ended <= calm)
                 .then(|| format!("n{node} was given {job} and does not serve it"))
         })
@@ -144,6 +155,7 @@ mod tests {
             guard: None,
             document: Some(String::new()),
             is_newer: false,
+            listener: None,
         });
         let node = Fact::Node { node: 1, instance: "a".to_owned(), slots: 1, timeout: 1 };
         let given = Fact::Job(Job { job: job(), node: Some(1), ..Job::default() });

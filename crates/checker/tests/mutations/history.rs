@@ -1,7 +1,7 @@
 //! Writes correct histories: what a registry and its nodes would leave behind if all were well.
 
 use flockwork_checker::trace::{
-    About, Claim, Config, Fact, Fault, Fire, Job, Last, Line, Mark, Plan, Probe, Record,
+    About, Claim, Config, Fact, Fault, Fire, Job, Last, Line, Listener, Mark, Plan, Probe, Record,
     RecordChange, When,
 };
 use std::collections::BTreeMap;
@@ -27,43 +27,39 @@ pub(crate) const LAST: u64 = 170;
 /// The session of someone outside.
 pub(crate) const CLIENT: u64 = 999;
 
+/// A job: its name, how often it is due, on request if that is zero, and its shards.
+pub(crate) type Kept = (&'static str, u64, u32);
+
 /// The jobs: one due each second that is tried again, one each five seconds that is not, one on
 /// request.
-const JOBS: [(&str, u64, u32); 3] = [("often", 1_000, 2), ("seldom", 5_000, 1), ("asked", 0, 1)];
+const JOBS: [Kept; 3] = [("often", 1_000, 2), ("seldom", 5_000, 1), ("asked", 0, 1)];
 
 #[derive(Clone)]
-struct Process {
-    instance: String,
-    session: u64,
+pub(crate) struct Process {
+    pub(crate) instance: String,
+    pub(crate) session: u64,
 }
 
-struct Shard {
-    record: Record,
+pub(crate) struct Shard {
+    pub(crate) record: Record,
     last: Option<u64>,
 }
 
 pub(crate) struct Scribe {
     pub(crate) lines: Vec<Line>,
-    dice: Dice,
-    at: u64,
-    index: u64,
+    pub(crate) dice: Dice,
+    pub(crate) at: u64,
+    pub(crate) index: u64,
     nonce: u64,
-    processes: Vec<Process>,
-    shards: BTreeMap<(&'static str, u32), Shard>,
+    jobs: &'static [Kept],
+    listener: Option<Listener>,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) shards: BTreeMap<(&'static str, u32), Shard>,
 }
 
 /// A correct history.
 pub(crate) fn correct(seed: u64) -> Vec<Line> {
-    let mut scribe = Scribe {
-        lines: vec![],
-        dice: Dice(seed),
-        at: 0,
-        index: 0,
-        nonce: 0,
-        processes: vec![],
-        shards: BTreeMap::new(),
-    };
-    scribe.open();
+    let mut scribe = Scribe::new(seed, &JOBS, None);
     for second in 1..LAST {
         if second == 60 {
             scribe.write(Fact::Healed);
@@ -81,26 +77,48 @@ pub(crate) fn correct(seed: u64) -> Vec<Line> {
             }
         }
     }
-    scribe.at = LAST * 1_000 + 100;
-    scribe.stop(2);
-    scribe.at = LAST * 1_000 + 6_000;
-    scribe.write(Fact::Over { wall: WALL + i64::try_from(scribe.at).unwrap() });
-    scribe.lines
+    scribe.close()
 }
 
 impl Scribe {
-    fn write(&mut self, fact: Fact) {
+    /// A history of these jobs, in which nothing has run yet.
+    pub(crate) fn new(seed: u64, jobs: &'static [Kept], listener: Option<Listener>) -> Self {
+        let mut scribe = Self {
+            lines: vec![],
+            dice: Dice(seed),
+            at: 0,
+            index: 0,
+            nonce: 0,
+            jobs,
+            listener,
+            processes: vec![],
+            shards: BTreeMap::new(),
+        };
+        scribe.open();
+        scribe
+    }
+
+    /// One process stops in order; then the history is over.
+    pub(crate) fn close(mut self) -> Vec<Line> {
+        self.at = LAST * 1_000 + 100;
+        self.stop(2);
+        self.at = LAST * 1_000 + 6_000;
+        self.write(Fact::Over { wall: WALL + i64::try_from(self.at).unwrap() });
+        self.lines
+    }
+
+    pub(crate) fn write(&mut self, fact: Fact) {
         self.lines.push(Line { at: self.at, fact });
     }
 
     fn open(&mut self) {
-        for (job, period, shards) in JOBS {
+        for (job, period, shards) in self.jobs.iter().copied() {
             let when = match period {
                 0 => When::OnTrigger,
                 period => When::Every { period, anchor: 0 },
             };
             let schedule = format!("{when:?}");
-            let tried_again = job == "often";
+            let tried_again = job == "often" || self.listener.is_some();
             let name = job.to_owned();
             self.write(Fact::Job(Job {
                 job: name.clone(),
@@ -109,6 +127,7 @@ impl Scribe {
                 shards,
                 failover: tried_again,
                 retries: if tried_again { 2 } else { 0 },
+                listener: self.listener,
                 ..Job::default()
             }));
             self.index += 1;
@@ -129,6 +148,7 @@ impl Scribe {
                 guard: None,
                 document: Some(job.to_owned()),
                 is_newer: false,
+                listener: self.listener,
             };
             self.write(Fact::Config(config.clone()));
             self.index += 1;
@@ -147,7 +167,7 @@ impl Scribe {
     }
 
     /// A process starts under a new id.
-    fn join(&mut self, node: usize) {
+    pub(crate) fn join(&mut self, node: usize) {
         self.index += 1;
         let process =
             Process { instance: format!("10.0.0.{node}@-@{}", self.index), session: self.index };
@@ -158,7 +178,7 @@ impl Scribe {
             slots: 10,
             timeout: 6_000,
         });
-        for (job, ..) in JOBS {
+        for (job, ..) in self.jobs.iter().copied() {
             let given = self.lines.iter().find_map(|line| match &line.fact {
                 Fact::Job(given) if given.job == job => Some(given.clone()),
                 _ => None,
@@ -177,14 +197,14 @@ impl Scribe {
     /// All shards belong to the first process.
     fn deal(&mut self) {
         let value = self.processes[0].instance.clone();
-        for (job, _, shards) in JOBS {
+        for (job, _, shards) in self.jobs.iter().copied() {
             for shard in 0..shards {
                 self.mark(job, About::Owner(shard), CLIENT, Some(value.clone()));
             }
         }
     }
 
-    fn mark(&mut self, job: &str, about: About, session: u64, value: Option<String>) {
+    pub(crate) fn mark(&mut self, job: &str, about: About, session: u64, value: Option<String>) {
         self.index += 1;
         let (job, index) = (job.to_owned(), self.index);
         self.write(Fact::Mark(Mark { job, index, session, about, value, lives_with: None }));
@@ -195,13 +215,13 @@ impl Scribe {
         let number = u32::try_from(node).unwrap();
         self.write(Fact::Drain { node: number });
         let process = self.processes[node].clone();
-        for (job, ..) in JOBS {
+        for (job, ..) in self.jobs.iter().copied() {
             self.register(job, &process, false);
         }
         self.write(Fact::Exit { node: number, instance: process.instance });
     }
 
-    fn register(&mut self, job: &str, process: &Process, is_there: bool) {
+    pub(crate) fn register(&mut self, job: &str, process: &Process, is_there: bool) {
         self.index += 1;
         let mark = Mark {
             job: job.to_owned(),
@@ -214,7 +234,7 @@ impl Scribe {
         self.write(Fact::Mark(mark));
     }
 
-    fn change(&mut self, at: (&'static str, u32), session: u64, new: Record) -> u64 {
+    pub(crate) fn change(&mut self, at: (&'static str, u32), session: u64, new: Record) -> u64 {
         self.index += 1;
         let index = self.index;
         let shard = self.shards.get_mut(&at).unwrap();
@@ -252,7 +272,7 @@ impl Scribe {
     }
 
     /// What was left pending before `due` is misfired.
-    fn catch_up(&self, at: (&'static str, u32), due: i64, period: u64) -> Record {
+    pub(crate) fn catch_up(&self, at: (&'static str, u32), due: i64, period: u64) -> Record {
         let mut record = self.shards[&at].record.clone();
         let after = record.watermark.max(WALL);
         record.counts.misfired += u64::try_from(due - after).unwrap().div_ceil(period) - 1;
@@ -299,7 +319,7 @@ impl Scribe {
         }
     }
 
-    fn claim(
+    pub(crate) fn claim(
         &mut self,
         mut on: Record,
         fire: Fire,
@@ -315,7 +335,7 @@ impl Scribe {
         on
     }
 
-    fn start(&mut self, at: (&'static str, u32), record: Record, node: usize) -> Probe {
+    pub(crate) fn start(&mut self, at: (&'static str, u32), record: Record, node: usize) -> Probe {
         let claim = record.claim.clone().unwrap();
         let session = self.processes[node].session;
         self.at += 3;
@@ -334,7 +354,7 @@ impl Scribe {
         probe
     }
 
-    fn finish(
+    pub(crate) fn finish(
         &mut self,
         at: (&'static str, u32),
         probe: Probe,
@@ -355,7 +375,7 @@ impl Scribe {
         self.change(at, session, record);
     }
 
-    fn retry(&mut self, at: (&'static str, u32), claim: Record, node: usize) {
+    pub(crate) fn retry(&mut self, at: (&'static str, u32), claim: Record, node: usize) {
         let probe = self.start(at, claim, node);
         let fire = probe.fire.clone();
         let other = (node + 1) % 3;
@@ -373,7 +393,7 @@ impl Scribe {
         let number = u32::try_from(node).unwrap();
         let instance = dead.instance.clone();
         self.write(Fact::Fault(Fault::Crash { node: number, instance, runs: 1 }));
-        for (job, ..) in JOBS {
+        for (job, ..) in self.jobs.iter().copied() {
             self.register(job, &dead, false);
         }
         let other = (node + 1) % 3;

@@ -5,6 +5,8 @@
 
 mod cluster;
 mod history;
+mod listened;
+mod listener;
 
 use flockwork_checker::story::{How, Stories};
 use flockwork_checker::trace::{About, Fact, Line, Record, RecordChange};
