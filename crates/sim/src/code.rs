@@ -1,52 +1,95 @@
-//! User code: how long it runs, how it ends, whether it stops when told to. It writes its own
-//! probes into the trace.
+//! User code, of shards and of listeners: how long it runs, how it ends, whether it stops when told to.
+//! It writes its own probes into the trace.
 
-use crate::host::Running;
+use crate::dice::Dice;
+use crate::host::{Running, Who};
 use crate::mutants::Mutant;
 use crate::queue::{HostAt, Within};
 use crate::world::World;
-use flockwork_checker::trace::{Fact, Fire, Probe};
-use flockwork_core::execution::{CancelReason, Ending, Outcome, Run, RunId};
+use flockwork_checker::trace::{self, Call, Fact, Fire, Probe};
+use flockwork_core::execution::{CancelReason, Ending, Outcome, Part, Run, RunId};
 use flockwork_node::Event;
 
 /// How soon after all is healed every run ends: milliseconds.
 const SOON: u64 = 3_000;
 
+/// How long user code takes, and how it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// The shortest it takes: milliseconds.
+    pub shortest: u64,
+    /// The longest it takes: milliseconds.
+    pub longest: u64,
+    /// How often it fails, in a thousand.
+    pub fails: u64,
+    /// How often it does not end by itself, in a thousand.
+    pub hangs: u64,
+    /// How often it does not stop when told to, in a thousand.
+    pub stubborn: u64,
+}
+
 impl World {
     pub(crate) fn run_starts(&mut self, at: HostAt, run: &Run) {
-        let host = &self.hosts[at];
-        let probe = Probe {
-            node: host.number,
-            instance: host.instance.to_string(),
-            job: run.job.to_string(),
-            shard: run.shard,
-            fire: Fire {
-                due: run.fire.due.as_millis(),
-                source: run.fire.source.as_str().to_owned(),
-            },
-            attempt: run.attempt,
-            epoch: run.epoch.0,
+        let who = self.who(at, run);
+        self.recorder.write(self.now, who.begins());
+        let dice = match who {
+            Who::Shard(_) => {
+                self.counts.runs += 1;
+                self.root.split(who.job(), run.epoch.0 ^ (u64::from(run.shard) << 48))
+            }
+            // One leader has one epoch for all its calls.
+            Who::Listener(_) => self
+                .root
+                .split(who.job(), run.fire.due.as_millis().cast_unsigned())
+                .split(run.part.as_str(), run.epoch.0 ^ (u64::from(run.attempt) << 48)),
         };
-        self.recorder.write(self.now, Fact::Start(probe.clone()));
-        self.counts.runs += 1;
-        let mut dice = self.root.split(&probe.job, run.epoch.0 ^ (u64::from(run.shard) << 48));
-        let Some(job) = self.jobs.iter().find(|job| job.config.name == run.job) else { return };
+        let Some(manners) = self.manners(run) else { return };
+        self.begin(at, run.id, who, (manners, dice));
+    }
+
+    fn who(&self, at: HostAt, run: &Run) -> Who {
+        let host = &self.hosts[at];
+        let (node, instance, job) = (host.number, host.instance.to_string(), run.job.to_string());
+        let fire =
+            Fire { due: run.fire.due.as_millis(), source: run.fire.source.as_str().to_owned() };
+        let (attempt, epoch) = (run.attempt, run.epoch.0);
+        let part = match run.part {
+            Part::Shard => {
+                let shard = run.shard;
+                return Who::Shard(Probe { node, instance, job, shard, fire, attempt, epoch });
+            }
+            Part::Before => trace::Part::Before,
+            Part::After => trace::Part::After,
+        };
+        Who::Listener(Call { node, instance, job, part, fire, attempt, epoch })
+    }
+
+    fn manners(&self, run: &Run) -> Option<Manners> {
+        let job = self.jobs.iter().find(|job| job.config.name == run.job)?;
+        Some(match run.part {
+            Part::Shard => job.manners,
+            Part::Before | Part::After => job.listening.manners,
+        })
+    }
+
+    fn begin(&mut self, at: HostAt, id: RunId, who: Who, (manners, mut dice): (Manners, Dice)) {
         let length = match self.is_healed {
             true => dice.between(1, 30),
-            false => dice.between(job.shortest, job.longest),
+            false => dice.between(manners.shortest, manners.longest),
         };
-        let fails = !self.is_healed && dice.chance(job.fails);
-        let hangs = !self.is_healed && dice.chance(job.hangs);
+        let fails = !self.is_healed && dice.chance(manners.fails);
+        let hangs = !self.is_healed && dice.chance(manners.hangs);
         let code = if !fails { "OK" } else { *dice.pick(&["ERROR", "PANIC", "EXIT"]) };
-        let is_stubborn = !self.is_healed && dice.chance(job.stubborn);
-        let running = Running { probe, code, end: 0, cancelled: None, is_stubborn };
-        self.hosts[at].runs.insert(run.id, running);
-        if self.is(Mutant::EarlyEnd) {
-            let told = Event::RunEnded(run.id, Outcome::of(Ending::Succeeded));
+        let is_stubborn = !self.is_healed && dice.chance(manners.stubborn);
+        let is_shard = who.is_shard();
+        let running = Running { who, code, end: 0, cancelled: None, is_stubborn };
+        self.hosts[at].runs.insert(id, running);
+        if is_shard && self.is(Mutant::EarlyEnd) {
+            let told = Event::RunEnded(id, Outcome::of(Ending::Succeeded));
             self.push_within(at, self.now, Within::Told(told));
         }
         if !hangs {
-            self.push_within(at, self.now + length, Within::RunEnds(run.id, 0));
+            self.push_within(at, self.now + length, Within::RunEnds(id, 0));
         }
     }
 
@@ -59,14 +102,23 @@ impl World {
         running.end += 1;
         let grace = if running.is_stubborn { 15_000 } else { 300 };
         let end = running.end;
+        match &running.who {
+            Who::Shard(_) => self.count_cancelled(reason),
+            Who::Listener(call) => {
+                self.recorder.write(self.now, Fact::CallStopped(call.clone()));
+            }
+        }
+        let later = self.hosts[at].dice.below(grace);
+        self.push_within(at, self.now + later, Within::RunEnds(run, end));
+    }
+
+    fn count_cancelled(&mut self, reason: CancelReason) {
         self.counts.reach(match reason {
             CancelReason::TimedOut => "a run was cancelled by its time-out",
             CancelReason::SessionLost => "a run was stopped as its session was lost",
             CancelReason::Shutdown => "a run was stopped by a shutdown",
             CancelReason::Removed => "a run was stopped as its job was removed",
         });
-        let later = self.hosts[at].dice.below(grace);
-        self.push_within(at, self.now + later, Within::RunEnds(run, end));
     }
 
     pub(crate) fn run_ends(&mut self, at: HostAt, id: RunId, end: u64) {
@@ -83,12 +135,14 @@ impl World {
             (None, _) => Ending::Error("simulated".to_owned()),
         };
         let code = ending.code().to_owned();
-        self.recorder.write(self.now, Fact::End { probe: running.probe, code });
-        self.ended += 1;
-        if self.is(Mutant::EarlyEnd) {
+        let is_shard = running.who.is_shard();
+        self.recorder.write(self.now, running.who.ends(code));
+        self.ended += u64::from(is_shard);
+        if is_shard && self.is(Mutant::EarlyEnd) {
             return; // It was told before.
         }
-        let ending = if self.is(Mutant::LyingEnd) { Ending::Succeeded } else { ending };
+        let lies = self.is(if is_shard { Mutant::LyingEnd } else { Mutant::LyingListener });
+        let ending = if lies { Ending::Succeeded } else { ending };
         let told = Event::RunEnded(id, Outcome::of(ending));
         self.push_within(at, self.now, Within::Told(told));
     }

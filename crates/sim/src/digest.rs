@@ -96,6 +96,7 @@ fn commits(trace: &[Line]) -> u64 {
         Fact::Config(change) => Some(change.index),
         Fact::Record(change) => Some(change.index),
         Fact::Plan(plan) => Some(plan.index),
+        Fact::Stage(change) => Some(change.index),
         Fact::Mark(mark) => Some(mark.index),
         _ => None,
     };

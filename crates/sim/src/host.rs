@@ -4,7 +4,7 @@ use crate::dice::Dice;
 use crate::link::Link;
 use crate::queue::Happens;
 use crate::zookeeper::Client;
-use flockwork_checker::trace::Probe;
+use flockwork_checker::trace::{Call, Fact, Probe};
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
@@ -22,13 +22,47 @@ pub(crate) struct Pause {
 /// User code under way.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) probe: Probe,
+    pub(crate) who: Who,
     /// How it will end if nobody stops it.
     pub(crate) code: &'static str,
     /// Which of its scheduled ends counts.
     pub(crate) end: u64,
     pub(crate) cancelled: Option<CancelReason>,
     pub(crate) is_stubborn: bool,
+}
+
+/// What of a job user code is.
+#[derive(Debug)]
+pub(crate) enum Who {
+    Shard(Probe),
+    Listener(Call),
+}
+
+impl Who {
+    pub(crate) fn job(&self) -> &str {
+        match self {
+            Self::Shard(probe) => &probe.job,
+            Self::Listener(call) => &call.job,
+        }
+    }
+
+    pub(crate) fn is_shard(&self) -> bool {
+        matches!(self, Self::Shard(_))
+    }
+
+    pub(crate) fn begins(&self) -> Fact {
+        match self {
+            Self::Shard(probe) => Fact::Start(probe.clone()),
+            Self::Listener(call) => Fact::CallBegins(call.clone()),
+        }
+    }
+
+    pub(crate) fn ends(self, code: String) -> Fact {
+        match self {
+            Self::Shard(probe) => Fact::End { probe, code },
+            Self::Listener(call) => Fact::CallEnds { call, code },
+        }
+    }
 }
 
 #[derive(Debug)]

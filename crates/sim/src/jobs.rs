@@ -1,6 +1,7 @@
 //! Jobs that come, change and go while all runs.
 
 use crate::dice::Dice;
+use crate::listening::has_one;
 use crate::queue::{Happens, JobAt, Within};
 use crate::release::of_a_newer_schema;
 use crate::scenario::{another, schedule};
@@ -59,6 +60,14 @@ impl World {
 
     fn changed(&self, at: JobAt, dice: &mut Dice) -> JobConfig {
         let mut config = (*self.jobs[at].config).clone();
+        // Drawn apart, so that what else happens to jobs is the same with and without listeners.
+        if has_one(&mut dice.split("listener", self.now), at as u64) {
+            match config.listener.take() {
+                Some(_) => {}
+                None => self.jobs[at].listening.put_on(&mut config),
+            }
+            return config;
+        }
         match dice.below(4) {
             0 | 1 => {
                 config.schedule = schedule(dice, self.jobs[at].period, self.scenario.wall);
@@ -115,7 +124,7 @@ impl World {
         }
         let running = self.hosts.iter().flat_map(|host| host.runs.values());
         let name = self.jobs[at].config.name.as_str();
-        let is_running = running.into_iter().any(|run| run.probe.job == name);
+        let is_running = running.into_iter().any(|run| run.who.job() == name);
         self.counts.reach_if("a job was removed while it ran", is_running);
         self.jobs[at].is_offered = dice.chance(600);
         self.queue.push(self.now + dice.below(50), Happens::Sweep(at, SWEEPS));

@@ -5,18 +5,20 @@
 //! that trace alone.
 //!
 //! In reading order: randomness ([`dice`]), what a seed holds ([`scenario`]), the events (`queue`),
-//! the machines (`host`, `code`) and their way to the registry (`link`, `registry_side`; in some seeds
-//! ZooKeeper's own, `zookeeper`), what goes wrong (`trouble`), what becomes of the jobs (`jobs`) and of two releases (`release`), the world
+//! the machines (`host`), their user code ([`code`]) and their way to the registry (`link`, `registry_side`; in some seeds
+//! ZooKeeper's own, `zookeeper`), what goes wrong (`trouble`), what becomes of the jobs (`jobs`), which of them have a
+//! listener ([`listening`]) and what becomes of two releases (`release`), the world
 //! that turns it all ([`world`]), what it leaves ([`recorder`]) and what is told of it ([`outcome`],
 //! [`reached`], [`timeline`], [`digest`]), how a failing seed is made smaller ([`shrink`]), and the mistakes that
 //! prove the checker ([`mutants`]).
 
-mod code;
+pub mod code;
 pub mod dice;
 pub mod digest;
 mod host;
 mod jobs;
 mod link;
+pub mod listening;
 pub mod mutants;
 pub mod outcome;
 mod queue;

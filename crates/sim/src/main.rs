@@ -2,8 +2,8 @@
 
 use flockwork_checker::Verdict;
 use flockwork_sim::digest::{Digest, Part};
-use flockwork_sim::mutants::{MUTANTS, Mutant};
-use flockwork_sim::reached::STATES;
+use flockwork_sim::mutants::{self, Mutant};
+use flockwork_sim::reached::states;
 use flockwork_sim::scenario::Scenario;
 use flockwork_sim::shrink::{Shrunk, shrink};
 use flockwork_sim::{Counts, Outcome, replay, run, run_scenario, timeline};
@@ -121,14 +121,15 @@ fn smaller(seed: u64, job: Option<&str>) -> (String, bool) {
 /// Makes each known mistake, and says how many seeds it took to be found, and by what.
 fn mutants() -> (String, bool) {
     let next = AtomicUsize::new(0);
-    let rows = Mutex::new(vec![None; MUTANTS.len()]);
+    let all = mutants::all();
+    let rows = Mutex::new(vec![None; all.len()]);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((mutant, expected)) = MUTANTS.get(at) else { return };
+                    let Some((mutant, expected)) = all.get(at) else { return };
                     let found = hunt(*mutant, expected);
                     rows.lock().unwrap_or_else(PoisonError::into_inner)[at] = found;
                 }
@@ -137,7 +138,7 @@ fn mutants() -> (String, bool) {
     });
     let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
-    for ((mutant, expected), found) in MUTANTS.iter().zip(&rows) {
+    for ((mutant, expected), found) in all.iter().zip(&rows) {
         let name = format!("{mutant:?}");
         let seeds = found.map_or("not found".to_owned(), |seeds| format!("{seeds} seeds"));
         text.push_str(&format!("mutant {name:<20} {expected:<26} {seeds}\n"));
@@ -247,12 +248,13 @@ fn told(
         lines.push(format!("seed {seed} fails; replay it: cargo xtask sim --seed {seed}"));
     }
     let mut unreached = 0;
-    for state in STATES {
+    let states = states();
+    for state in &states {
         let times = counts.reached.get(state).copied().unwrap_or(0);
         unreached += u64::from(times == 0);
         lines.push(format!("reached {times:>8}  {state}"));
     }
-    let others = counts.reached.iter().filter(|(state, _)| !STATES.contains(state));
+    let others = counts.reached.iter().filter(|(state, _)| !states.contains(state));
     lines.extend(others.map(|(state, times)| format!("also    {times:>8}  {state}")));
     let figures = [
         format!("figure sim_seeds {seeds} seeds goal >= {ENOUGH}"),

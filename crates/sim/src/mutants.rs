@@ -1,10 +1,12 @@
 //! Known mistakes, made on purpose at the edges of a node: in what it is told, in what it asks for,
 //! and in what becomes of its runs. A checker that does not find them proves nothing.
 
+use crate::listening::ARE_HEARD;
 use crate::queue::HostAt;
 use crate::release;
 use crate::world::World;
 use flockwork_checker as checker;
+use flockwork_core::execution::Part;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Answer, Event, Failure, Lifetime, Op, Request};
 
@@ -51,12 +53,16 @@ pub enum Mutant {
     ImmortalInstance,
     /// Who ever served a job counts as there.
     NoOneIsGone,
+    /// A job's listener is called twice.
+    DoubleCall,
+    /// A call of a listener that failed counts as one that ended well.
+    LyingListener,
 }
 
 /// Each with the invariant that it breaks first of all. One more was harmless and is left out, that a
 /// node is not told that its session is suspended: no answer to a claim reaches it then, and its trust
 /// ends by its own clock.
-pub const MUTANTS: [(Mutant, &str); 20] = [
+const MUTANTS: [(Mutant, &str); 20] = [
     (Mutant::LossIsAbsence, checker::p04_nothing_invented::NAME),
     (Mutant::LossIsRefusal, checker::p10_unknown_is_not_no::NAME),
     (Mutant::LongTrust, checker::p10_unknown_is_not_no::NAME),
@@ -78,6 +84,29 @@ pub const MUTANTS: [(Mutant, &str); 20] = [
     (Mutant::ImmortalInstance, checker::p06_taken_over::NAME),
     (Mutant::NoOneIsGone, checker::p06_taken_over::NAME),
 ];
+
+/// The mistakes about listeners, where jobs have any.
+const OF_LISTENERS: [(Mutant, &str); 2] = [
+    (Mutant::DoubleCall, checker::p22_listener::NAME),
+    (Mutant::LyingListener, checker::p22_listener::NAME),
+];
+
+/// All mistakes that can be made, each with the invariant that it breaks first of all.
+#[must_use]
+pub fn all() -> Vec<(Mutant, &'static str)> {
+    let of_listeners = OF_LISTENERS.iter().filter(|_| ARE_HEARD);
+    MUTANTS.iter().chain(of_listeners).copied().collect()
+}
+
+impl Mutant {
+    /// The one that starts this part of a job twice.
+    pub(crate) fn twice(part: Part) -> Self {
+        match part {
+            Part::Shard => Self::DoubleStart,
+            Part::Before | Part::After => Self::DoubleCall,
+        }
+    }
+}
 
 impl World {
     pub(crate) fn is(&self, mutant: Mutant) -> bool {

@@ -1,12 +1,13 @@
 //! States worth reaching: a simulation in which they never come up proves little.
 
+use crate::listening::ARE_HEARD;
 use crate::outcome::Counts;
 use flockwork_checker::story::{Claimed, How, Stories, Story};
-use flockwork_checker::trace::{About, Fact, Line, Mark};
+use flockwork_checker::trace::{About, Fact, Line, Mark, Part, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// States that 300 seeds must reach.
-pub const STATES: [&str; 73] = [
+/// States that need no listener.
+const STATES: [&str; 73] = [
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",
@@ -82,6 +83,23 @@ pub const STATES: [&str; 73] = [
     "a session was refused after a reset of the ensemble",
 ];
 
+/// The same, where jobs have listeners.
+const OF_LISTENERS: [&str; 6] = [
+    "a listener's before timed out",
+    "a listener's before was repeated elsewhere",
+    "a listener's after was called again",
+    "a fire was passed as its before had failed",
+    "a fire with a listener was asked for",
+    "a fire was closed as a shard had no owner",
+];
+
+/// All states that 300 seeds must reach.
+#[must_use]
+pub fn states() -> Vec<&'static str> {
+    let of_listeners = OF_LISTENERS.iter().filter(|_| ARE_HEARD);
+    STATES.iter().chain(of_listeners).copied().collect()
+}
+
 /// Counts the states that the trace tells of.
 pub(crate) fn count(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) {
     for story in stories.shards.values() {
@@ -98,6 +116,7 @@ pub(crate) fn count(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) 
     }
     plans(trace, counts);
     leavers(trace, counts);
+    listeners(trace, counts);
     lost_claims(trace, stories, counts);
 }
 
@@ -215,6 +234,41 @@ fn leavers(trace: &[Line], counts: &mut Counts) {
                     before.is_some_and(|old| old != owner && leaving.contains(&(&*mark.job, old)));
                 counts.reach_if("a node that waited to leave handed a shard over", handed);
             }
+            _ => {}
+        }
+    }
+}
+
+/// What became of fires whose job has a listener, and of its calls.
+fn listeners(trace: &[Line], counts: &mut Counts) {
+    let mut called = BTreeMap::new();
+    for line in trace {
+        match &line.fact {
+            Fact::CallBegins(call) => {
+                let of = (&call.job, call.part, &call.fire);
+                let before = called.insert(of, &call.instance);
+                let is_again = before.is_some() && call.part == Part::After;
+                counts.reach_if("a listener's after was called again", is_again);
+                let moved = before.is_some_and(|before| *before != call.instance);
+                let is_moved = moved && call.part == Part::Before;
+                counts.reach_if("a listener's before was repeated elsewhere", is_moved);
+            }
+            Fact::CallEnds { call, code } => {
+                let timed_out = call.part == Part::Before && code == "TIMED_OUT";
+                counts.reach_if("a listener's before timed out", timed_out);
+            }
+            Fact::Stage(change) => match &change.stage {
+                Some(Stage::Passed { reason, .. }) if reason == "BEFORE_FAILED" => {
+                    counts.reach("a fire was passed as its before had failed");
+                }
+                Some(Stage::Open { fire, .. }) if fire.is_triggered() => {
+                    counts.reach("a fire with a listener was asked for");
+                }
+                Some(Stage::Closing { .. }) => {
+                    counts.reach("a fire was closed as a shard had no owner");
+                }
+                _ => {}
+            },
             _ => {}
         }
     }

@@ -1,6 +1,8 @@
 //! What one seed holds: which jobs, which faults, how often.
 
+use crate::code::Manners;
 use crate::dice::Dice;
+use crate::listening::{Listening, has_one};
 use crate::mutants::Mutant;
 use flockwork_core::config::{
     CatchUp, JobConfig, Kept, OnSessionLoss, Overlap, Retry, RetryOn, Strategy,
@@ -140,16 +142,10 @@ pub struct Workload {
     pub period: u64,
     /// Whether nodes that start offer to serve it.
     pub is_offered: bool,
-    /// The shortest run.
-    pub shortest: u64,
-    /// The longest run.
-    pub longest: u64,
-    /// Runs that fail, in a thousand.
-    pub fails: u64,
-    /// Runs that do not end by themselves, in a thousand.
-    pub hangs: u64,
-    /// Runs that do not stop when told to, in a thousand.
-    pub stubborn: u64,
+    /// How its runs behave.
+    pub manners: Manners,
+    /// Its listener, where its definition says that it has one.
+    pub listening: Listening,
 }
 
 impl Workload {
@@ -161,7 +157,7 @@ impl Workload {
         let due = std::iter::successors(next(&from), next).take(12);
         let Some(last) = due.last() else { return 0 };
         let period = last.since(from).as_millis().max(1) as u64 / 12;
-        let mean = u64::midpoint(self.shortest, self.longest);
+        let mean = u64::midpoint(self.manners.shortest, self.manners.longest);
         HOUR * shards / period.max(mean)
     }
 
@@ -297,16 +293,26 @@ fn workload(dice: &mut Dice, number: u64, shards: u32, period: u64, wall: i64) -
     let timeout = dice.chance(500).then(|| Duration::from_millis(period * dice.between(1, 4)));
     let mut config = config(dice, number, schedule, overlap, timeout);
     config.shards = shards;
+    // Drawn apart, so that what else a seed holds is the same with and without listeners.
+    let mut apart = dice.split("listener", number);
+    let has_listener = has_one(&mut apart, number);
+    let listening = Listening::draw(&mut apart, period, overlap);
+    if has_listener {
+        listening.put_on(&mut config);
+    }
     Workload {
         document: document::encode(&config).into(),
         config: Arc::new(config),
         period,
         is_offered: true,
-        shortest: 1 + longest / 10,
-        longest: longest.clamp(20, 60_000),
-        fails: *dice.pick(&[0, 0, 50, 300]),
-        hangs: if timeout.is_some() && overlap != Overlap::Queue { dice.below(40) } else { 0 },
-        stubborn: *dice.pick(&[0, 0, 300]),
+        manners: Manners {
+            shortest: 1 + longest / 10,
+            longest: longest.clamp(20, 60_000),
+            fails: *dice.pick(&[0, 0, 50, 300]),
+            hangs: if timeout.is_some() && overlap != Overlap::Queue { dice.below(40) } else { 0 },
+            stubborn: *dice.pick(&[0, 0, 300]),
+        },
+        listening,
     }
 }
 
@@ -347,6 +353,7 @@ fn config(
         retry: Retry { times, backoff, on },
         timeout,
         claim_ahead: Duration::from_millis([0, 0, 300, 0, 2_000][number as usize % 5]),
+        listener: None,
         on_session_loss,
         strategy: *dice.pick(&[
             Strategy::Sticky,
@@ -402,6 +409,7 @@ fn every(dice: &mut Dice, period: u64, wall: i64) -> Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listening::ARE_HEARD;
 
     #[test]
     fn a_seed_says_the_same_each_time() {
@@ -430,7 +438,9 @@ mod tests {
         assert!(some(|job| job.overlap == Overlap::Queue && job.catch_up == CatchUp::All));
         assert!(some(|job| matches!(job.schedule, Schedule::Cron(_)) && !job.misfire));
         assert!(some(|job| job.claim_ahead.is_zero()) && some(|job| !job.claim_ahead.is_zero()));
+        assert_eq!(some(|job| job.listener.is_some()), ARE_HEARD);
+        assert!(!some(|job| job.listener.is_some() && !job.claim_ahead.is_zero()));
         assert!(some(|job| job.on_session_loss == OnSessionLoss::Stop));
-        assert!(jobs.iter().any(|job| job.hangs > 0 && job.stubborn > 0));
+        assert!(jobs.iter().any(|job| job.manners.hangs > 0 && job.manners.stubborn > 0));
     }
 }

@@ -329,7 +329,7 @@ impl World {
         self.hosts[host].taken_off.insert(name.clone());
         self.write_withdrawal(host, &name);
         let mut runs = self.hosts[host].runs.values();
-        let is_running = runs.any(|run| run.probe.job == name.as_str());
+        let is_running = runs.any(|run| run.who.job() == name.as_str());
         self.counts.reach("an operator took an instance off a job");
         self.counts.reach_if("an instance was taken off while it ran", is_running);
         if self.jobs[job].is_offered && dice.chance(500) {

@@ -411,7 +411,7 @@ impl World {
                 Effect::Submit(ticket, request) => self.submit(at, ticket, request),
                 Effect::Start(run) => {
                     self.run_starts(at, &run);
-                    if self.is(Mutant::DoubleStart) {
+                    if self.is(Mutant::twice(run.part)) {
                         self.run_starts(at, &run);
                     }
                 }
@@ -481,14 +481,15 @@ impl World {
             Some(_) => self.wire_dies(at),
             None => host.link.die(),
         }
+        let killed = runs.iter().filter(|run| run.who.is_shard()).count();
         let host = &self.hosts[at];
         let fault = Fault::Crash {
             node: host.number,
             instance: host.instance.to_string(),
-            runs: u32::try_from(runs.len()).unwrap_or(u32::MAX),
+            runs: u32::try_from(killed).unwrap_or(u32::MAX),
         };
         self.counts.faults += 1;
-        self.counts.reach_if("a crash kills runs", !runs.is_empty());
+        self.counts.reach_if("a crash kills runs", killed > 0);
         self.recorder.write(self.now, Fact::Fault(fault));
     }
 
