@@ -376,3 +376,36 @@ fn a_record_that_is_heard_of_makes_the_job_be_looked_at_once_no_shard_goes_on() 
         assert_eq!(leading.rig.is_job_marked(), is_looked_at, "{shard}");
     }
 }
+
+#[test]
+fn a_call_is_awaited_as_long_as_its_fire_stands_where_it_was_begun() {
+    let other = Fire { due: at(11_000), ..DUE };
+    let asked = Fire { due: at(10_500), source: Source::Trigger };
+    let passed = |through| {
+        let (fate, reason) = (Fate::Skipped, Reason::Overlap);
+        Stage::Passed(Passed { first: through, through, fate, reason })
+    };
+    // What is called for which fire, what stands, up to when, the requests; whether it is awaited.
+    let table = [
+        (Part::Before, DUE, Stage::Closed, 9_000, (0, 0), true),
+        (Part::Before, DUE, Stage::Closed, 10_000, (0, 0), false),
+        (Part::Before, DUE, passed(at(9_000)), 9_000, (0, 0), true),
+        (Part::Before, DUE, Stage::Repeated { fire: DUE, attempt: 2 }, 9_000, (0, 0), true),
+        (Part::Before, DUE, Stage::Repeated { fire: other, attempt: 2 }, 9_000, (0, 0), false),
+        (Part::Before, DUE, open(), 10_000, (0, 0), false),
+        (Part::Before, asked, Stage::Closed, 9_000, (8, 7), true),
+        (Part::Before, asked, Stage::Closed, 9_000, (8, 8), false),
+        (Part::After, DUE, open(), 10_000, (0, 0), true),
+        (Part::After, other, open(), 10_000, (0, 0), false),
+        (Part::After, DUE, Stage::Closing { fire: DUE, shards: 2 }, 10_000, (0, 0), true),
+        (Part::After, DUE, Stage::Closed, 10_000, (0, 0), false),
+    ];
+    for (part, fire, stage, through, (asked, answered), is_awaited) in table {
+        let mut leading = Leading::new();
+        let leader = leading.term().stamp;
+        let call = Call::begin(&mut leading.rig.turn(), &leading.config, (part, fire, 1), leader);
+        let through = at(through);
+        let document = Guarantee { through, stage, asked, answered, ..Guarantee::default() };
+        assert_eq!(call.is_awaited(&document), is_awaited, "{part:?} of {fire:?} at {document:?}");
+    }
+}
