@@ -345,6 +345,7 @@ fn a_fire_is_closed_without_shards_that_nobody_can_begin_but_not_at_once() {
     assert!(leading.rig.asked().contains(&Facet::Record(1)), "nobody here writes it");
     leading.stores(1, 9_000);
     leading.reconcile();
+    assert_eq!(leading.written(), None);
     leading.rig.pass(5_000);
     leading.reconcile();
     let closing = Stage::Closing { fire: DUE, shards: 2 };
