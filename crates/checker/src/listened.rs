@@ -142,6 +142,13 @@ impl<'a> Listened<'a> {
         self.stages[..before].last().map(|(_, change)| *change)
     }
 
+    /// Up to which instant fires were opened or passed at a line, if that is later than `now`: by a clock that
+    /// was ahead. What is due until then waits, and is accounted when that fire runs.
+    #[must_use]
+    pub fn ahead_at(&self, line: usize, now: i64) -> Option<i64> {
+        self.stage_at(line).map(|stage| stage.through).filter(|through| *through > now)
+    }
+
     /// The fire that is open, or being closed, at a line.
     #[must_use]
     pub fn running_at(&self, line: usize) -> Option<&'a Fire> {

@@ -12,7 +12,8 @@
 //! * A claim closed as ended, other than as crashed, had code that ran. One that was cut off before it
 //!   could write that down is not known to have, where the trace may lack that.
 //! * At the end, all that was due [`TOLERANCE`] before it is accounted, for each shard of each plan
-//!   of a job that some instance serves.
+//!   of a job that some instance serves. Where a clock that was ahead opened a later fire for all shards of a
+//!   job, what is due until then waits for it.
 
 use crate::story::{Change, Claimed, Closing, How, Stories, Story};
 use crate::trace::{Counts, Line, Unseen};
@@ -150,7 +151,9 @@ fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
             let story = stories.shards.get(&(*job, shard));
             let record = story.and_then(|story| story.changes.last()?.change.new.as_ref());
             let through = record.map_or(i64::MIN, |record| record.watermark);
-            let after = through.max(plan.from(shard));
+            let listened = stories.listened.get(job);
+            let ahead = listened.and_then(|of| of.ahead_at(last, over - TOLERANCE));
+            let after = through.max(plan.from(shard)).max(ahead.unwrap_or(i64::MIN));
             let lost = schedule.next_after(after).filter(|due| *due + TOLERANCE <= over);
             if let Some(due) = lost {
                 let line = story.and_then(|story| Some(story.changes.last()?.line));

@@ -2,7 +2,7 @@
 //!
 //! From [`Weather::recovery`](crate::weather::Weather::recovery) after the heal on:
 //! * each shard that is due and switched on has runs again. A clock that was ahead may have had its
-//!   fires run already, or a schedule begin later: those instants are waited for;
+//!   fires run already, or opened for all shards, or a schedule begin later: those instants are waited for;
 //! * no run, no attempt to be made and no request to run now has been there for that long.
 
 use crate::story::{Claimed, Stories, Story};
@@ -81,7 +81,10 @@ fn no_run(
     let by_then = story.changes.iter().take_while(|change| trace[change.line].at <= since).last();
     let through = by_then.and_then(|change| Some(change.change.new.as_ref()?.watermark));
     let begin = wall - i64::try_from(over.saturating_sub(since)).unwrap_or(0);
-    let after = begin.max(through.unwrap_or(i64::MIN)).max(plan.from(shard));
+    let by_then = trace.partition_point(|line| line.at <= since).saturating_sub(1);
+    let ahead = stories.listened.get(job).and_then(|of| of.ahead_at(by_then, begin));
+    let through = through.max(ahead).unwrap_or(i64::MIN);
+    let after = begin.max(through).max(plan.from(shard));
     let due = schedule.next_after(after).filter(|due| *due + TOLERANCE <= wall)?;
     let runs = story.claims.iter().flat_map(|claimed| &claimed.starts);
     let has_run = runs.into_iter().any(|line| trace[*line].at >= since);

@@ -10,6 +10,9 @@ pub const WITH_LISTENER: u64 = 0;
 /// Whether any job has one.
 pub const ARE_HEARD: bool = WITH_LISTENER != 0;
 
+/// The shortest time-out, in milliseconds: a call ends in less when all is healed.
+const SHORTEST: u64 = 50;
+
 /// How a job's listener is called, and how its calls behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
@@ -24,10 +27,10 @@ impl Listening {
     pub(crate) fn draw(dice: &mut Dice, period: u64, overlap: Overlap) -> Self {
         // A job that queues its fires must have time for each of them; so must one that is due often.
         let is_queue = overlap == Overlap::Queue;
-        let longest = (*dice.pick(&[20, 300, 2_000])).min(period / 8).max(10);
+        let longest = (*dice.pick(&[20, 300, 2_000, 6_000])).min(period / 6).max(10);
         let mut timeout = |tenths: &[u64]| {
             let tenths = if is_queue { 40 } else { *dice.pick(tenths) };
-            Duration::from_millis(longest * tenths / 10)
+            Duration::from_millis((longest * tenths / 10).max(SHORTEST))
         };
         let rules = ListenerRules {
             before_timeout: timeout(&[5, 8, 15, 40]),

@@ -57,7 +57,7 @@ fn plain(stage: &guarantee::Stage) -> Stage {
         guarantee::Stage::Open { fire, shards } => {
             Stage::Open { fire: plain_fire(*fire), shards: *shards }
         }
-        guarantee::Stage::Closing { fire } => Stage::Closing { fire: plain_fire(*fire) },
+        guarantee::Stage::Closing { fire, .. } => Stage::Closing { fire: plain_fire(*fire) },
         guarantee::Stage::Passed(passed) => Stage::Passed {
             first: passed.first.as_millis(),
             through: passed.through.as_millis(),
