@@ -20,6 +20,8 @@ pub struct Listened<'a> {
     leaders: Vec<(usize, Option<&'a str>)>,
     /// By line, whether the definition has a listener from then on.
     defined: Vec<(usize, bool)>,
+    /// By line, how many shards the job has by its plan from then on.
+    shards: Vec<(usize, u32)>,
     /// Lines at which the definition went.
     removed: Vec<usize>,
     /// The longest time-outs, of `before` and of `after`: milliseconds.
@@ -71,6 +73,7 @@ fn take<'a>(at: usize, fact: &'a Fact, jobs: &mut BTreeMap<&'a str, Listened<'a>
     match fact {
         Fact::Job(job) => jobs.entry(&job.job).or_default().allow(job.listener.as_ref()),
         Fact::Config(config) => jobs.entry(&config.job).or_default().define(at, config),
+        Fact::Plan(plan) => jobs.entry(&plan.job).or_default().shards.push((at, plan.shards)),
         Fact::Stage(change) => jobs.entry(&change.job).or_default().moved(at, change),
         Fact::Mark(mark) if mark.about == About::Leader => {
             jobs.entry(&mark.job).or_default().leaders.push((at, mark.value.as_deref()));
@@ -160,6 +163,13 @@ impl<'a> Listened<'a> {
     pub fn leader_at(&self, line: usize) -> (usize, Option<&'a str>) {
         let term = self.leaders.partition_point(|(at, _)| *at <= line);
         (term, self.leaders[..term].last().and_then(|(_, who)| *who))
+    }
+
+    /// Whether the job has a shard at a line.
+    #[must_use]
+    pub fn has_shard(&self, line: usize, shard: u32) -> bool {
+        let by_then = self.shards.partition_point(|(at, _)| *at <= line);
+        self.shards[..by_then].last().is_some_and(|(_, shards)| shard < *shards)
     }
 
     /// How often the job was removed by a line.

@@ -4,13 +4,15 @@
 //! * code of a shard runs for a fire only after a call of `before` for it has ended well, or has failed
 //!   where shards run all the same; and its first attempt is claimed only while that fire is open;
 //! * `after` is called while its fire is open or being closed, when no shard runs it or is to be tried
-//!   again, and none starts from then on. Only a run whose claim is another's by then may go on, and, where
-//!   no shard may start any more, one whose instance is gone or that was to be tried again;
+//!   again, and none starts from then on. Only a run whose claim is another's by then may go on. Where no
+//!   shard may start any more, or the job does not have the shard any more, what its instance, being gone,
+//!   left or was to try again is given up;
 //! * one fire is under way at a time, and one call: another is made only when whoever made the one before
 //!   no longer leads, or has told it to stop. Only the leader calls, and each leader's token is greater than
 //!   those before it;
 //! * `before` is not called for a fire that was opened or passed, nor more than [`MOST_CALLS`] times, and its
-//!   calls are counted upwards;
+//!   calls are counted upwards. A call by a clock that was ahead is not counted: whoever leads next, for whom
+//!   the fire is not due yet, cannot know of it;
 //! * when all is well nothing waits for ever (`waits`).
 //!
 //! Who leads no more, or whose job was removed, need not have heard of that for the sessions' time-out; what
@@ -168,7 +170,9 @@ impl<'a> Of<'a> {
         let is_closing = matches!(stage, Some(Stage::Closing { .. }));
         let is_lost = !claim.is_held() || !self.is_registered(&claim.instance, line);
         let shard = last.change.shard;
-        (!(is_closing && is_lost)).then(|| {
+        // Nobody takes up what a shard left that the job does not have any more.
+        let is_given_up = is_closing || !self.job.has_shard(line, shard);
+        (!(is_given_up && is_lost)).then(|| {
             let how = if claim.is_held() { "runs" } else { "is to try" };
             format!("after was called for {fire:?}, which shard {shard} {how}")
         })
@@ -198,11 +202,22 @@ impl<'a> Of<'a> {
             if call.part == Part::After {
                 return None;
             }
-            let before = attempts.insert((self.job.life_at(line), &call.fire), call.attempt);
+            let of = (self.job.life_at(line), &call.fire);
+            let before = match self.was_early(called) {
+                true => attempts.get(&of).copied(),
+                false => attempts.insert(of, call.attempt),
+            };
             let is_counted = call.attempt > before.unwrap_or(0) && call.attempt <= MOST_CALLS;
             let what = || format!("call {} of before follows call {before:?}", call.attempt);
             (!is_counted).then(|| (line, what()))
         })
+    }
+
+    /// Whether a call began before its fire was due.
+    fn was_early(&self, called: &Called<'_>) -> bool {
+        let (over, wall) = self.stories.over;
+        let at = wall.saturating_sub_unsigned(over - self.trace[called.begun].at);
+        at < called.call.fire.due
     }
 
     /// Code of a shard that ran though `before` had not ended, or while its fire was not open.
