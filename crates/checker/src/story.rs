@@ -349,6 +349,16 @@ impl<'a> Stories<'a> {
         }
     }
 
+    /// Whether some plan of a shard's job made an instant due, of those up to a change of its record.
+    #[must_use]
+    pub fn was_ever_due(&self, change: &Change<'_>, instant: i64) -> bool {
+        let (job, shard) = (&*change.change.job, change.change.shard);
+        self.plans_before(change).any(|plan| {
+            let schedule = self.schedules.named(job, &plan.schedule);
+            plan.from(shard) < instant && schedule.is_some_and(|due| due.is_due(instant))
+        })
+    }
+
     fn plans_before(&self, change: &Change<'_>) -> impl DoubleEndedIterator<Item = &'a Plan> {
         let all = self.plans.get(&*change.change.job).map_or(&[][..], Vec::as_slice);
         all[..change.plans].iter().copied()
