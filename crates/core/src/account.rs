@@ -11,6 +11,6 @@ pub mod record;
 pub mod settle;
 
 pub use note::{Fate, Note, Reason, Span};
-pub use opened::{Passed, settle_opened, settle_passed};
+pub use opened::{Passed, is_due, settle_opened, settle_passed, settle_replaced};
 pub use record::{Claim, ClaimState, Counts, Last, Record};
 pub use settle::{Hold, Policy, Settled, settle};

@@ -26,6 +26,8 @@ pub struct Guarantee {
     pub asked: u64,
     /// The last request that a fire was opened for.
     pub answered: u64,
+    /// The instant of the last fire that was opened for a request: none has an earlier one after it.
+    pub newest: Timestamp,
     /// What this release does not know.
     pub unknown: Map<String, Value>,
 }
@@ -87,6 +89,8 @@ struct Form {
     asked: u64,
     #[serde(default)]
     answered: u64,
+    #[serde(default)]
+    newest: i64,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -108,6 +112,7 @@ pub fn encode(guarantee: &Guarantee) -> Bytes {
         why: None,
         asked: guarantee.asked,
         answered: guarantee.answered,
+        newest: guarantee.newest.as_millis(),
         unknown: guarantee.unknown.clone(),
     };
     if let Some(fire) = guarantee.stage.fire() {
@@ -153,6 +158,7 @@ pub fn decode(value: &[u8]) -> Result<Guarantee, NotReadable> {
         stage,
         asked: form.asked,
         answered: form.answered,
+        newest: Timestamp::from_millis(form.newest),
         unknown: form.unknown,
     })
 }
@@ -231,7 +237,8 @@ mod tests {
         for stage in stages {
             let unknown = [("later".to_owned(), Value::from(1))].into_iter().collect();
             let through = Timestamp::from_millis(7);
-            let guarantee = Guarantee { through, stage, asked: 5, answered: 4, unknown };
+            let newest = Timestamp::from_millis(8);
+            let guarantee = Guarantee { through, stage, asked: 5, answered: 4, newest, unknown };
             assert_eq!(decode(&encode(&guarantee)), Ok(guarantee));
         }
     }

@@ -37,8 +37,8 @@ pub(crate) enum Gate {
     None,
     /// No fire is open.
     Shut,
-    /// This fire is open, as long as the document that says so has this stamp.
-    Open(Fire, Stamp),
+    /// This fire is open to so many shards, as long as the document that says so has this stamp.
+    Open(Fire, u32, Stamp),
     /// This fire is being opened by this instance, as long as the leader's key has this stamp. The claims of
     /// this instance share a commit with the opening.
     Opening(Fire, Stamp),
@@ -61,7 +61,7 @@ impl Facts<'_> {
 impl Gate {
     /// Returns how long after now the open fire is due, if it is not due yet.
     pub(crate) fn opens_in(self, now: Timestamp) -> Option<Duration> {
-        let (Self::Open(fire, _) | Self::Opening(fire, _)) = self else { return None };
+        let (Self::Open(fire, ..) | Self::Opening(fire, _)) = self else { return None };
         let is_due = fire.source == Source::Trigger || fire.due <= now;
         (!is_due).then(|| fire.due.since(now))
     }

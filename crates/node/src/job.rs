@@ -323,7 +323,7 @@ impl Job {
         act: impl FnOnce(&mut Shard, &mut Turn<'_>, &Facts<'_>, &mut Mirror),
     ) {
         let Self { mirror, definition, membership, listener, timer, shards, .. } = self;
-        let gate = gate(definition.config(), listener, mirror);
+        let gate = gate(turn, definition.config(), listener, mirror);
         let facts = Facts { gate, ..facts(turn, definition, membership, timer) };
         if let Some(shard) = shards.get_mut(shard as usize) {
             act(shard, turn, &facts, mirror);
@@ -331,7 +331,7 @@ impl Job {
     }
 
     fn facts(&self, turn: &Turn<'_>) -> Facts<'_> {
-        let gate = gate(self.definition.config(), &self.listener, &self.mirror);
+        let gate = gate(turn, self.definition.config(), &self.listener, &self.mirror);
         Facts { gate, ..facts(turn, &self.definition, &self.membership, &self.timer) }
     }
 
@@ -460,9 +460,14 @@ fn facts<'a>(
 }
 
 /// Returns which due fires the shards may run. What this instance opens as leader is not known to others yet.
-fn gate(config: Option<&Arc<JobConfig>>, listener: &Listener, mirror: &Mirror) -> Gate {
+fn gate(
+    turn: &Turn<'_>,
+    config: Option<&Arc<JobConfig>>,
+    listener: &Listener,
+    mirror: &Mirror,
+) -> Gate {
     match config.and_then(|config| config.listener) {
         None => Gate::None,
-        Some(rules) => listener.opens(rules).unwrap_or_else(|| gate_of(mirror)),
+        Some(rules) => listener.opens(rules, turn.session()).unwrap_or_else(|| gate_of(mirror)),
     }
 }

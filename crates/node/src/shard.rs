@@ -246,6 +246,8 @@ impl Shard {
         let watermark = stored.record.watermark;
         let settled = match facts.gate {
             Gate::None => settle(&policy, watermark, plan.alive, self.hold, now),
+            // A shard that was added since has no part in the fire.
+            Gate::Open(_, shards, _) if self.index >= shards => return Some(Settled::default()),
             gate => return Some(settle_by(gate, &policy, plan.alive, (stored, is_off))),
         };
         Some(match settled {
@@ -539,7 +541,7 @@ fn settle_by(
     let fire = match gate {
         Gate::None | Gate::Shut => return Settled::default(),
         Gate::Passed(these) => return passed(these),
-        Gate::Open(fire, _) | Gate::Opening(fire, _) => fire,
+        Gate::Open(fire, ..) | Gate::Opening(fire, _) => fire,
     };
     match fire.source {
         Source::Trigger if is_off || has_run(stored, fire) => Settled::default(),

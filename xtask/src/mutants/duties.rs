@@ -225,8 +225,8 @@ pub(crate) const DUTIES: &[SourceMutant] = &[
     node(
         "listener: what may be a repetition is called before that is written",
         "crates/node/src/job/listener.rs",
-        "if std::mem::take(&mut term.is_new) && may_have_begun {",
-        "if std::mem::take(&mut term.is_new) && may_have_begun && false {",
+        "            _ => fire.due <= since,\n",
+        "            _ => fire.due < since,\n",
         "a_new_leader_counts_what_may_have_begun_before_it_was_elected",
     ),
     node(

@@ -62,6 +62,8 @@ pub enum Reason {
     QueueFull,
     /// The listener's `before` failed, or did not end in time.
     BeforeFailed,
+    /// The schedule by which they were due was replaced before they could run.
+    ScheduleChanged,
 }
 
 impl Reason {
@@ -79,11 +81,12 @@ impl Reason {
             Self::NoNode => "NO_NODE",
             Self::QueueFull => "QUEUE_FULL",
             Self::BeforeFailed => "BEFORE_FAILED",
+            Self::ScheduleChanged => "SCHEDULE_CHANGED",
         }
     }
 
     /// All of them, for reading stored forms.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Due,
         Self::Overlap,
         Self::Resharding,
@@ -94,6 +97,7 @@ impl Reason {
         Self::NoNode,
         Self::QueueFull,
         Self::BeforeFailed,
+        Self::ScheduleChanged,
     ];
 }
 

@@ -9,6 +9,7 @@ use super::settle::{
     MISSED_WINDOW, MOST_LATE, MOST_PENDING, Policy, Settled, due, note, oldest_due,
 };
 use crate::execution::{Fire, Source};
+use crate::schedule::Schedule;
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -27,6 +28,13 @@ pub struct Passed {
     pub reason: Reason,
 }
 
+/// Returns whether a schedule makes an instant due. A fire may have been opened by one that was replaced.
+#[must_use]
+pub fn is_due(schedule: &Schedule, instant: Timestamp) -> bool {
+    let before = instant.minus(MOMENT);
+    schedule.next_after(before, before) == Some(instant)
+}
+
 /// Settles what came due after `watermark` up to the fire that is `opened`, for a shard that is free. Later
 /// fires are not looked at. A fire that is asked for by a trigger is beside the schedule.
 #[must_use]
@@ -39,10 +47,11 @@ pub fn settle_opened(
     if opened.source == Source::Trigger {
         return Settled { notes: Vec::new(), run: Some(opened) };
     }
-    if opened.due <= watermark.max(policy.from) {
+    if opened.due <= watermark.max(policy.from) || !is_due(policy.schedule, opened.due) {
         return Settled::default();
     }
-    let (notes, is_all) = passed_over(policy, watermark, alive, opened.due.minus(MOMENT));
+    let until = opened.due.minus(MOMENT);
+    let (notes, is_all) = passed_over(policy, (watermark, alive, until), Reason::Overlap);
     Settled { notes, run: is_all.then_some(opened) }
 }
 
@@ -55,7 +64,7 @@ pub fn settle_passed(
     passed: &Passed,
 ) -> Vec<Note> {
     let before = passed.first.minus(MOMENT);
-    let (mut notes, is_all) = passed_over(policy, watermark, alive, before);
+    let (mut notes, is_all) = passed_over(policy, (watermark, alive, before), Reason::Overlap);
     if is_all {
         let after = watermark.max(policy.from).max(before);
         let fires = oldest_due(policy, after, passed.through);
@@ -64,13 +73,25 @@ pub fn settle_passed(
     notes
 }
 
-/// Accounts what came due up to `until` and was neither opened nor passed: the job's earlier fire was still
-/// open, or no node lived. Returns whether that is all of it: the rest of a long backlog is settled next.
-fn passed_over(
+/// Accounts what came due after `watermark` and up to `until` by a schedule that another one has replaced,
+/// for a shard that is free. None of it runs.
+#[must_use]
+pub fn settle_replaced(
     policy: &Policy<'_>,
     watermark: Timestamp,
     alive: Timestamp,
     until: Timestamp,
+) -> Vec<Note> {
+    let policy = Policy { misfire: false, ..*policy };
+    passed_over(&policy, (watermark, alive, until), Reason::ScheduleChanged).0
+}
+
+/// Accounts what came due up to `until` and runs no more, for this reason or because no node lived. Returns
+/// whether that is all of it: the rest of a long backlog is settled next.
+fn passed_over(
+    policy: &Policy<'_>,
+    (watermark, alive, until): (Timestamp, Timestamp, Timestamp),
+    reason: Reason,
 ) -> (Vec<Note>, bool) {
     let after = watermark.max(policy.from);
     let earliest = alive.minus(MOMENT);
@@ -82,7 +103,7 @@ fn passed_over(
     }
     let attended = oldest_due(policy, after.max(earliest), until);
     let fate = if policy.misfire { Fate::Misfired } else { Fate::Skipped };
-    notes.extend(note(fate, Reason::Overlap, &attended));
+    notes.extend(note(fate, reason, &attended));
     (notes, attended.len() < MOST_LATE)
 }
 
@@ -91,7 +112,7 @@ mod tests {
     use super::super::Span;
     use super::*;
     use crate::config::{CatchUp, Overlap};
-    use crate::schedule::{Every, Memo, Schedule};
+    use crate::schedule::{Every, Memo};
 
     const EACH_SECOND: Schedule =
         Schedule::Every(Every { period_ms: 1_000, anchor: Timestamp::from_millis(0) });
@@ -139,6 +160,13 @@ mod tests {
     }
 
     #[test]
+    fn a_fire_of_a_schedule_that_was_replaced_is_none_of_the_shards() {
+        let due = Timestamp::from_millis(9_500);
+        let fire = Fire { due, source: Source::Schedule };
+        assert_eq!(settle_opened(&policy(true), at(5), at(0), fire), Settled::default());
+    }
+
+    #[test]
     fn a_fire_that_somebody_asked_for_is_beside_the_schedule() {
         let fire = Fire { due: at(3), source: Source::Trigger };
         let settled = settle_opened(&policy(true), at(5), at(0), fire);
@@ -155,6 +183,18 @@ mod tests {
         assert_eq!(notes(5), [noted(Fate::Misfired, Reason::Overlap, 6, 7), failed]);
         assert_eq!(notes(8), [noted(fate, reason, 9, 9)]);
         assert_eq!(notes(9), []);
+    }
+
+    #[test]
+    fn what_a_replaced_schedule_left_is_skipped_whatever_would_have_become_of_it() {
+        let (skipped, why) = (Fate::Skipped, Reason::ScheduleChanged);
+        for misfire in [true, false] {
+            let left = |alive| settle_replaced(&policy(misfire), at(5), at(alive), at(8));
+            assert_eq!(left(0), [noted(skipped, why, 6, 8)]);
+            let missed = noted(Fate::Missed, Reason::NoNode, 6, 6);
+            assert_eq!(left(7), [missed, noted(skipped, why, 7, 8)]);
+            assert_eq!(settle_replaced(&policy(misfire), at(8), at(0), at(8)), []);
+        }
     }
 
     #[test]

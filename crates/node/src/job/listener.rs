@@ -33,7 +33,7 @@ use flockwork_core::schedule::Memo;
 use flockwork_core::time::Timestamp;
 use flockwork_layout::guarantee::{Guarantee, Stage};
 use flockwork_layout::keys::Facet;
-use flockwork_registry::{Op, Stamp};
+use flockwork_registry::{Op, SessionId, Stamp};
 use progress::{Awaits, Progress, Records, newest_accounted, newest_due};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,12 +57,17 @@ pub(crate) struct Listener {
 struct Term {
     /// The leader's key.
     stamp: Stamp,
-    /// Since when nobody else calls, and no earlier call of this instance goes on.
-    since: Timestamp,
-    /// Whether what is called first may have been called before.
-    is_new: bool,
+    /// The session that the key lives with.
+    session: Option<SessionId>,
+    /// Since when this instance leads: an earlier leader may have called for what was due by then. `None` if
+    /// nobody led before.
+    since: Option<Timestamp>,
     /// The repetition that this leadership has written.
     repeats: Option<(Fire, u32)>,
+    /// The fire that this leadership has opened: nobody has called its `after`.
+    opened: Option<Fire>,
+    /// The call of `before` that this leadership stopped, to call it again.
+    stopped: Option<(Fire, u32)>,
 }
 
 /// A call that was told to stop, whose code goes on.
@@ -84,6 +89,33 @@ pub(crate) struct By<'a> {
     pub(crate) clock_agrees: bool,
 }
 
+impl Term {
+    fn new(leader: &Held<InstanceId>, since: Timestamp) -> Self {
+        let Held { stamp, session, .. } = *leader;
+        Self { stamp, session, since: Some(since), repeats: None, opened: None, stopped: None }
+    }
+
+    /// Returns how often `before` may have been called for a fire that is not open.
+    fn calls_before(&self, fire: Fire, document: &Guarantee) -> u32 {
+        if let Some((_, attempt)) = self.stopped.filter(|(stopped, _)| *stopped == fire) {
+            return attempt;
+        }
+        let may_have_begun = self.since.is_some_and(|since| match fire.source {
+            Source::Trigger => document.asked <= self.stamp.created.0,
+            _ => fire.due <= since,
+        });
+        u32::from(may_have_begun)
+    }
+
+    /// Notes that a call was stopped, which is to be made again.
+    fn stops(&mut self, run: &Run) {
+        match run.part {
+            Part::Before => (self.repeats, self.stopped) = (None, Some((run.fire, run.attempt))),
+            Part::After | Part::Shard => self.opened = None,
+        }
+    }
+}
+
 impl Listener {
     /// Returns the call whose code goes on, if there is one.
     pub(crate) fn run_id(&self) -> Option<RunId> {
@@ -103,9 +135,10 @@ impl Listener {
 
     /// Returns the fire that this instance opens as the leader: its own shards need not wait until others know.
     /// (A fire that somebody asked for is opened first: a later leader could not tell from the records that
-    /// it was.)
-    pub(crate) fn opens(&self, rules: ListenerRules) -> Option<Gate> {
-        let (term, call) = (self.term?, self.call.as_ref()?);
+    /// it was.) A registry may tell one leader's key from another's by the session alone.
+    pub(crate) fn opens(&self, rules: ListenerRules, session: Option<SessionId>) -> Option<Gate> {
+        let term = self.term.filter(|term| term.session == session)?;
+        let call = self.call.as_ref()?;
         let is_opened = call.ending()?.is_success() || rules.on_failure == OnBeforeFailure::Run;
         let (run, leads) = (call.run(), term.stamp);
         let is_before = run.part == Part::Before && run.fire.source != Source::Trigger;
@@ -145,7 +178,7 @@ impl Listener {
         if self.term.is_none_or(|term| term.stamp.created != held.stamp.created) {
             self.resign(turn);
             let since = turn.now.wall;
-            self.term = Some(Term { stamp: held.stamp, since, is_new: true, repeats: None });
+            self.term = Some(Term::new(held, since));
             self.held_up(since, Reason::Resharding);
         }
         true
@@ -233,7 +266,9 @@ impl Listener {
 
     fn open(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
         let Some(through) = newest_accounted(by.mirror, by.config) else { return };
-        if through > stands.value.through {
+        let Some(plan) = by.mirror.plan_in_force(by.config.shards) else { return };
+        // What an earlier schedule left is accounted without being opened.
+        if through > stands.value.through && plan.begins().all(|from| through > from) {
             // Only a leader's shards run what no document says: the leader before has opened it.
             let fire = Fire { due: through, source: Source::Schedule };
             let stage = Stage::Open { fire, shards: by.config.shards };
@@ -250,7 +285,7 @@ impl Listener {
     fn make_document(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
         let Some(through) = newest_accounted(by.mirror, by.config) else { return };
         if let Some(term) = &mut self.term {
-            term.is_new = false;
+            term.since = None;
         }
         self.send(turn, by, stands.stamp, &Guarantee { through, ..stands.value });
     }
@@ -284,9 +319,11 @@ impl Listener {
             (0..by.config.shards).map(|shard| by.mirror.is_off(shard)).collect();
         let Some(states) = states else { return };
         // No other run of any shard has this instant.
-        let after_last = newest.map(|due| due.plus(Duration::from_millis(1)));
-        let due = turn.now.wall.max(after_last.unwrap_or_default());
-        let fire = Fire { due, source: Source::Trigger };
+        let newest = newest.unwrap_or_default().max(stands.value.newest);
+        let due = turn.now.wall.max(newest.plus(Duration::from_millis(1)));
+        let stopped = self.term.and_then(|term| term.stopped).map(|(fire, _)| fire);
+        let stopped = stopped.filter(|fire| fire.source == Source::Trigger);
+        let fire = stopped.unwrap_or(Fire { due, source: Source::Trigger });
         if states.iter().all(|is_off| *is_off) {
             let text = "a request to run it now is dropped, as each of its shards is switched off";
             turn.trouble("DISABLED", text.to_owned());
@@ -297,12 +334,11 @@ impl Listener {
 
     /// Calls `before` for a fire, or writes first that this may be a repetition.
     fn begin(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands, fire: Fire) {
-        let Some(term) = &mut self.term else { return };
-        let may_have_begun = fire.source == Source::Trigger || fire.due <= term.since;
-        if std::mem::take(&mut term.is_new) && may_have_begun {
-            return self.write_repeated(turn, by, stands, (fire, 2));
+        let Some(term) = &self.term else { return };
+        match term.calls_before(fire, &stands.value) {
+            0 => self.call(turn, by.config, (Part::Before, fire, 1)),
+            calls => self.write_repeated(turn, by, stands, (fire, calls + 1)),
         }
-        self.call(turn, by.config, (Part::Before, fire, 1));
     }
 
     /// Calls `before` once more because whoever called it is gone, but not without end.
@@ -313,8 +349,7 @@ impl Listener {
         stands: Stands,
         (fire, attempt): (Fire, u32),
     ) {
-        let Some(term) = &mut self.term else { return };
-        term.is_new = false;
+        let Some(term) = &self.term else { return };
         if term.repeats == Some((fire, attempt)) {
             return self.call(turn, by.config, (Part::Before, fire, attempt));
         }
@@ -356,8 +391,8 @@ impl Listener {
         match self.progress.awaits(turn, by.mirror, by.config, what) {
             Awaits::Shards => {}
             Awaits::Nothing => {
-                let Some(term) = &mut self.term else { return };
-                let attempt = 1 + u32::from(std::mem::take(&mut term.is_new));
+                let Some(term) = &self.term else { return };
+                let attempt = if term.opened == Some(fire) { 1 } else { 2 };
                 self.call(turn, by.config, (Part::After, fire, attempt));
             }
             Awaits::Nobody => {
@@ -380,16 +415,19 @@ impl Listener {
 
     /// Writes what has become of a fire.
     fn write(
-        &self,
+        &mut self,
         turn: &mut Turn<'_>,
         by: &mut By<'_>,
         stands: Stands,
         stage: Stage,
         fire: Fire,
     ) {
+        if let (Stage::Open { .. }, Some(term)) = (stage, &mut self.term) {
+            term.opened = Some(fire);
+        }
         let mut value = Guarantee { stage, ..stands.value };
         match fire.source {
-            Source::Trigger => value.answered = value.asked,
+            Source::Trigger => (value.answered, value.newest) = (value.asked, fire.due),
             _ => value.through = value.through.max(fire.due),
         }
         self.send(turn, by, stands.stamp, &value);
@@ -432,9 +470,7 @@ impl Listener {
                 call.ended(turn, Ending::Cancelled(reason));
                 self.call = Some(call);
             }
-            (_, Some(_), Some(term)) => {
-                *term = Term { since: turn.now.wall, is_new: true, repeats: None, ..*term };
-            }
+            (_, Some(run), Some(term)) => term.stops(&run),
             _ => {}
         }
         turn.mark_job();
@@ -492,9 +528,6 @@ impl Listener {
     pub(crate) fn clock_was_set_back(&mut self, now: Timestamp) {
         if let Some(hold) = &mut self.hold {
             hold.until = hold.until.min(now);
-        }
-        if let Some(term) = &mut self.term {
-            term.since = term.since.min(now);
         }
     }
 

@@ -92,7 +92,7 @@ impl Once {
 pub(crate) fn gate_of(mirror: &Mirror) -> Gate {
     let Some(held) = mirror.once().held() else { return Gate::Shut };
     match held.value.stage {
-        Stage::Open { fire, .. } => Gate::Open(fire, held.stamp),
+        Stage::Open { fire, shards } => Gate::Open(fire, shards, held.stamp),
         Stage::Passed(passed) => Gate::Passed(passed),
         Stage::Closed | Stage::Repeated { .. } | Stage::Closing { .. } => Gate::Shut,
     }
@@ -138,7 +138,7 @@ mod tests {
         let table = [
             (Stage::Closed, Gate::Shut),
             (Stage::Repeated { fire: FIRE, attempt: 2 }, Gate::Shut),
-            (Stage::Open { fire: FIRE, shards: 1 }, Gate::Open(FIRE, stamp(2))),
+            (Stage::Open { fire: FIRE, shards: 1 }, Gate::Open(FIRE, 1, stamp(2))),
             (Stage::Closing { fire: FIRE, shards: 1 }, Gate::Shut),
             (Stage::Passed(passed), Gate::Passed(passed)),
         ];

@@ -168,7 +168,7 @@ impl Claiming {
             mark(turn, keys, mark_lasts),
         ];
         match facts.gate {
-            Gate::Open(_, stamp) => ops.push(Op::Check(turn.key(&Facet::Once), Some(stamp))),
+            Gate::Open(_, _, stamp) => ops.push(Op::Check(turn.key(&Facet::Once), Some(stamp))),
             Gate::Opening(_, leads) => ops.push(Op::Check(turn.key(&Facet::Leader), Some(leads))),
             Gate::None | Gate::Shut | Gate::Passed(_) => {}
         }

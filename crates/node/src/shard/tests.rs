@@ -440,27 +440,38 @@ fn a_shard_of_a_job_with_a_listener_runs_only_the_fire_that_is_open() {
         |reason| Passed { first: at(10_000), through: at(10_000), fate: Fate::Skipped, reason };
     let table = [
         (Gate::Shut, "Free"),
-        (Gate::Open(DUE, opened), "Claiming"),
-        (Gate::Open(asked, opened), "Claiming"),
-        (Gate::Open(early, opened), "Free"),
+        // It was added since.
+        (Gate::Open(DUE, 0, opened), "Free"),
+        (Gate::Opening(DUE, opened), "Claiming"),
+        (Gate::Open(DUE, 1, opened), "Claiming"),
+        (Gate::Open(asked, 1, opened), "Claiming"),
+        (Gate::Open(early, 1, opened), "Free"),
         (Gate::Passed(skipped(Reason::BeforeFailed)), "Accounting"),
     ];
     for (gate, stage) in table {
         let (stands, sent) = by(gate, |_| {});
         assert_eq!(stands, stage, "{gate:?}");
         let rig = Rig::new();
-        let demands = sent.first().map(|change| rig.checked(change).contains(&Facet::Once));
-        assert_eq!(demands, (stage != "Free").then_some(stage == "Claiming"), "{gate:?}");
+        let demanded = match gate {
+            Gate::Open(..) => Some(Facet::Once),
+            Gate::Opening(..) => Some(Facet::Leader),
+            _ => None,
+        };
+        for facet in [Facet::Once, Facet::Leader] {
+            let demands = sent.first().is_some_and(|change| rig.checked(change).contains(&facet));
+            let is_claim = stage == "Claiming";
+            assert_eq!(demands, is_claim && demanded == Some(facet), "{gate:?}");
+        }
     }
 }
 
 #[test]
 fn what_was_asked_for_is_run_once_and_not_by_a_shard_that_is_switched_off() {
     let asked = fire(9_500, Source::Trigger);
-    let gate = Gate::Open(asked, stamp(4));
+    let gate = Gate::Open(asked, 1, stamp(4));
     let off = |scene: &mut Scene| scene.mirror.holds(Facet::Disabled(0), Some(entry("", 2)));
     assert_eq!(by(gate, off).0, "Free");
-    assert_eq!(by(Gate::Open(DUE, stamp(4)), off).0, "Accounting", "it is skipped");
+    assert_eq!(by(Gate::Open(DUE, 1, stamp(4)), off).0, "Accounting", "it is skipped");
     let ran = |scene: &mut Scene| {
         let last = flockwork_core::account::Last {
             fire: asked,

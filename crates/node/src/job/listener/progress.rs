@@ -8,6 +8,7 @@
 use crate::mirror::{Mirror, Slot};
 use crate::shard::has_run;
 use crate::turn::Turn;
+use flockwork_core::account::is_due;
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::ShardIndex;
@@ -136,7 +137,7 @@ fn state(
         None if is_closing || is_surplus || is_done(mirror, config, shard, (stored, fire)) => {
             Shard::Done
         }
-        None => unclaimed(mirror, shard, fire),
+        None => unclaimed(mirror, config, shard, fire),
     }
 }
 
@@ -164,8 +165,12 @@ fn accounted(
     Some(stored.map_or(from, |stored| stored.record.watermark.max(from)))
 }
 
-fn unclaimed(mirror: &Mirror, shard: ShardIndex, fire: Fire) -> Shard {
-    if fire.source == Source::Trigger && mirror.is_surely_off(shard) {
+fn unclaimed(mirror: &Mirror, config: &JobConfig, shard: ShardIndex, fire: Fire) -> Shard {
+    let is_none_of_its = match fire.source {
+        Source::Trigger => mirror.is_surely_off(shard),
+        _ => !is_due(&config.schedule, fire.due),
+    };
+    if is_none_of_its {
         return Shard::Lapsed;
     }
     let Some(owner) = mirror.owner(shard).and_then(Slot::known) else { return Shard::Unknown };

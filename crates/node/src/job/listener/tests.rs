@@ -26,7 +26,7 @@ impl Leading {
     fn new() -> Self {
         let mut leading = Self::elected();
         leading.reconcile();
-        leading.term().is_new = false;
+        leading.term().since = None;
         leading.stands(Stage::Closed);
         leading
     }
@@ -227,6 +227,7 @@ fn what_follows_before_depends_on_its_end_and_on_the_rules() {
 #[test]
 fn after_is_called_when_each_shard_is_done_and_closes_the_fire() {
     let mut leading = Leading::new();
+    leading.term().opened = Some(DUE);
     leading.stands(open());
     leading.stores(0, 10_000);
     leading.reconcile();
@@ -330,7 +331,7 @@ fn the_first_leader_makes_the_document_before_it_calls() {
     leading.reconcile();
     let change = leading.rig.sent_one();
     assert!(matches!(change.ops.last(), Some(Op::Create { .. })));
-    assert!(!leading.term().is_new, "nobody called before");
+    assert!(leading.term().since.is_none(), "nobody called before");
     assert_eq!(leading.called(), []);
 }
 
@@ -361,7 +362,7 @@ fn a_fire_is_closed_without_shards_that_nobody_can_begin_but_not_at_once() {
         leading.stores(shard, 10_000 - i64::from(shard) * 1_000);
     }
     leading.reconcile();
-    assert_eq!(leading.called(), [(Part::After, DUE, 1)]);
+    assert_eq!(leading.called(), [(Part::After, DUE, 2)], "another leader has opened it");
 }
 
 #[test]
@@ -408,5 +409,30 @@ fn a_call_is_awaited_as_long_as_its_fire_stands_where_it_was_begun() {
         let through = at(through);
         let document = Guarantee { through, stage, asked, answered, ..Guarantee::default() };
         assert_eq!(call.is_awaited(&document), is_awaited, "{part:?} of {fire:?} at {document:?}");
+    }
+}
+
+#[test]
+fn what_is_being_opened_is_open_to_own_shards_in_the_leaders_session_alone() {
+    let other = flockwork_registry::SessionId(9);
+    let asked = Fire { due: at(10_000), source: Source::Trigger };
+    // Whether somebody asked for the fire, how before ended, the session; whether own shards may run it.
+    let table = [
+        (false, Ending::Succeeded, Some(SESSION), true),
+        (false, Ending::Succeeded, Some(other), false),
+        (false, Ending::Succeeded, None, false),
+        (false, Ending::Error("no".to_owned()), Some(SESSION), false),
+        (true, Ending::Succeeded, Some(SESSION), false),
+    ];
+    for (is_asked, ending, session, may_run) in table {
+        let mut leading = Leading::new();
+        leading.stands_as(|document| document.asked = u64::from(is_asked));
+        leading.reconcile();
+        let rules = ListenerRules::default();
+        assert_eq!(leading.listener.opens(rules, session), None, "it is being called");
+        leading.ends(ending);
+        let (opens, stamp) = (leading.listener.opens(rules, session), leading.term().stamp);
+        let fire = if is_asked { asked } else { DUE };
+        assert_eq!(opens, may_run.then_some(Gate::Opening(fire, stamp)), "{is_asked} {session:?}");
     }
 }
