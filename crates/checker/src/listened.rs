@@ -165,6 +165,13 @@ impl<'a> Listened<'a> {
         (term, self.leaders[..term].last().and_then(|(_, who)| *who))
     }
 
+    /// The line since which whoever leads at a line does.
+    #[must_use]
+    pub fn led_since(&self, line: usize) -> Option<usize> {
+        let term = self.leader_at(line).0;
+        self.leaders[..term].last().map(|(at, _)| *at)
+    }
+
     /// Whether the job has a shard at a line.
     #[must_use]
     pub fn has_shard(&self, line: usize, shard: u32) -> bool {

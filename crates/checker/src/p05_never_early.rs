@@ -13,7 +13,7 @@
 //!   lost, or its node had no place.
 
 use crate::story::{Claimed, Stories, Story};
-use crate::trace::{Call, Claim, Fact, Line, Part};
+use crate::trace::{About, Call, Claim, Fact, Line, Part};
 use crate::verdict::Verdict;
 use crate::weather::Weather;
 use std::collections::BTreeMap;
@@ -170,6 +170,7 @@ fn late(
                 && was_calm(weather, due, trace[line].at)
                 && was_free(trace, story, at, due)
                 && had_room(trace, stories, claimed, due)
+                && !was_leaving(&trace[..line], job, &claimed.claim.instance, due)
             {
                 return Some((line, format!("code started {late} ms late though all was well")));
             }
@@ -180,6 +181,21 @@ fn late(
 
 fn was_calm(weather: &Weather, due: u64, started: u64) -> bool {
     due >= CALM && weather.is_calm(due - CALM, started)
+}
+
+/// Whether an instance was marked as about to leave a job at an instant or since. If it is given the job once
+/// more, it takes up what waited.
+fn was_leaving(trace: &[Line], job: &str, instance: &str, since: u64) -> bool {
+    let own = trace.iter().rev().filter_map(|line| match &line.fact {
+        Fact::Mark(mark) if mark.job == job && mark.about == About::Leaver(instance.to_owned()) => {
+            Some((line.at, mark.value.is_some()))
+        }
+        _ => None,
+    });
+    // The newest first: all since then, and the one that held at that instant.
+    let mut is_older = false;
+    own.take_while(|(at, _)| !std::mem::replace(&mut is_older, *at < since))
+        .any(|(_, is_marked)| is_marked)
 }
 
 /// Whether no earlier run of the shard was under way, there or, its claim lost, on the same node.

@@ -2,7 +2,8 @@
 //!
 //! Of a job whose definition has a listener:
 //! * code of a shard runs for a fire only after a call of `before` for it has ended well, or has failed
-//!   where shards run all the same; and its first attempt is claimed only while that fire is open;
+//!   where shards run all the same; and its first attempt is claimed only while that fire is open, or by
+//!   the leader that is opening it;
 //! * `after` is called while its fire is open or being closed, when no shard runs it or is to be tried
 //!   again, and none starts from then on. Only a run whose claim is another's by then may go on. Where no
 //!   shard may start any more, or the job does not have the shard any more, what its instance, being gone,
@@ -10,9 +11,9 @@
 //! * one fire is under way at a time, and one call: another is made only when whoever made the one before
 //!   no longer leads, or has told it to stop. Only the leader calls, and each leader's token is greater than
 //!   those before it;
-//! * `before` is not called for a fire that was opened or passed, nor more than [`MOST_CALLS`] times, and its
-//!   calls are counted upwards. A call by a clock that was ahead is not counted: whoever leads next, for whom
-//!   the fire is not due yet, cannot know of it;
+//! * `before` is not called for a fire that was opened or passed or that a shard runs, nor more than [`MOST_CALLS`] times, and its
+//!   calls are counted upwards. Where a fire was not due yet, by its clock, when another began to lead, that
+//!   one cannot know that it was called for, and counts anew;
 //! * when all is well nothing waits for ever (`waits`).
 //!
 //! Who leads no more, or whose job was removed, need not have heard of that for the sessions' time-out; what
@@ -22,7 +23,7 @@ mod waits;
 
 use crate::listened::{Called, Listened};
 use crate::story::{Claimed, How, Stories, Story};
-use crate::trace::{Fire, Line, Part, Stage};
+use crate::trace::{Fact, Fire, Line, Part, Stage};
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 
@@ -100,10 +101,30 @@ impl<'a> Of<'a> {
             (Part::Before, Some(running)) => {
                 Some(format!("before was called for {fire:?} while {running:?} is open"))
             }
-            (Part::Before, None) => self
-                .was_decided(fire, called.begun)
-                .then(|| format!("before was called for {fire:?}, which was opened or passed")),
+            (Part::Before, None) if self.was_decided(fire, called.begun) => {
+                Some(format!("before was called for {fire:?}, which was opened or passed"))
+            }
+            (Part::Before, None) if self.is_run(fire, called.begun) => {
+                Some(format!("before was called for {fire:?}, which a shard has claimed"))
+            }
+            (Part::Before, None) => None,
         }
+    }
+
+    /// Whether a claim of a fire stood at a line, in this life of the job. What was run before the job had a
+    /// listener does not count.
+    fn is_run(&self, fire: &Fire, line: usize) -> bool {
+        let life = self.job.life_at(line);
+        let claims = self.shards().flat_map(|story| &story.claims);
+        claims.into_iter().any(|claimed| {
+            let was_undone = claimed.closed.is_some_and(|closing| closing.how == How::Undone);
+            let had_one = self.job.stage_at(claimed.made).is_some_and(|it| it.stage.is_some());
+            claimed.claim.fire == *fire
+                && claimed.made < line
+                && had_one
+                && !was_undone
+                && self.job.life_at(claimed.made) == life
+        })
     }
 
     /// Whether a fire was opened or passed by a line, in this life of the job.
@@ -145,8 +166,15 @@ impl<'a> Of<'a> {
             if let Some(what) = self.is_under_way(story, fire, begun) {
                 return Some((begun, what));
             }
+            // A job that has no listener any more runs what is pending as any other.
+            let was_removed = |claimed: &Claimed<'_>| {
+                let since = self.job.stages.iter().skip_while(|(at, _)| *at <= begun);
+                since.take_while(|(at, _)| *at <= claimed.made).any(|(_, it)| it.stage.is_none())
+            };
             let of_fire = |claimed: &&Claimed<'_>| {
-                claimed.claim.fire == *fire && self.job.life_at(claimed.made) == life
+                claimed.claim.fire == *fire
+                    && self.job.life_at(claimed.made) == life
+                    && !was_removed(claimed)
             };
             story.claims.iter().filter(of_fire).find_map(|claimed| {
                 let start = claimed.starts.first().copied().filter(|start| *start > begun)?;
@@ -187,7 +215,7 @@ impl<'a> Of<'a> {
 
     /// Calls of `before` are counted upwards for each fire, tokens for each leader.
     fn counted_wrongly(&self, calls: &[&Called<'_>]) -> Breach {
-        let mut attempts: BTreeMap<(usize, &Fire), u32> = BTreeMap::new();
+        let mut attempts: BTreeMap<(usize, &Fire), (usize, u32)> = BTreeMap::new();
         let mut token: Option<(usize, u64)> = None;
         calls.iter().find_map(|called| {
             let (call, line) = (called.call, called.begun);
@@ -203,21 +231,25 @@ impl<'a> Of<'a> {
                 return None;
             }
             let of = (self.job.life_at(line), &call.fire);
-            let before = match self.was_early(called) {
-                true => attempts.get(&of).copied(),
-                false => attempts.insert(of, call.attempt),
-            };
+            let last = attempts.insert(of, (term, call.attempt));
+            let is_known = |(of, _): &(usize, u32)| *of == term || self.was_due_by_then(called);
+            let before = last.filter(is_known).map(|(_, attempt)| attempt);
             let is_counted = call.attempt > before.unwrap_or(0) && call.attempt <= MOST_CALLS;
             let what = || format!("call {} of before follows call {before:?}", call.attempt);
             (!is_counted).then(|| (line, what()))
         })
     }
 
-    /// Whether a call began before its fire was due.
-    fn was_early(&self, called: &Called<'_>) -> bool {
+    /// Whether a fire was due when whoever called it began to lead, by its own clock.
+    fn was_due_by_then(&self, called: &Called<'_>) -> bool {
+        let Some(line) = self.job.led_since(called.begun) else { return true };
+        let clock = self.trace[..line].iter().rev().find_map(|it| match it.fact {
+            Fact::Clock { node, offset, .. } if node == called.call.node => Some(offset),
+            _ => None,
+        });
         let (over, wall) = self.stories.over;
-        let at = wall.saturating_sub_unsigned(over - self.trace[called.begun].at);
-        at < called.call.fire.due
+        let shown = wall.saturating_sub_unsigned(over - self.trace[line].at) + clock.unwrap_or(0);
+        called.call.fire.is_triggered() || called.call.fire.due <= shown
     }
 
     /// Code of a shard that ran though `before` had not ended, or while its fire was not open.
@@ -234,7 +266,7 @@ impl<'a> Of<'a> {
             let fire = &claimed.claim.fire;
             let stage = self.job.stage_at(claimed.made).and_then(|change| change.stage.as_ref());
             let is_open = matches!(stage, Some(Stage::Open { fire: open, .. }) if open == fire);
-            if claimed.claim.attempt == 1 && !is_open {
+            if claimed.claim.attempt == 1 && !is_open && !self.is_being_opened(claimed) {
                 return Some((claimed.made, format!("{fire:?} was claimed and is not open")));
             }
             // What was begun before the job had a listener is tried again without one.
@@ -242,6 +274,15 @@ impl<'a> Of<'a> {
             let is_called = !is_fires || self.was_called_before(fire, start);
             (!is_called).then(|| (start, format!("no before of {fire:?} had ended")))
         })
+    }
+
+    /// Whether a claim is of the leader that is about to write that the claim's fire is open.
+    fn is_being_opened(&self, claimed: &Claimed<'_>) -> bool {
+        let (_, leader) = self.job.leader_at(claimed.made);
+        let fire = &claimed.claim.fire;
+        leader == Some(&*claimed.claim.instance)
+            && !fire.is_triggered()
+            && self.was_called_before(fire, claimed.made)
     }
 
     /// Whether `before` had ended for a fire at a line, in a way that lets shards run.

@@ -192,9 +192,11 @@ fn run_failed(trace: &mut Vec<Line>, dice: &mut Dice) -> Option<()> {
     Some(())
 }
 
+/// Not even the leader, which may claim as it opens a fire, can know so early that it will.
 fn claim_unopened(trace: &mut Vec<Line>, dice: &mut Dice) -> Option<()> {
     let found = pick(trace, dice, plain)?;
     move_before(trace, found.opened?, found.claims[0] + 1);
+    move_before(trace, found.returns[0], found.claims[0]);
     Some(())
 }
 
