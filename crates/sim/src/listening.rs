@@ -5,8 +5,8 @@ use crate::dice::Dice;
 use flockwork_core::config::{JobConfig, ListenerRules, OnBeforeFailure, Overlap};
 use std::time::Duration;
 
-/// How many jobs in a thousand have a listener; 0 while no node calls any. Nothing else of a seed depends on it.
-pub const WITH_LISTENER: u64 = 0;
+/// How many jobs in a thousand have a listener. Nothing else of a seed depends on it.
+pub const WITH_LISTENER: u64 = 250;
 /// Whether any job has one.
 pub const ARE_HEARD: bool = WITH_LISTENER != 0;
 
