@@ -4,12 +4,14 @@
 mod listening;
 
 use crate::trace::{
-    About, Claim, Config, Counts, Fact, Fire, Job, Last, Mark, Plan, Record, RecordChange, When,
+    About, Claim, Config, Counts, Fact, Fire, Job, Last, Mark, Past, Plan, Record, RecordChange,
+    When,
 };
 use flockwork_core::account;
 use flockwork_core::config::{CatchUp, JobConfig, Overlap};
 use flockwork_core::id::JobName;
 use flockwork_core::schedule::Schedule;
+use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::{plan, record};
 use flockwork_registry::{Entry, Index, Key};
@@ -161,10 +163,20 @@ pub fn defined(config: &JobConfig) -> Job {
 
 fn plain_plan(job: String, index: u64, entry: &Entry) -> Option<Fact> {
     let plan = plan::decode(&entry.value).ok()?;
-    let spans = plan.spans.iter().map(|(first, from)| (*first, from.as_millis())).collect();
+    let plain = |spans: &[(u32, Timestamp)]| {
+        spans.iter().map(|(first, from)| (*first, from.as_millis())).collect()
+    };
+    let (spans, past) = (plain(&plan.spans), plan.past.iter());
+    let past = past.map(|past| Past {
+        schedule: past.schedule.to_string(),
+        spans: plain(&past.spans),
+        shards: past.shards,
+        until: past.until.as_millis(),
+    });
+    let past = past.collect();
     let unknown = plan.unknown.keys().cloned().collect();
     let (schedule, shards) = (plan.schedule.to_string(), plan.shards);
-    Some(Fact::Plan(Plan { job, index, schedule, shards, spans, unknown }))
+    Some(Fact::Plan(Plan { job, index, schedule, shards, spans, past, unknown }))
 }
 
 fn plain_config(name: &JobName, commit: Commit, guard: Option<u64>, new: Option<&Entry>) -> Config {

@@ -1,8 +1,8 @@
 //! P3: every due fire is accounted once.
 //!
 //! * A change of a record that moves its watermark from `a` to `b` accounts exactly the fires that
-//!   the schedule in force makes due in `(a, b]`, each under one fate. What an earlier schedule
-//!   made due before the one in force began may be accounted, or dropped with it. Only what is more than
+//!   the schedule in force makes due in `(a, b]`, each under one fate, and what an earlier schedule made due
+//!   before the one in force began, as far as the plan keeps that schedule. Only what is more than
 //!   [`MOST_PENDING`] may be left out of the counts, as is said of jobs nobody served for long.
 //!   A claim that is taken back accounts nothing: what counts is what taking it back leaves.
 //! * Where a claim is taken back, the counts go back as far as the watermark.
@@ -86,12 +86,13 @@ fn accounts_what_was_due(
     let counted = new.counts.accounted() - change.base.counts.accounted();
     let after = change.base.watermark.max(highest);
     let (due, earlier) = stories.due(change, after, new.watermark)?;
-    let least = i128::from(due.min(MOST_PENDING));
+    let kept = stories.kept(change, after, new.watermark);
+    let least = i128::from(due.min(MOST_PENDING)) + i128::from(kept.min(MOST_PENDING));
     if counted < least || counted > i128::from(due + earlier) {
         let through = new.watermark;
         return Err(format!(
-            "{due} were due in ({after}, {through}] ({earlier} more by a schedule before), \
-             {counted} were accounted"
+            "{due} were due in ({after}, {through}] ({earlier} more by a schedule before, of which the \
+             plan keeps {kept}), {counted} were accounted"
         ));
     }
     Ok(())

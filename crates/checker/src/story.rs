@@ -3,7 +3,7 @@
 use crate::due::Schedules;
 use crate::listened::{self, Listened};
 use crate::trace::{
-    About, Claim, Fact, Fault, Job, Line, Mark, Plan, Probe, Record, RecordChange, Unseen,
+    About, Claim, Fact, Fault, Job, Line, Mark, Past, Plan, Probe, Record, RecordChange, Unseen,
 };
 use crate::weather::Weather;
 use std::collections::{BTreeMap, BTreeSet};
@@ -347,6 +347,22 @@ impl<'a> Stories<'a> {
             0 => Err("no plan is in force".to_owned()),
             _ => Ok((now, earlier)),
         }
+    }
+
+    /// How many fires of a shard that an earlier schedule made due must be accounted by a change of its record:
+    /// what the plan in force keeps of that schedule. They are accounted by one schedule at a time.
+    #[must_use]
+    pub fn kept(&self, change: &Change<'_>, after: i64, through: i64) -> u64 {
+        let (job, shard) = (&*change.change.job, change.change.shard);
+        let Some(plan) = self.plans_before(change).next_back() else { return 0 };
+        let of_one = |past: &Past| {
+            let schedule = self.schedules.named(job, &past.schedule)?;
+            let span = past.spans.iter().rev().find(|(first, _)| *first <= shard);
+            let since = after.max(span.filter(|_| shard < past.shards)?.1);
+            let until = through.min(past.until);
+            (until > since).then(|| schedule.count(since, until))
+        };
+        plan.past.iter().filter_map(of_one).max().unwrap_or(0)
     }
 
     /// Whether some plan of a shard's job made an instant due, of those up to a change of its record.

@@ -398,9 +398,25 @@ pub struct Plan {
     pub shards: u32,
     /// Since when, from which shard on; ascending.
     pub spans: Vec<(u32, i64)>,
+    /// The schedules that were replaced, the oldest first, as far as the plan keeps them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<Past>,
     /// The names of fields that this release does not know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
+}
+
+/// A schedule that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Its canonical text.
+    pub schedule: String,
+    /// Since when it was in force, from which shard on; ascending.
+    pub spans: Vec<(u32, i64)>,
+    /// How many shards there were.
+    pub shards: u32,
+    /// Until when it was in force.
+    pub until: i64,
 }
 
 impl Plan {

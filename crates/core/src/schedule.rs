@@ -97,6 +97,33 @@ impl Once {
     }
 }
 
+impl Schedule {
+    /// Reads the canonical text of a schedule; `None` if it is none that this release writes.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(' ')?;
+        match kind {
+            "cron" => {
+                let (fields, rest) = rest.split_once(" in ")?;
+                let (zone, dst) = rest.split_once(", clock changes: ")?;
+                let dst =
+                    [DstPolicy::Quartz, DstPolicy::Sane].into_iter().find(|it| it.name() == dst)?;
+                Some(Self::Cron(Cron::parse(fields, &Zone::parse(zone).ok()?, dst).ok()?.into()))
+            }
+            "every" => {
+                let (period, anchor) =
+                    rest.split_once(" through ").unwrap_or((rest, "1970-01-01T00:00:00Z"));
+                let period_ms = u64::try_from(duration::parse(period).ok()?.as_millis()).ok()?;
+                Some(Self::Every(Every { period_ms, anchor: anchor.parse().ok()? }))
+            }
+            "once" if rest == "now" => Some(Self::Once(Once::Now)),
+            "once" => Some(Self::Once(Once::At(rest.strip_prefix("at ")?.parse().ok()?))),
+            "on" if rest == "trigger" => Some(Self::OnTrigger),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Schedule {
     /// A canonical text: two schedules with the same text are due at the same instants.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,6 +140,41 @@ impl fmt::Display for Schedule {
             Self::Once(Once::Now) => f.write_str("once now"),
             Self::Once(Once::At(instant)) => write!(f, "once at {instant}"),
             Self::OnTrigger => f.write_str("on trigger"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_canonical_text_of_a_schedule_is_read_as_that_schedule() {
+        let cron = |expression, zone, dst| {
+            let zone = Zone::parse(zone).unwrap();
+            Schedule::Cron(Cron::parse(expression, &zone, dst).unwrap().into())
+        };
+        let instant = Timestamp::from_millis(1_795_305_600_123);
+        let schedules = [
+            cron("0 0/5 2 ? * mon-fri", "America/New_York", DstPolicy::Quartz),
+            cron("*/10 * * * * ? 2030", "GMT+08:30", DstPolicy::Sane),
+            cron("0 0 0 L * ?", "UTC", DstPolicy::Quartz),
+            Schedule::Every(Every { period_ms: 90_010, anchor: Timestamp::default() }),
+            Schedule::Every(Every { period_ms: 1_000, anchor: instant }),
+            Schedule::Once(Once::Now),
+            Schedule::Once(Once::At(instant)),
+            Schedule::OnTrigger,
+        ];
+        for schedule in schedules {
+            let text = schedule.to_string();
+            let read = Schedule::from_text(&text);
+            assert_eq!(read.as_ref().map(ToString::to_string), Some(text));
+            let from = Timestamp::from_millis(1_700_000_000_000);
+            let next = |it: &Schedule| it.next_after(from, from);
+            assert_eq!(read.as_ref().map(next), Some(next(&schedule)), "{schedule}");
+        }
+        for text in ["", "cron", "cron * in UTC", "every", "every x", "once at noon", "later on"] {
+            assert_eq!(Schedule::from_text(text), None, "{text:?}");
         }
     }
 }

@@ -20,6 +20,10 @@ pub const VERSION: u32 = 1;
 /// How many times a job's shard count can grow until its shards count as new together.
 const MOST_SPANS: usize = 64;
 
+/// How many schedules before the one in force are kept. A shard that was not looked after through more changes
+/// than these accounts what the newest of them left.
+pub const MOST_PAST: usize = 4;
+
 /// A job's plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -33,8 +37,33 @@ pub struct Plan {
     pub spans: Vec<(ShardIndex, Timestamp)>,
     /// Since when some node has lived without a break.
     pub alive: Timestamp,
+    /// The schedules that were in force before, the oldest first; at most [`MOST_PAST`]. What they made due and
+    /// no shard had run or accounted is accounted by them.
+    pub past: Vec<Past>,
     /// What this release does not know.
     pub unknown: Map<String, Value>,
+}
+
+/// A schedule that was replaced by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The schedule, as text.
+    pub schedule: Arc<str>,
+    /// Since when it was in force, from which shard on.
+    pub spans: Vec<(ShardIndex, Timestamp)>,
+    /// How many shards there were.
+    pub shards: u32,
+    /// Until when it was in force.
+    pub until: Timestamp,
+}
+
+impl Past {
+    /// Since when the schedule was in force for a shard; `None` if there was no such shard.
+    #[must_use]
+    pub fn from(&self, shard: ShardIndex) -> Option<Timestamp> {
+        let span = self.spans.iter().rev().find(|(first, _)| *first <= shard);
+        span.filter(|_| shard < self.shards).map(|(_, from)| *from)
+    }
 }
 
 impl Plan {
@@ -47,6 +76,7 @@ impl Plan {
             shards,
             spans: vec![(0, now)],
             alive: now,
+            past: Vec::new(),
             unknown: Map::new(),
         }
     }
@@ -86,6 +116,11 @@ impl Plan {
     pub fn changed(&self, schedule: Arc<str>, shards: u32, now: Timestamp) -> Self {
         let mut plan = Self { shards, generation: self.generation + 1, ..self.clone() };
         if schedule != self.schedule || self.spans.len() >= MOST_SPANS {
+            let (schedule_before, spans) = (self.schedule.clone(), self.spans.clone());
+            let shards = self.shards;
+            plan.past.push(Past { schedule: schedule_before, spans, shards, until: now });
+            let surplus = plan.past.len().saturating_sub(MOST_PAST);
+            plan.past.drain(..surplus);
             plan.schedule = schedule;
             plan.spans = vec![(0, now)];
             return plan;
@@ -106,8 +141,27 @@ struct Form {
     shards: u32,
     spans: Vec<(ShardIndex, i64)>,
     alive: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    past: Vec<PastForm>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PastForm {
+    schedule: String,
+    spans: Vec<(ShardIndex, i64)>,
+    shards: u32,
+    until: i64,
+}
+
+fn written(spans: &[(ShardIndex, Timestamp)]) -> Vec<(ShardIndex, i64)> {
+    spans.iter().map(|(first, from)| (*first, from.as_millis())).collect()
+}
+
+fn read(spans: Vec<(ShardIndex, i64)>) -> Vec<(ShardIndex, Timestamp)> {
+    let spans = spans.into_iter();
+    spans.map(|(first, from)| (first, Timestamp::from_millis(from))).collect()
 }
 
 /// Writes a plan.
@@ -118,8 +172,18 @@ pub fn encode(plan: &Plan) -> Bytes {
         generation: plan.generation,
         schedule: plan.schedule.to_string(),
         shards: plan.shards,
-        spans: plan.spans.iter().map(|(first, from)| (*first, from.as_millis())).collect(),
+        spans: written(&plan.spans),
         alive: plan.alive.as_millis(),
+        past: plan
+            .past
+            .iter()
+            .map(|past| PastForm {
+                schedule: past.schedule.to_string(),
+                spans: written(&past.spans),
+                shards: past.shards,
+                until: past.until.as_millis(),
+            })
+            .collect(),
         unknown: plan.unknown.clone(),
     };
     // Text and numbers under text keys: there is nothing in it that cannot be written.
@@ -148,12 +212,18 @@ pub fn decode(value: &[u8]) -> Result<Plan, NotReadable> {
         generation: form.generation,
         schedule: form.schedule.into(),
         shards: form.shards,
-        spans: form
-            .spans
-            .into_iter()
-            .map(|(first, from)| (first, Timestamp::from_millis(from)))
-            .collect(),
+        spans: read(form.spans),
         alive: Timestamp::from_millis(form.alive),
+        past: form
+            .past
+            .into_iter()
+            .map(|past| Past {
+                schedule: past.schedule.into(),
+                spans: read(past.spans),
+                shards: past.shards,
+                until: Timestamp::from_millis(past.until),
+            })
+            .collect(),
         unknown: form.unknown,
     })
 }
@@ -190,5 +260,11 @@ mod tests {
         let plan = Plan::new("s".into(), 3, at(1)).changed("t".into(), 4, at(10));
         assert_eq!((plan.from(0), plan.from(3)), (at(10), at(10)));
         assert_eq!(plan.alive, at(1));
+        let [past] = &plan.past[..] else { panic!("{:?}", plan.past) };
+        assert_eq!((&*past.schedule, past.until), ("s", at(10)));
+        assert_eq!((past.from(2), past.from(3)), (Some(at(1)), None));
+        let often = (2..9).fold(plan, |plan, n| plan.changed(n.to_string().into(), 4, at(n * 10)));
+        let kept: Vec<&str> = often.past.iter().map(|past| &*past.schedule).collect();
+        assert_eq!(kept, ["4", "5", "6", "7"]);
     }
 }

@@ -36,11 +36,13 @@ use claim::{Claiming, OwnClaim};
 use flockwork_core::account::{
     Claim, ClaimState, Fate, Hold, Note, Passed, Policy, Reason, Settled,
 };
-use flockwork_core::account::{settle, settle_opened, settle_passed};
+use flockwork_core::account::{settle, settle_opened, settle_passed, settle_replaced};
 use flockwork_core::config::{MAX_CLAIM_AHEAD, Overlap};
 use flockwork_core::execution::{Fire, RunId, Source};
 use flockwork_core::id::{InstanceId, ShardIndex};
+use flockwork_core::schedule::{Memo, Schedule};
 use flockwork_core::time::{Mono, Timestamp};
+use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
 use foreign::{Decision, Foreign, is_released_to};
 use keys::Keys;
@@ -244,6 +246,12 @@ impl Shard {
         let from = plan.from(self.index);
         let policy = Policy { memo: facts.memo, ..Policy::of(facts.config?, from) };
         let watermark = stored.record.watermark;
+        if watermark < from {
+            let notes = left_by_the_past(plan, &policy, (self.index, watermark), now);
+            if !notes.is_empty() {
+                return Some(Settled { notes, run: None });
+            }
+        }
         let settled = match facts.gate {
             Gate::None => settle(&policy, watermark, plan.alive, self.hold, now),
             // A shard that was added since has no part in the fire.
@@ -526,6 +534,24 @@ impl Shard {
         }
         self.ask.is_open()
     }
+}
+
+/// Accounts what the oldest of the replaced schedules left of a shard that had come so far.
+fn left_by_the_past(
+    plan: &Plan,
+    policy: &Policy<'_>,
+    (shard, watermark): (ShardIndex, Timestamp),
+    now: Timestamp,
+) -> Vec<Note> {
+    let pending = plan.past.iter().filter(|past| past.until > watermark);
+    let mut left = pending.filter_map(|past| {
+        let schedule = Schedule::from_text(&past.schedule)?;
+        let (memo, from) = (Memo::default(), past.from(shard)?);
+        let policy = Policy { schedule: &schedule, memo, from, ..*policy };
+        let notes = settle_replaced(&policy, watermark, plan.alive, past.until.min(now));
+        (!notes.is_empty()).then_some(notes)
+    });
+    left.next().unwrap_or_default()
 }
 
 /// Returns what is to become of the due fires of a shard of a job that has a listener.

@@ -138,6 +138,7 @@ impl Scribe {
                 schedule,
                 shards,
                 spans,
+                past: vec![],
                 unknown: vec![],
             }));
             self.index += 1;
