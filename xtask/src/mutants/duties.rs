@@ -257,4 +257,11 @@ pub(crate) const DUTIES: &[SourceMutant] = &[
         "let known = mirror.once().known()?;",
         "one_write_is_under_way_and_what_it_made_is_known_at_once",
     ),
+    node(
+        "shard: what a replaced schedule left is dropped",
+        "crates/node/src/shard.rs",
+        "            if !notes.is_empty() {\n                return Some(Settled { notes, run: None });",
+        "            if notes.is_empty() {\n                return Some(Settled { notes, run: None });",
+        "what_a_replaced_schedule_left_is_accounted_before_anything_else",
+    ),
 ];

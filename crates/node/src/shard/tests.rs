@@ -490,3 +490,35 @@ fn what_was_asked_for_is_run_once_and_not_by_a_shard_that_is_switched_off() {
     };
     assert_eq!(by(gate, ran).0, "Free");
 }
+
+#[test]
+fn what_a_replaced_schedule_left_is_accounted_before_anything_else() {
+    // The watermark; what is accounted of the schedule that was in force up to 9,500 ms, until when.
+    for (watermark, last) in [(5_000, Some(8_000)), (9_000, None)] {
+        let mut scene = Scene::new();
+        let schedule = scene.mirror.schedule().clone();
+        let old = Plan::new("every 2s".into(), 2, at(1_000));
+        let plan = old.changed(schedule, 2, at(9_500));
+        scene.mirror.holds(Facet::Plan, Some(entry(flockwork_layout::plan::encode(&plan), 7)));
+        scene.stores(Record { watermark: at(watermark), ..Record::default() });
+        let mut shard = shard(State::Free);
+        consider(&mut scene, &mut shard);
+        let stage = if last.is_some() { "Accounting" } else { "Claiming" };
+        assert_eq!(stage_of(&shard), stage, "{watermark}");
+        let change = scene.rig.sent_one();
+        let written = change.ops.iter().find_map(|op| match op {
+            flockwork_registry::Op::Set(key, value, _) if key.as_str().contains("records") => {
+                flockwork_layout::record::decode(value).ok()
+            }
+            _ => None,
+        });
+        let record = written.expect("the record is written").record;
+        let reasons: Vec<_> = record.notes.iter().map(|note| note.reason).collect();
+        match last {
+            Some(last) => {
+                assert_eq!((reasons, record.watermark), (vec![Reason::ScheduleChanged], at(last)));
+            }
+            None => assert_eq!(reasons, []),
+        }
+    }
+}

@@ -315,3 +315,35 @@ fn what_the_registry_cannot_take_is_not_under_way_for_ever() {
         assert_eq!(world.hosts[n].node.as_ref().unwrap().status().running, 0);
     }
 }
+
+/// Fires that a slow run left in the queue are neither run by the schedule that replaced theirs nor forgotten.
+#[test]
+fn fires_that_wait_when_their_schedule_is_replaced_are_skipped_by_name() {
+    fn slow(_: &Run) -> (u64, Ending) {
+        (3_400, Ending::Succeeded)
+    }
+    for nodes in [1, 2] {
+        let mut world = World::new(slow);
+        let mut config = job("j", 1);
+        config.overlap = flockwork_core::config::Overlap::Queue;
+        for n in 0..nodes {
+            world.add(100);
+            world.define(n, &config);
+        }
+        // The fire of the first second runs, three wait.
+        world.run_for(4_200);
+        let every_minute = Every { period_ms: 60_000, anchor: Timestamp::from_millis(0) };
+        config.schedule = Schedule::Every(every_minute);
+        let key = namespace().key(&JobName::new("j").unwrap(), &Facet::Config);
+        let document = flockwork_layout::document::encode(&config);
+        world.commit(vec![Op::Set(key, document.into(), None)]);
+        world.run_for(2_000);
+        let record = world.record("j", 0).unwrap().record;
+        assert_eq!((record.counts.ran, record.counts.skipped), (1, 3), "{record:?}");
+        let note = record.notes.last().unwrap();
+        assert_eq!((note.reason.code(), note.span.fires), ("SCHEDULE_CHANGED", 3));
+        world.run_for(60_000);
+        let counts = world.record("j", 0).unwrap().record.counts;
+        assert_eq!((counts.ran, counts.skipped), (2, 3), "{counts:?}");
+    }
+}
