@@ -8,7 +8,7 @@ use flockwork_checker::trace::{Call, Fact, Probe};
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
-use flockwork_node::Node;
+use flockwork_node::{Node, TriggerId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A process standing still.
@@ -80,6 +80,8 @@ pub(crate) struct Host {
     pub(crate) pause: Option<Pause>,
     /// What came due while it stood still.
     pub(crate) deferred: Vec<Happens>,
+    /// What its program asked for and was not told of.
+    pub(crate) asked: BTreeSet<TriggerId>,
     /// Where its monotonic clock began.
     pub(crate) origin: u64,
     /// How far its wall clock was off the world's when it was last set.

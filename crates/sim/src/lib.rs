@@ -12,6 +12,7 @@
 //! [`reached`], [`timeline`], [`digest`]), how a failing seed is made smaller ([`shrink`]), and the mistakes that
 //! prove the checker ([`mutants`]).
 
+mod asking;
 pub mod code;
 pub mod dice;
 pub mod digest;

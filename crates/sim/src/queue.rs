@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::zookeeper;
 use flockwork_core::execution::RunId;
-use flockwork_node::Event;
+use flockwork_node::{Event, TriggerId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -69,6 +69,8 @@ pub(crate) enum Within {
     RunEnds(RunId, u64),
     /// The drain takes too long.
     DrainOver,
+    /// The node must have told what became of a request.
+    AskedBy(TriggerId),
     /// Something happens to its registry's client, where that is the real one.
     Wire(zookeeper::Within),
 }

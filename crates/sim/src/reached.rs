@@ -7,7 +7,10 @@ use flockwork_checker::trace::{About, Fact, Line, Mark, Part, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// States that need no listener.
-const STATES: [&str; 73] = [
+const STATES: [&str; 76] = [
+    "a request through a node was made",
+    "a request through a node was not made",
+    "a request through a node had an answer that was lost",
     "a claim was taken over",
     "a claim was taken over on another node",
     "a claim was closed as crashed",

@@ -107,6 +107,7 @@ impl World {
         let left = host.runs.len();
         host.node = None;
         host.deferred.clear();
+        host.asked.clear();
         host.runs.clear();
         let (number, instance) = (host.number, host.instance.to_string());
         match self.wire {
@@ -306,6 +307,11 @@ impl World {
         let name = self.jobs[at].config.name.clone();
         let shards = self.jobs[at].config.shards;
         let shard = u32::try_from(dice.below(u64::from(shards))).unwrap_or(0);
+        // Nothing else of a seed depends on it.
+        let mut asker = self.faults.split("asker", self.now);
+        if asker.chance(400) {
+            self.ask_through_a_node(&name, &mut asker);
+        }
         match dice.below(6) {
             0..=2 => self.trigger(&name, &mut dice),
             3 => self.switch_shard(&name, shard, false),

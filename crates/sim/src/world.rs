@@ -63,6 +63,8 @@ pub struct World {
     starts: u64,
     /// What a node's parts contradicted each other in first.
     broken: Option<String>,
+    /// How many requests programs made through their nodes.
+    pub(crate) asked: u64,
     /// How many faults were struck.
     pub(crate) strikes: usize,
     /// How many runs have ended by themselves or as they were told to.
@@ -118,6 +120,7 @@ impl World {
             counts: Counts::default(),
             said: keep_reports.then(Vec::new),
             broken: None,
+            asked: 0,
             starts: 0,
             strikes: 0,
             ended: 0,
@@ -142,6 +145,7 @@ impl World {
                 runs: BTreeMap::new(),
                 pause: None,
                 deferred: Vec::new(),
+                asked: BTreeSet::new(),
                 origin: 0,
                 skew: self.scenario.skew[at],
                 drift: self.scenario.drift[at],
@@ -233,6 +237,7 @@ impl World {
             Within::Noticed(connection) => self.noticed(at, connection),
             Within::RunEnds(run, end) => self.run_ends(at, run, end),
             Within::DrainOver => self.step(at, Event::DrainOver),
+            Within::AskedBy(id) => self.must_have_told(at, id),
             Within::Wire(within) => self.wire_within(at, within),
         }
     }
@@ -367,8 +372,13 @@ impl World {
     /// The first node whose parts contradict each other ends the world.
     fn note_broken(&mut self, at: HostAt, checked: Result<(), String>) {
         if let Err(why) = checked {
-            self.broken.get_or_insert(format!("node {at}: {why}"));
+            self.breaks(at, why);
         }
+    }
+
+    /// Ends the world, for what a node has done that no invariant of the trace tells of.
+    pub(crate) fn breaks(&mut self, at: HostAt, why: String) {
+        self.broken.get_or_insert(format!("node {at}: {why}"));
     }
 
     fn flush(&mut self, at: HostAt) {
@@ -423,8 +433,7 @@ impl World {
                     self.counts.report(&report, &mut self.said, (self.now, at))
                 }
                 Effect::Drained => self.drained(at),
-                // Nobody asks a node: who triggers writes to the registry from outside.
-                Effect::Triggered(..) => {}
+                Effect::Triggered(id, told) => self.told_what_was_asked(at, id, &told),
             }
             if !self.hosts[at].is_up() {
                 return;
@@ -477,6 +486,7 @@ impl World {
         let runs: Vec<Running> = std::mem::take(&mut host.runs).into_values().collect();
         (host.node, host.pause) = (None, None);
         host.deferred.clear();
+        host.asked.clear();
         match self.wire {
             Some(_) => self.wire_dies(at),
             None => host.link.die(),
