@@ -5,8 +5,9 @@
 //! and `TMPDIR` are the node's, and `FLOCKWORK_JOB`, `FLOCKWORK_SHARD`, `FLOCKWORK_FIRE` (the due
 //! instant, RFC 3339), `FLOCKWORK_EPOCH` (the fencing token), `FLOCKWORK_ATTEMPT` tell of the run
 //! (`FLOCKWORK_RUN` is the node's own mark). Standard input is empty, no other descriptor is open,
-//! and the file mode mask is 077. Standard output and error are one stream: its end is
-//! kept with the outcome, its beginning in a file, and a line on it like
+//! and the file mode mask is that of whoever started the node: what a job makes is for whom its operator
+//! says, and only the node's own files are always private. Standard output and error are one stream: its
+//! end is kept with the outcome, its beginning in a file, and a line on it like
 //! `flockwork: processed rows=10 bytes=2048` adds to the run's progress.
 //!
 //! To cancel, every process of the script gets SIGTERM, and SIGKILL after the grace. When the

@@ -6,7 +6,6 @@ use super::descent::{Reaper, kill_all, signal_all};
 use super::message::{Ended, How, Report, Spec, Stop};
 use super::{KILL_BOUND, SPEC_BOUND};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitStatus};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
@@ -48,8 +47,6 @@ fn prepare() -> io::Result<(Control, Spec)> {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    // What a job writes is its owner's alone, unless it says otherwise.
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     rustix::io::ioctl_fionbio(io::stdout(), true)?;
     let mut control = Control::stdin()?;
     let spec = control.read_spec(SPEC_BOUND)?;

@@ -4,13 +4,16 @@ use crate::Test;
 use crate::rig::{LONG, Rig, chmod, run_of, wait_for};
 use flockwork_core::execution::{CancelReason, Ending, Outcome};
 use flockwork_worker::{Allowlist, Trust};
+use rustix::fs::Mode;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_exit_code_and_signal_is_told_as_it_is", every_exit_code_and_signal_is_told_as_it_is),
     ("a_script_gets_its_arguments_the_context_and_nothing_else", a_script_gets_its_arguments),
     ("its_environment_and_descriptors_hold_nothing_of_the_node", nothing_of_the_node),
+    ("a_script_has_the_mode_mask_of_whoever_started_the_node", the_mode_mask_is_the_callers),
     ("each_cause_of_not_starting_has_its_code", each_cause_of_not_starting_has_its_code),
     ("what_the_node_does_not_permit_is_not_run", what_the_node_does_not_permit_is_not_run),
     ("a_cancel_reaches_every_process_by_sigterm_first", a_cancel_reaches_every_process),
@@ -62,7 +65,7 @@ fn nothing_of_the_node() {
     // As a careless library's would be, this descriptor stays open across an exec.
     let open = fs::File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).unwrap();
-    let outcome = rig.sh("env | sort; echo fds; ls /proc/self/fd; umask; pwd; cat");
+    let outcome = rig.sh("env | sort; echo fds; ls /proc/self/fd; pwd; cat");
     let tail = outcome.output_tail;
     let names: Vec<&str> = tail
         .lines()
@@ -88,13 +91,30 @@ fn nothing_of_the_node() {
         "FLOCKWORK_EPOCH=77",
         "FLOCKWORK_ATTEMPT=3",
         "FLOCKWORK_SHARD=2",
-        "0077",
         rig.dir.path().to_str().unwrap(),
     ] {
         assert!(tail.lines().any(|found| found == line), "{line} is missing in {tail}");
     }
     // The last is the listed directory itself.
-    assert!(tail.contains("fds\n0\n1\n2\n3\n0077\n"), "{tail}");
+    assert!(tail.contains("fds\n0\n1\n2\n3\n/"), "{tail}");
+}
+
+/// Sets the mask of this whole process; tests run one after the other.
+fn the_mode_mask_is_the_callers() {
+    let before = rustix::process::umask(Mode::empty());
+    for (mask, made) in [(0o022, 0o644), (0o002, 0o664), (0o000, 0o666), (0o077, 0o600)] {
+        let rig = Rig::new();
+        rustix::process::umask(Mode::from_bits_retain(mask));
+        let outcome = rig.sh("umask; : > made");
+        assert_eq!(outcome.output_tail, format!("{mask:04o}\n"));
+        let mode = |name: &str| {
+            fs::metadata(rig.dir.path().join(name)).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(mode("made"), made, "under {mask:o}");
+        let node_s = ["output/job/2-2026-01-01T00:00:00Z-3.log", "output/job", "output"].map(mode);
+        assert_eq!(node_s, [0o600, 0o700, 0o700], "the node's own, under {mask:o}");
+    }
+    rustix::process::umask(before);
 }
 
 fn each_cause_of_not_starting_has_its_code() {
