@@ -111,17 +111,23 @@ impl Capture {
         let mut rest = chunk;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             self.extend_line(&rest[..end]);
-            if !self.line_is_long
-                && let Some((rows, bytes)) = progress_in(&self.line)
-            {
-                self.rows = self.rows.saturating_add(rows);
-                self.bytes = self.bytes.saturating_add(bytes);
-            }
-            self.line.clear();
-            self.line_is_long = false;
+            self.end_line();
             rest = &rest[end + 1..];
         }
         self.extend_line(rest);
+    }
+
+    /// Takes the line so far for a whole one: at its end, or at the end of an output that is known to be
+    /// whole, whose last line needs none.
+    pub(super) fn end_line(&mut self) {
+        if !self.line_is_long
+            && let Some((rows, bytes)) = progress_in(&self.line)
+        {
+            self.rows = self.rows.saturating_add(rows);
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
+        self.line.clear();
+        self.line_is_long = false;
     }
 
     fn extend_line(&mut self, part: &[u8]) {
@@ -214,13 +220,28 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_needs_no_newline_once_the_output_is_whole() {
+        for (output, rows) in [
+            (&b"flockwork: processed rows=5"[..], 5),
+            (b"flockwork: processed rows=5\n", 5),
+            (b"flockwork: processed rows=2\nflockwork: processed rows=5", 7),
+            (b"flockwork: processed rows=2\nflockwork: proc", 2),
+        ] {
+            let mut capture = capture(&[output]);
+            capture.end_line();
+            capture.end_line();
+            assert_eq!(capture.rows, rows, "{}", String::from_utf8_lossy(output));
+        }
+        assert_eq!(capture(&[b"flockwork: processed rows=5"]).rows, 0, "it may go on: rows=50");
+    }
+
+    #[test]
     fn other_lines_are_no_progress() {
         for line in [
             "flockwork: processed rows=ten\n",
             "flockwork: processed rows=1 columns=2\n",
             " flockwork: processed rows=1\n",
             "flockwork: processed rows=-1\n",
-            "flockwork: processed rows=1",
         ] {
             assert_eq!(capture(&[line.as_bytes()]).rows, 0, "{line}");
         }

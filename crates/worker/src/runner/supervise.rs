@@ -245,11 +245,16 @@ impl Watch {
         let left = kill_all(&mut self.reaper, KILL_BOUND);
         let until = boot_now() + DRAIN_BOUND;
         while boot_now() < until && self.drain_some() {}
+        let how = how(self.reaper.main_status);
+        if matches!(how, How::Exited(_)) {
+            // A process that a signal ended may have been cut off within a number.
+            self.capture.end_line();
+        }
         self.capture.finish();
         let tail = self.capture.tail();
         let Capture { rows, bytes, total, error, .. } = self.capture;
         Report::Ended(Ended {
-            how: how(self.reaper.main_status),
+            how,
             stop: self.stopping.map(|(cause, _)| cause),
             rows,
             bytes,

@@ -11,6 +11,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_flood_of_output_is_capped_and_holds_nobody_up", a_flood_of_output),
     ("output_is_kept_in_a_file_that_only_the_node_may_read", output_is_kept),
     ("a_script_that_closes_its_output_runs_on", a_script_that_closes_its_output_runs_on),
+    ("the_last_progress_line_counts_without_a_newline", the_last_line_without_a_newline),
     ("progress_lines_are_seen_live_and_summed", progress_lines_are_seen_live_and_summed),
 ];
 
@@ -59,4 +60,17 @@ fn progress_lines_are_seen_live_and_summed() {
     fs::write(rig.dir.path().join("go"), "").unwrap();
     let outcome = start.outcome();
     assert_eq!((outcome.ending, outcome.rows, outcome.bytes), (Ending::Succeeded, 15, 2048));
+}
+
+fn the_last_line_without_a_newline() {
+    let rig = Rig::new();
+    for (end, ending, rows) in [
+        ("", Ending::Succeeded, 5),
+        ("; exit 3", Ending::Exited(3), 5),
+        // What a signal ended may have been about to write `rows=50`.
+        ("; kill -9 $$", Ending::Signalled(9), 0),
+    ] {
+        let outcome = rig.sh(&format!("printf 'flockwork: processed rows=5'{end}"));
+        assert_eq!((outcome.ending, outcome.rows), (ending, rows));
+    }
 }
