@@ -2,12 +2,13 @@
 //!
 //! In reading order: what a job is ([`job`]) and what may stand beside it ([`listener`]), what it is told
 //! ([`context`]), who runs it ([`worker`]), how programs are run ([`script`]) and kept from outliving their
-//! node ([`runner`]).
+//! node ([`runner`]), and how many of them the limit of open files holds ([`open_files`]).
 
 mod burst;
 pub mod context;
 pub mod job;
 pub mod listener;
+pub mod open_files;
 mod pool;
 pub mod runner;
 pub mod script;
@@ -16,6 +17,7 @@ pub mod worker;
 pub use context::{Context, Progress};
 pub use job::{AsyncJob, BoxError, Function, Job, JobFuture, JobResult};
 pub use listener::Listener;
+pub use open_files::OpenFiles;
 pub use script::{Allowlist, Scripts, Trust};
 pub use worker::{Handle, Settings, Worker};
 

@@ -30,6 +30,7 @@
 mod capture;
 mod control;
 mod descent;
+mod failure;
 mod group;
 mod guard;
 mod init;
@@ -38,6 +39,7 @@ mod supervise;
 pub(crate) mod sweep;
 
 pub(crate) use control::{boot_now, timespec};
+pub(crate) use failure::start_failure;
 pub(crate) use message::{CANCEL, How, RENEW, Report, Spec, Stop};
 
 use std::io;

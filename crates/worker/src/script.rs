@@ -45,6 +45,9 @@ pub struct Scripts {
     pub output_cap: u64,
     /// How many bytes of all outputs. 256 MiB unless said otherwise.
     pub output_total: u64,
+    /// The soft limit of open files that scripts have: what was the node's own before it raised that
+    /// ([`OpenFiles`](crate::OpenFiles)). The node's own unless said otherwise.
+    pub open_files: Option<u64>,
     /// How long a script may go on after its node was last heard: two thirds of the session's
     /// time-out, so that it has ended when the session has. 20 s (of 30) unless said otherwise.
     pub lease: Duration,
@@ -65,6 +68,7 @@ impl Default for Scripts {
             output: None,
             output_cap: 1 << 20,
             output_total: 256 << 20,
+            open_files: None,
             lease: Duration::from_secs(20),
             trust: Trust::default(),
             pid_namespace: false,

@@ -15,8 +15,8 @@ use flockwork_engine::signals::Signals;
 use flockwork_engine::{EngineError, Handle, Pulse, Start, Stopped, WorkerExecutor};
 use flockwork_layout::settings::{NodeSettings, Source, resolve};
 use flockwork_node::Define;
-use flockwork_worker::Worker;
 use flockwork_worker::script::{Allowlist, Scripts};
+use flockwork_worker::{OpenFiles, Worker};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +40,7 @@ struct Plan {
     loaded: Loaded,
     instance: InstanceId,
     apply: bool,
+    open_files: OpenFiles,
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Fault> {
@@ -60,6 +61,7 @@ fn plan(args: &RunArgs) -> Result<Plan, Fault> {
     let mut loaded = files::load(&args.files, zone.as_deref(), now)?;
     let resolved = resolve(&loaded.node, &place::environment, &flag);
     let (settings, origins) = place::accepted(resolved)?;
+    let open_files = OpenFiles::raise();
     if zone.as_deref().unwrap_or("UTC") != settings.time_zone {
         loaded = files::load(&args.files, Some(&settings.time_zone), now)?;
     }
@@ -71,7 +73,7 @@ fn plan(args: &RunArgs) -> Result<Plan, Fault> {
     let instance = instance_id(&ip)
         .map_err(|why| Fault::new(Exit::Invalid, "ADDRESS", format!("--ip: {why}")))?;
     let found = Found::resolved(&settings)?;
-    Ok(Plan { settings, found, loaded, instance, apply: args.apply })
+    Ok(Plan { settings, found, loaded, instance, apply: args.apply, open_files })
 }
 
 fn own_address() -> String {
@@ -88,6 +90,9 @@ async fn serve(plan: Plan) -> Result<(), Fault> {
     let pulse = Pulse::default();
     let worker = worker(&plan, &pulse);
     let _ = output::write(&banner(&plan, &listener));
+    if let Some(warning) = scarce_files(&plan) {
+        let _ = output::write(&warning);
+    }
     // Before this node starts anything: what a killed one left behind would run beside it.
     let leftovers = tokio::task::block_in_place(|| worker.end_leftovers());
     if leftovers > 0 {
@@ -120,16 +125,33 @@ fn worker(plan: &Plan, pulse: &Pulse) -> Worker {
         allow: Allowlist::new(allow),
         cwd: plan.loaded.directory.clone(),
         output: Some(absolute(Path::new(&plan.settings.data)).join("output")),
+        open_files: plan.open_files.callers,
         lease: plan.settings.session_timeout * 2 / 3,
         trust: pulse.trust(),
         ..Scripts::default()
     };
     let settings = flockwork_worker::Settings {
-        max_threads: plan.settings.max_running,
+        max_threads: max_running(plan),
         grace: plan.settings.cancel_grace,
         scripts,
     };
     Worker::new(settings, tokio::runtime::Handle::current())
+}
+
+/// As set, or fewer: fires wait for room then, where a start beyond the limit of open files would fail.
+fn max_running(plan: &Plan) -> usize {
+    plan.settings.max_running.min(plan.open_files.scripts())
+}
+
+/// Says that there is less room than was asked for, if so.
+fn scarce_files(plan: &Plan) -> Option<String> {
+    let (asked, fit) = (plan.settings.max_running, max_running(plan));
+    let limit = plan.open_files.limit.filter(|_| fit < asked)?;
+    Some(format!(
+        "warning[OPEN_FILES_LIMIT]: this node may have {limit} files open, which is enough for {fit} runs \
+         at once, not for max_running {asked}: fires beyond {fit} wait for room; raise the hard limit \
+         (ulimit -Hn, LimitNOFILE= of the service) or lower max_running\n"
+    ))
 }
 
 fn absolute(path: &Path) -> std::path::PathBuf {
@@ -144,7 +166,7 @@ fn start(plan: &Plan, pulse: Pulse) -> Start {
     Start {
         instance: plan.instance.clone(),
         namespace: plan.found.namespace.clone(),
-        max_running: plan.settings.max_running,
+        max_running: max_running(plan),
         reconcile_interval: plan.settings.reconcile_interval,
         drain_timeout: plan.settings.drain_timeout,
         jobs: plan.loaded.jobs.iter().map(define).collect(),

@@ -2,6 +2,7 @@
 
 use super::control::{Control, Heard, Lease, boot_now, timespec};
 use super::descent::{Reaper, kill_all};
+use super::failure::start_failure;
 use super::message::{CANCEL, RENEW, Report, Spec};
 use super::{KILL_BOUND, SPEC_BOUND};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -23,7 +24,7 @@ pub(super) fn main() -> ! {
     match guard() {
         Ok(()) => std::process::exit(0),
         Err(error) => {
-            say(&Report::NotStarted { text: format!("RUNNER_FAILED: {error}") });
+            say(&Report::NotStarted { text: start_failure(&error) });
             std::process::exit(1)
         }
     }

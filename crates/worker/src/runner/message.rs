@@ -26,6 +26,8 @@ pub(crate) struct Spec {
     pub output: Option<PathBuf>,
     /// How many bytes of it.
     pub output_cap: u64,
+    /// Its soft limit of open files; the node's own if none.
+    pub open_files: Option<u64>,
     /// How long after a SIGTERM all is killed, in ms.
     pub grace_ms: u64,
     /// When the node began the run, in ms of the clock that leases are measured on.

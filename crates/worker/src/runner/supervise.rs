@@ -3,10 +3,13 @@
 use super::capture::Capture;
 use super::control::{Control, Heard, Lease, boot_now, timespec};
 use super::descent::{Reaper, kill_all, signal_all};
+use super::failure::{spawn_failure, start_failure};
 use super::message::{Ended, How, Report, Spec, Stop};
 use super::{KILL_BOUND, SPEC_BOUND};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitStatus};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitStatus, getrlimit, setrlimit,
+};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
@@ -28,7 +31,7 @@ const DRAIN_BOUND: Duration = Duration::from_secs(1);
 pub(super) fn main() -> ! {
     let report = match prepare().and_then(run) {
         Ok(report) => report,
-        Err(error) => Report::NotStarted { text: format!("RUNNER_FAILED: {error}") },
+        Err(error) => Report::NotStarted { text: start_failure(&error) },
     };
     match tell_last(&report) {
         Ok(()) => std::process::exit(0),
@@ -94,6 +97,10 @@ fn run((control, spec): (Control, Spec)) -> io::Result<Report> {
 }
 
 fn spawn(spec: &Spec, output: OwnedFd) -> io::Result<Pid> {
+    if let Some(current) = spec.open_files {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum })?;
+    }
     let mut command = Command::new(&spec.program);
     let (name, arguments) = spec.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     command.arg0(name).args(arguments).env_clear();
@@ -103,35 +110,6 @@ fn spawn(spec: &Spec, output: OwnedFd) -> io::Result<Pid> {
     let child = command.spawn()?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok(pid.expect("a child has a positive number"))
-}
-
-/// Why a program that is there and permitted did not start, each cause by its own code.
-fn spawn_failure(spec: &Spec, error: &io::Error) -> String {
-    use rustix::io::Errno;
-    let path = spec.program.display();
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOENT | Errno::NOTDIR) => format!(
-            "INTERPRETER_MISSING: {path} names an interpreter that is not there (its first line, \
-             or its loader), or was removed just now"
-        ),
-        Some(Errno::ACCESS | Errno::PERM) => format!(
-            "NOT_EXECUTABLE: {path}: {error}; its interpreter, its file system (noexec) or a \
-             security policy does not permit it"
-        ),
-        Some(Errno::NOEXEC) => format!(
-            "EXEC_FORMAT: {path} is no program for this machine and no script with a first line \
-             like #!/bin/sh"
-        ),
-        Some(Errno::TOOBIG) => format!(
-            "ARGUMENT_TOO_LONG: the arguments of {path} are too long; the kernel takes 131071 \
-             bytes each, the last being the context with the job's parameter"
-        ),
-        Some(Errno::TXTBSY) => format!("BEING_WRITTEN: {path} is open for writing"),
-        Some(Errno::AGAIN | Errno::NOMEM) => {
-            format!("NO_PROCESS: the system starts no more processes: {error}")
-        }
-        _ => format!("SPAWN_FAILED: {path}: {error}"),
-    }
 }
 
 /// A script under way.

@@ -3,8 +3,11 @@
 
 use super::control::boot_now;
 use super::group::Spared;
+use rustix::io::Errno;
 use rustix::process::Pid;
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// The variable every process of a script inherits, unless it drops it.
@@ -27,14 +30,35 @@ pub(crate) enum Marks<'a> {
 }
 
 /// This node's part of its runs' marks: PID namespace, process number, and when it started, so
-/// that no later process is taken for it. Nothing where `/proc` does not tell, or tells of another
+/// that no later process is taken for it. Nothing where `/proc` is not there, or tells of another
 /// namespace, whose numbers must not be signalled from here.
-pub(crate) fn this_node() -> Option<String> {
+///
+/// # Errors
+/// It could not be read now, which tells nothing of whether it is there.
+pub(crate) fn this_node() -> io::Result<Option<String>> {
     let pid = std::process::id();
-    if std::fs::read_link("/proc/self").ok()?.to_str()? != pid.to_string() {
-        return None;
+    let shown = if_there(std::fs::read_link("/proc/self"))?;
+    if shown.as_deref().and_then(Path::to_str) != Some(&*pid.to_string()) {
+        return Ok(None);
     }
-    Some(format!("{}-{pid}-{}", pid_namespace()?, start_of(pid)?))
+    let (Some(namespace), Some(start)) = (pid_namespace()?, start_of(pid)?) else {
+        return Ok(None);
+    };
+    Ok(Some(format!("{namespace}-{pid}-{start}")))
+}
+
+fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        // The second is what a read of a process says that has gone since it was opened.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Kills what carries such a mark until nothing does, or `bound` is over. Gives back how many
@@ -93,27 +117,32 @@ impl Marks<'_> {
     }
 }
 
-/// Nothing is known of a node in another PID namespace, so it counts as alive.
+/// Nothing is known of a node in another PID namespace, or if its process cannot be looked at, so it
+/// counts as alive.
 fn node_is_dead(mark: &str) -> Option<bool> {
     let mut parts = mark.split('-');
     let (namespace, pid, start) = (parts.next()?, parts.next()?, parts.next()?);
-    if pid_namespace()? != namespace {
+    if pid_namespace().ok()?? != namespace {
         return None;
     }
     let pid = pid.parse().ok()?;
-    Some(start_of(pid).is_none_or(|now| now != start))
+    Some(start_of(pid).ok()?.is_none_or(|now| now != start))
 }
 
-fn pid_namespace() -> Option<String> {
-    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    let number: String = link.to_str()?.chars().filter(char::is_ascii_digit).collect();
-    Some(number)
+fn pid_namespace() -> io::Result<Option<String>> {
+    let link = if_there(std::fs::read_link("/proc/self/ns/pid"))?;
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect();
+    Ok(link.as_deref().and_then(Path::to_str).map(digits))
 }
 
 /// When a process started, in the kernel's ticks since boot: the 20th word after its name.
 /// Nothing for a process that is gone, or a zombie, which runs no more.
-fn start_of(pid: u32) -> Option<String> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+fn start_of(pid: u32) -> io::Result<Option<String>> {
+    let stat = if_there(std::fs::read(format!("/proc/{pid}/stat")))?;
+    Ok(stat.as_deref().and_then(start_in))
+}
+
+fn start_in(stat: &[u8]) -> Option<String> {
     let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let words: Vec<&str> =
         std::str::from_utf8(&stat[after..]).ok()?.split_ascii_whitespace().collect();
@@ -127,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_node_that_lives_is_not_taken_for_dead() {
-        let here = this_node().unwrap();
+        let here = this_node().unwrap().unwrap();
         assert_eq!(node_is_dead(&format!("{here}-17")), Some(false));
-        let namespace = pid_namespace().unwrap();
+        let namespace = pid_namespace().unwrap().unwrap();
         let pid = std::process::id();
         assert_eq!(node_is_dead(&format!("{namespace}-{pid}-1-17")), Some(true), "a forerunner");
         assert_eq!(node_is_dead(&format!("1{namespace}-{pid}-1-17")), None, "elsewhere");

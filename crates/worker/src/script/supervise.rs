@@ -45,7 +45,7 @@ pub(crate) fn execute(
     let output = order.spec.output.clone();
     let ended = match Supervision::start(run, order, scripts, live) {
         Ok(supervision) => supervision.until_ended(),
-        Err(error) => (Ending::NotStarted(format!("RUNNER_FAILED: {error}")), String::new()),
+        Err(error) => (Ending::NotStarted(runner::start_failure(&error)), String::new()),
     };
     if let (Some(store), Some(path)) = (store, output) {
         store.settle(&path);
@@ -78,7 +78,7 @@ fn order(
         return Err(format!("ARGUMENT_CHAR: argument {at} of the script holds a NUL character"));
     }
     let program = scripts.allow.permit(program, &scripts.cwd).map_err(|why| why.to_string())?;
-    let node = sweep::this_node().ok_or(
+    let node = sweep::this_node().map_err(|error| runner::start_failure(&error))?.ok_or(
         "PROC_MISSING: /proc does not show this PID namespace; mount it, as scripts need it",
     )?;
     let mark = format!("{node}-{}-{}", run.id.0, run.epoch);
@@ -92,6 +92,7 @@ fn order(
         cwd: scripts.cwd.clone(),
         output: store.and_then(|store| place(store, run)),
         output_cap: scripts.output_cap,
+        open_files: scripts.open_files,
         grace_ms: millis(grace),
         begun_ms: millis(begun),
         lease_ms: millis(scripts.lease),

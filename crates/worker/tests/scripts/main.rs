@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test's results are told on it")]
 
 mod endings;
+mod limits;
 mod output;
 mod process_one;
 mod rig;
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
         return process_one::role(&role).unwrap_or_else(|| survivors::node(&role));
     }
     let all: Vec<Test> =
-        [endings::TESTS, output::TESTS, process_one::TESTS, survivors::TESTS].concat();
+        [endings::TESTS, limits::TESTS, output::TESTS, process_one::TESTS, survivors::TESTS]
+            .concat();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         all.iter().for_each(|(name, _)| println!("{name}: test"));
