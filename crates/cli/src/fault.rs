@@ -55,6 +55,11 @@ impl Fault {
         text
     }
 
+    /// As [`Self::text`], of what is told and not refused.
+    pub(crate) fn warning(&self) -> String {
+        self.text().replacen("error[", "warning[", 1)
+    }
+
     /// As one line of JSON for programs.
     pub(crate) fn json(&self) -> String {
         let problem = json!({ "code": self.code, "detail": self.message, "hint": self.hint });

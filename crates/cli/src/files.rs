@@ -4,9 +4,11 @@ use crate::fault::{Exit, Fault};
 use crate::place::environment;
 use crate::problem::{self, Placed};
 use flockwork_core::config::{Code, JobConfig, Problem};
+use flockwork_core::id::JobName;
 use flockwork_core::time::Timestamp;
-use flockwork_layout::file::{self, File, Reading};
+use flockwork_layout::file::{self, File, Positions, Reading};
 use flockwork_layout::settings::Written;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) struct Loaded {
     /// The jobs, in the order of the files.
     pub(crate) jobs: Vec<JobConfig>,
+    /// In which file each job is, and where there.
+    pub(crate) places: BTreeMap<JobName, (String, Positions)>,
     /// What they say about the node; `scripts.allow` with absolute paths.
     pub(crate) node: Written,
     /// Where scripts start: the directory of the first file that allows some, else of the first.
@@ -77,11 +81,14 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
 
 fn join(files: Vec<(&PathBuf, File)>, problems: &mut Vec<Placed>) -> Loaded {
     let mut jobs: Vec<JobConfig> = Vec::new();
+    let mut places = BTreeMap::new();
     let mut node = Written::default();
     let mut directory = None;
     let mut first = None;
     for (path, file) in files {
         let at = home(path);
+        let source = path.display().to_string();
+        places.extend(file.positions.into_iter().map(|(job, at)| (job, (source.clone(), at))));
         for job in file.jobs {
             if jobs.iter().any(|other| other.name == job.name) {
                 let place = format!("jobs.{}", job.name);
@@ -107,7 +114,7 @@ fn join(files: Vec<(&PathBuf, File)>, problems: &mut Vec<Placed>) -> Loaded {
         first.get_or_insert(at);
     }
     let directory = directory.or(first).unwrap_or_else(|| "/".into());
-    Loaded { jobs, node, directory }
+    Loaded { jobs, places, node, directory }
 }
 
 /// The directory of a file, absolute.

@@ -10,8 +10,7 @@ pub(crate) type Placed = (Option<String>, Problem);
 /// Tells of what is odd and not refused.
 pub(crate) fn warn(problems: &[Placed]) {
     for (source, problem) in problems.iter().filter(|(_, problem)| !problem.is_error()) {
-        let text = fault(source.as_deref(), problem).text();
-        output::complain(&text.replacen("error[", "warning[", 1));
+        output::complain(&fault(source.as_deref(), problem).warning());
     }
 }
 

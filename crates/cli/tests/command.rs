@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a process that cannot be started is a failed test")]
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 fn flockwork() -> Command {
@@ -155,6 +157,81 @@ fn what_a_node_would_not_run_is_no_valid_file() {
     }
     std::fs::write(&file, format!("{allowed}{job}")).unwrap();
     assert_eq!(run(&["validate", file.to_str().unwrap()]).status.code(), Some(0));
+}
+
+/// Scripts of all kinds beside a job file that allows them.
+fn scripts() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    for folder in ["sub", "sub/folder"] {
+        std::fs::create_dir(at.join(folder)).unwrap();
+        std::fs::set_permissions(at.join(folder), Permissions::from_mode(0o755)).unwrap();
+    }
+    for (name, text, mode) in [
+        ("j.sh", "#!/bin/sh\n", 0o755),
+        ("sub/ok.sh", "#!/bin/sh\n", 0o755),
+        ("sub/plain.sh", "#!/bin/sh\n", 0o644),
+        ("sub/open.sh", "#!/bin/sh\n", 0o777),
+        ("sub/no-line.sh", "echo\n", 0o755),
+        ("sub/dos.sh", "#!/bin/sh\r\n", 0o755),
+        ("sub/folder.sh", "#!/bin\n", 0o755),
+    ] {
+        std::fs::write(at.join(name), text).unwrap();
+        std::fs::set_permissions(at.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    std::os::unix::fs::symlink("../j.sh", at.join("sub/link.sh")).unwrap();
+    directory
+}
+
+#[test]
+fn what_would_not_start_on_this_host_is_told_with_its_place() {
+    let directory = scripts();
+    let file = directory.path().join("jobs.yaml");
+    let head = "node: {scripts: {allow: [./sub]}}\njobs:\n  a:\n    every: 5s\n    script: ";
+    let long = "<".repeat(30_000);
+    let each = format!("[./sub/ok.sh]\n    shards: 2\n    parameters: {{1: \"{long}\"}}");
+    let table = [
+        (
+            "[./sub/../j.sh]",
+            3,
+            "error[SCRIPT_NOT_ALLOWED]",
+            "5:13: jobs.a.script: ",
+            "scripts.allow",
+        ),
+        (
+            "[./sub/link.sh]",
+            0,
+            "warning[SCRIPT_NOT_ALLOWED]",
+            "5:13: jobs.a.script: ",
+            "scripts.allow",
+        ),
+        ("[./sub/gone.sh]", 0, "warning[PROGRAM_MISSING]", "5:13: jobs.a.script: ", "gone.sh"),
+        ("[./sub/folder]", 0, "warning[PROGRAM_IS_DIRECTORY]", "5:13: jobs.a.script: ", "folder"),
+        ("[./sub/plain.sh]", 0, "warning[NOT_EXECUTABLE]", "5:13: jobs.a.script: ", "chmod +x"),
+        ("[./sub/open.sh]", 0, "warning[SCRIPT_WRITABLE]", "5:13: jobs.a.script: ", "chmod go-w"),
+        ("[./sub/no-line.sh]", 0, "warning[EXEC_FORMAT]", "5:13: jobs.a.script: ", "#!/bin/sh"),
+        ("[./sub/dos.sh]", 0, "warning[INTERPRETER_MISSING]", "5:13: jobs.a.script: ", "Windows"),
+        ("[./sub/folder.sh]", 0, "warning[NOT_EXECUTABLE]", "5:13: jobs.a.script: ", "/bin"),
+        (
+            &each,
+            0,
+            "warning[ARGUMENT_TOO_LONG]",
+            "7:17: jobs.a.parameters: ",
+            "kernel takes 131071",
+        ),
+    ];
+    for (script, code, said, place, what) in table {
+        std::fs::write(&file, format!("{head}{script}\n")).unwrap();
+        let output = run(&["validate", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(code), "{script}: {}", err(&output));
+        let begins = format!("{said}: {}:{place}", file.display());
+        assert!(err(&output).starts_with(&begins), "{begins}: {}", err(&output));
+        assert!(err(&output).contains(what), "{script}: {}", err(&output));
+        assert!(!out(&output).contains("nothing wrong"), "{script}: {}", out(&output));
+    }
+    std::fs::write(&file, format!("{head}[./sub/ok.sh]\n")).unwrap();
+    let output = run(&["validate", file.to_str().unwrap()]);
+    assert_eq!((out(&output).lines().last(), err(&output)), (Some("1 jobs, nothing wrong"), ""));
 }
 
 #[test]

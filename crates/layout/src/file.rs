@@ -25,10 +25,12 @@
 mod elastic;
 mod job;
 mod node;
+mod positions;
 mod reader;
 mod substitute;
 
 pub use job::normal_name;
+pub use positions::Positions;
 
 use crate::settings::Written;
 use crate::yaml::{self, Document, Node};
@@ -70,6 +72,8 @@ pub struct File {
     pub node: Written,
     /// Its jobs, in their order; none if anything in the file is refused.
     pub jobs: Vec<JobConfig>,
+    /// Where each job and its keys stand, those within `props` by their own names.
+    pub positions: BTreeMap<JobName, Positions>,
     /// All that is wrong or worth knowing, in the order of the file.
     pub problems: Vec<Problem>,
 }
@@ -99,6 +103,7 @@ pub fn read(bytes: &[u8], reading: Reading<'_>) -> File {
         source: reading.source.to_owned(),
         node: Written::default(),
         jobs: Vec::new(),
+        positions: BTreeMap::new(),
         problems: Vec::new(),
     };
     let document = match yaml::text_of(bytes).and_then(yaml::parse) {
@@ -125,7 +130,7 @@ pub fn read(bytes: &[u8], reading: Reading<'_>) -> File {
 fn contents(document: &Document, mut root: Node, reading: Reading<'_>, file: &mut File) {
     if root.get("jobName").is_some() && root.get("jobs").is_none() {
         let read = elastic::job(document, &root, None, reading, "");
-        take(file, read);
+        take(file, read, &root);
         return;
     }
     let replaced = substitute::substitute(&mut root, reading.environment, &mut file.problems);
@@ -184,14 +189,17 @@ fn all_jobs(document: &Document, jobs: &Node, reading: Reading<'_>, file: &mut F
             true => elastic::job(document, value, Some(&normal), reading, &place),
             false => job::job(&normal, value, reading.now),
         };
-        take(file, read);
+        take(file, read, value);
     }
 }
 
 /// A job as far as it could be read, and what is wrong with it.
 type ReadJob = (Option<JobConfig>, Vec<Problem>);
 
-fn take(file: &mut File, (config, mut problems): ReadJob) {
+fn take(file: &mut File, (config, mut problems): ReadJob, value: &Node) {
+    if let Some(config) = &config {
+        file.positions.insert(config.name.clone(), Positions::of(value));
+    }
     file.jobs.extend(config);
     file.problems.append(&mut problems);
 }

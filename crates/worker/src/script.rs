@@ -16,11 +16,14 @@
 mod allow;
 mod context_json;
 mod environment;
+mod refusal;
+mod startable;
 mod store;
 mod supervise;
 
-pub use allow::{Allowlist, Refusal};
-pub use context_json::context_json;
+pub use allow::Allowlist;
+pub use context_json::{context_json, longest_context};
+pub use refusal::Refusal;
 pub(crate) use store::Store;
 pub use store::output_path;
 pub(crate) use supervise::execute;

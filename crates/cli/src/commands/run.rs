@@ -15,7 +15,7 @@ use flockwork_engine::signals::Signals;
 use flockwork_engine::{EngineError, Handle, Pulse, Start, Stopped, WorkerExecutor};
 use flockwork_layout::settings::{NodeSettings, Source, resolve};
 use flockwork_node::Define;
-use flockwork_worker::script::{Allowlist, Scripts};
+use flockwork_worker::script::Scripts;
 use flockwork_worker::{OpenFiles, Worker};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -120,15 +120,12 @@ async fn serve(plan: Plan) -> Result<(), Fault> {
 }
 
 fn worker(plan: &Plan, pulse: &Pulse) -> Worker {
-    let allow = plan.loaded.node.scripts_allow.iter().map(Into::into).collect();
     let scripts = Scripts {
-        allow: Allowlist::new(allow),
-        cwd: plan.loaded.directory.clone(),
         output: Some(absolute(Path::new(&plan.settings.data)).join("output")),
         open_files: plan.open_files.callers,
         lease: plan.settings.session_timeout * 2 / 3,
         trust: pulse.trust(),
-        ..Scripts::default()
+        ..runnable::scripts(&plan.loaded)
     };
     let settings = flockwork_worker::Settings {
         max_threads: max_running(plan),

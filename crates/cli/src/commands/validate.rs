@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 pub(crate) fn run(args: &ValidateArgs) -> Result<(), Fault> {
     let loaded = files::load(&args.files, args.time_zone.as_deref(), clock::now())?;
-    runnable::check(&loaded)?;
+    let warnings = runnable::check(&loaded)?;
     let mut text = String::new();
     for job in &loaded.jobs {
         let _ = writeln!(
@@ -19,7 +19,12 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<(), Fault> {
             show::schedule(&job.schedule)
         );
     }
-    let _ = writeln!(text, "{} jobs, nothing wrong", loaded.jobs.len());
+    let jobs = loaded.jobs.len();
+    let _ = match warnings {
+        0 => writeln!(text, "{jobs} jobs, nothing wrong"),
+        1 => writeln!(text, "{jobs} jobs, of which 1 would not run on this host"),
+        _ => writeln!(text, "{jobs} jobs, of which {warnings} would not run on this host"),
+    };
     let _ = output::write(&text);
     Ok(())
 }

@@ -56,8 +56,8 @@ pub(super) fn spawn_failure(spec: &Spec, error: &io::Error) -> String {
              like #!/bin/sh"
         ),
         Some(Errno::TOOBIG) => format!(
-            "ARGUMENT_TOO_LONG: the arguments of {path} are too long; the kernel takes 131071 \
-             bytes each, the last being the context with the job's parameter"
+            "ARGUMENT_TOO_LONG: the arguments of {path} are too long; the kernel takes 131071 bytes \
+             each, and a quarter of the stack's limit (ulimit -s) for all; keep long parameters in a file"
         ),
         Some(Errno::TXTBSY) => format!("BEING_WRITTEN: {path} is open for writing"),
         _ => scarcity(error).unwrap_or_else(|| format!("SPAWN_FAILED: {path}: {error}")),

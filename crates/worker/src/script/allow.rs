@@ -1,13 +1,12 @@
 //! Which programs a node executes: what its own settings name, whatever the registry says.
 
+use super::Refusal;
+use super::environment::PATH;
 use rustix::process::geteuid;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-
-/// The search path of scripts, and of programs named without a directory.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use std::path::{Component, Path, PathBuf};
 
 /// The programs and directories a node's own settings permit. Empty permits nothing.
 ///
@@ -24,71 +23,6 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowlist {
     entries: Vec<PathBuf>,
-}
-
-/// Why a program is not executed. The text names the path, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// No entry covers it.
-    #[error(
-        "SCRIPT_NOT_ALLOWED: {} is not permitted; name it or its directory in scripts.allow of \
-         this node's own settings", .path.display()
-    )]
-    NotAllowed {
-        /// The program, all links resolved where it exists.
-        path: PathBuf,
-    },
-    /// Others than root and the node's user may change or replace it.
-    #[error(
-        "SCRIPT_WRITABLE: {} can be changed by others ({how}), so {} is not executed; take that \
-         right away (chmod go-w, chown)", .at.display(), .path.display()
-    )]
-    Writable {
-        /// The program.
-        path: PathBuf,
-        /// The file or directory that is not safe.
-        at: PathBuf,
-        /// Who may write it.
-        how: String,
-    },
-    /// It is not there.
-    #[error("PROGRAM_MISSING: {} does not exist", .path.display())]
-    Missing {
-        /// As it was looked for.
-        path: PathBuf,
-    },
-    /// A name without a directory that the search path does not have.
-    #[error("PROGRAM_MISSING: {name:?} is in none of {PATH}; give its path")]
-    NotInPath {
-        /// The name.
-        name: String,
-    },
-    /// It is a directory.
-    #[error("PROGRAM_IS_DIRECTORY: {} is a directory", .path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// It is a device, pipe or socket.
-    #[error("PROGRAM_NOT_A_FILE: {} is no regular file", .path.display())]
-    NotAFile {
-        /// What it is not.
-        path: PathBuf,
-    },
-    /// No one may execute it.
-    #[error("NOT_EXECUTABLE: {} is not executable; chmod +x", .path.display())]
-    NotExecutable {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Whether it is permitted cannot be known.
-    #[error("PROGRAM_UNREADABLE: {}: {source}", .path.display())]
-    Unreadable {
-        /// What could not be looked at.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
 }
 
 impl Allowlist {
@@ -125,6 +59,14 @@ impl Allowlist {
         Ok(real)
     }
 
+    /// Whether an entry covers `program` as both are written, links aside: what only a link leads out of
+    /// the list may be in order on another host.
+    #[must_use]
+    pub fn names(&self, program: &str, cwd: &Path) -> bool {
+        let Ok(path) = locate(program, cwd) else { return false };
+        self.entries.iter().any(|entry| folded(&path).starts_with(folded(entry)))
+    }
+
     fn entries(&self) -> impl Iterator<Item = PathBuf> {
         self.entries
             .iter()
@@ -155,6 +97,19 @@ fn locate(program: &str, cwd: &Path) -> Result<PathBuf, Refusal> {
         .map(|directory| Path::new(directory).join(program))
         .find(|path| !program.is_empty() && path.is_file())
         .ok_or_else(|| Refusal::NotInPath { name: program.chars().take(120).collect() })
+}
+
+/// Without `.` and `..`, as far as that is a matter of words.
+fn folded(path: &Path) -> PathBuf {
+    let mut folded = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(folded.pop()),
+            Component::CurDir => {}
+            part => folded.push(part),
+        }
+    }
+    folded
 }
 
 fn look_at(path: &Path) -> Result<Metadata, Refusal> {
@@ -302,6 +257,21 @@ mod tests {
             ("", "PROGRAM_MISSING"),
         ] {
             assert_eq!(code(&jobs, program, at), expected, "{program}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_named_as_it_is_written_whatever_links_say() {
+        let list = Allowlist::new(vec!["/jobs/./sub".into()]);
+        for (program, named) in [
+            ("./sub/x.sh", true),
+            ("other/../sub/x.sh", true),
+            ("./sub/../x.sh", false),
+            ("./subway/x.sh", false),
+            ("/bin/sh", false),
+            ("no-such-program", false),
+        ] {
+            assert_eq!(list.names(program, Path::new("/jobs")), named, "{program}");
         }
     }
 

@@ -1,7 +1,11 @@
 //! The context as ElasticJob hands it to a script: the bytes that Gson writes.
 
-use flockwork_core::execution::Run;
+use flockwork_core::config::JobConfig;
+use flockwork_core::execution::{Fire, Part, Run, RunId, Source};
+use flockwork_core::id::{Epoch, InstanceId, ShardIndex};
+use flockwork_core::time::Timestamp;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// One line of JSON: ElasticJob's fields in ElasticJob's order, members without a value left out,
 /// and what is special in HTML escaped, as Gson does unless told otherwise.
@@ -22,6 +26,41 @@ pub fn context_json(run: &Run) -> String {
     }
     json.push('}');
     json
+}
+
+/// An instance with a name as long as that of any on IPv4.
+const LONG_INSTANCE: &str = "255.255.255.255@-@4194304-0123456789abcdef";
+
+/// The context of that shard of a job whose context is the longest, and which shard that is: what fits
+/// for this one fits for all.
+///
+/// # Panics
+/// Never: the instance's name is a constant that is one.
+#[must_use]
+pub fn longest_context(job: &JobConfig) -> (ShardIndex, String) {
+    let escaped = |text: &str| {
+        let mut json = String::new();
+        string(&mut json, text);
+        json.len()
+    };
+    let longest = job.shard_parameters.iter().map(|(shard, text)| (escaped(text), *shard)).max();
+    let shard = longest.map_or(job.shards.saturating_sub(1), |(_, shard)| shard);
+    let run = Run {
+        id: RunId(0),
+        job: job.name.clone(),
+        part: Part::Shard,
+        shard,
+        shards: job.shards,
+        fire: Fire { due: Timestamp::from_millis(0), source: Source::Schedule },
+        attempt: 1,
+        epoch: Epoch(0),
+        instance: InstanceId::new(LONG_INSTANCE).expect("a constant that is an instance's name"),
+        shard_parameter: job.shard_parameters.get(&shard).cloned(),
+        job_parameter: job.job_parameter.clone(),
+        timeout: None,
+        work: Arc::clone(&job.work),
+    };
+    (shard, context_json(&run))
 }
 
 fn string(json: &mut String, text: &str) {

@@ -1,8 +1,10 @@
 //! The environment of a script: made new, with nothing of the node's that could be a secret.
 
-use super::allow::PATH;
 use crate::runner::sweep::MARK;
 use flockwork_core::execution::Run;
+
+/// The search path of scripts, and of programs named without a directory.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What is passed on from the node's own environment, if it is set there: where the user's files
 /// are, the local time zone, and where temporary files go.

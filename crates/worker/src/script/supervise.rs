@@ -71,19 +71,14 @@ fn order(
                     flockwork::runner::run_if_asked() first in its main"
             .to_owned());
     }
-    let Some(program) = script.argv.first() else {
-        return Err("COMMAND_EMPTY: the script names no program".to_owned());
-    };
-    if let Some(at) = script.argv.iter().position(|argument| argument.contains('\0')) {
-        return Err(format!("ARGUMENT_CHAR: argument {at} of the script holds a NUL character"));
-    }
-    let program = scripts.allow.permit(program, &scripts.cwd).map_err(|why| why.to_string())?;
+    let context = context_json(run);
+    let program = scripts.startable(script, &context).map_err(|why| why.to_string())?;
     let node = sweep::this_node().map_err(|error| runner::start_failure(&error))?.ok_or(
         "PROC_MISSING: /proc does not show this PID namespace; mount it, as scripts need it",
     )?;
     let mark = format!("{node}-{}-{}", run.id.0, run.epoch);
     let mut argv = script.argv.clone();
-    argv.push(context_json(run));
+    argv.push(context);
     let spec = Spec {
         label: format!("{}/{}", run.job, run.shard),
         program,
