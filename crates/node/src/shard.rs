@@ -281,6 +281,10 @@ impl Shard {
         let Some(plan) = mirror.plan_in_force(facts.shards()) else { return };
         let policy = Policy { memo: facts.memo, ..Policy::of(config, plan.from(self.index)) };
         let (held, instants) = ((plan.alive, self.hold), (turn.now.wall, due));
+        let watermark = stored.record.watermark;
+        if !left_by_the_past(plan, &policy, (self.index, watermark), due).is_empty() {
+            return;
+        }
         if is_all_there_is(&policy, &stored, held, instants) {
             let fire = Fire { due, source: Source::Schedule };
             self.claim(turn, facts, mirror, stored, (fire, Vec::new()));

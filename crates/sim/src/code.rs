@@ -3,6 +3,7 @@
 
 use crate::dice::Dice;
 use crate::host::{Running, Who};
+use crate::manners::Manners;
 use crate::mutants::Mutant;
 use crate::queue::{HostAt, Within};
 use crate::world::World;
@@ -12,21 +13,6 @@ use flockwork_node::Event;
 
 /// How soon after all is healed every run ends: milliseconds.
 const SOON: u64 = 3_000;
-
-/// How long user code takes, and how it ends.
-#[derive(Clone, Copy, Debug)]
-pub struct Manners {
-    /// The shortest it takes: milliseconds.
-    pub shortest: u64,
-    /// The longest it takes: milliseconds.
-    pub longest: u64,
-    /// How often it fails, in a thousand.
-    pub fails: u64,
-    /// How often it does not end by itself, in a thousand.
-    pub hangs: u64,
-    /// How often it does not stop when told to, in a thousand.
-    pub stubborn: u64,
-}
 
 impl World {
     pub(crate) fn run_starts(&mut self, at: HostAt, run: &Run) {

@@ -1,5 +1,6 @@
 //! One machine: a process that is started, dies, stands still, and the user code it runs.
 
+use crate::asking::Asked;
 use crate::dice::Dice;
 use crate::link::Link;
 use crate::queue::Happens;
@@ -8,7 +9,7 @@ use flockwork_checker::trace::{Call, Fact, Probe};
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
-use flockwork_node::{Node, TriggerId};
+use flockwork_node::Node;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A process standing still.
@@ -81,7 +82,7 @@ pub(crate) struct Host {
     /// What came due while it stood still.
     pub(crate) deferred: Vec<Happens>,
     /// What its program asked for and was not told of.
-    pub(crate) asked: BTreeSet<TriggerId>,
+    pub(crate) asked: Asked,
     /// Where its monotonic clock began.
     pub(crate) origin: u64,
     /// How far its wall clock was off the world's when it was last set.

@@ -20,6 +20,7 @@ mod host;
 mod jobs;
 mod link;
 pub mod listening;
+pub mod manners;
 pub mod mutants;
 pub mod outcome;
 mod queue;

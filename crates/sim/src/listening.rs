@@ -1,14 +1,12 @@
 //! Jobs with a listener: which have one, its rules, and how its calls behave.
 
-use crate::code::Manners;
 use crate::dice::Dice;
+use crate::manners::Manners;
 use flockwork_core::config::{JobConfig, ListenerRules, OnBeforeFailure, Overlap};
 use std::time::Duration;
 
 /// How many jobs in a thousand have a listener. Nothing else of a seed depends on it.
 pub const WITH_LISTENER: u64 = 250;
-/// Whether any job has one.
-pub const ARE_HEARD: bool = WITH_LISTENER != 0;
 
 /// The shortest time-out, in milliseconds: a call ends in less when all is healed.
 const SHORTEST: u64 = 50;

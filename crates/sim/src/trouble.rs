@@ -1,5 +1,6 @@
 //! What goes wrong, and what operators do.
 
+use crate::asking::TOLD_WITHIN;
 use crate::dice::Dice;
 use crate::host::Pause;
 use crate::link::Up;
@@ -8,7 +9,7 @@ use crate::world::World;
 use flockwork_checker::trace::{Fact, Fault};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_layout::keys::Facet;
-use flockwork_node::Event;
+use flockwork_node::{Event, TriggerId};
 use flockwork_registry::{Answer, Op, Request};
 
 /// How long a drain may take before it is forced.
@@ -107,7 +108,7 @@ impl World {
         let left = host.runs.len();
         host.node = None;
         host.deferred.clear();
-        host.asked.clear();
+        host.asked.stop();
         host.runs.clear();
         let (number, instance) = (host.number, host.instance.to_string());
         match self.wire {
@@ -371,6 +372,20 @@ impl World {
         let answer = self.recorder.apply(self.now, &mut self.store, self.client, request);
         self.spread();
         answer
+    }
+
+    /// Lets the program of a host ask for runs of a job through its node.
+    fn ask_through_a_node(&mut self, job: &JobName, dice: &mut Dice) {
+        let at = usize::try_from(dice.below(self.hosts.len() as u64)).unwrap_or(0);
+        let host = &mut self.hosts[at];
+        if !host.is_up() || host.is_draining {
+            return;
+        }
+        self.asked += 1;
+        let id = TriggerId(self.asked);
+        host.asked.ask(id);
+        self.push_within(at, self.now, Within::Told(Event::Trigger(id, job.clone())));
+        self.push_within(at, self.now + TOLD_WITHIN, Within::AskedBy(id));
     }
 
     /// Asks the instances of a job to run their shards now.

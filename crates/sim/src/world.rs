@@ -1,5 +1,6 @@
 //! The world: hosts, links, the registry, and what happens to them, one event after another.
 
+use crate::asking::Asked;
 use crate::dice::Dice;
 use crate::host::{Host, Pause, Running};
 use crate::link::{Link, State, Up};
@@ -145,7 +146,7 @@ impl World {
                 runs: BTreeMap::new(),
                 pause: None,
                 deferred: Vec::new(),
-                asked: BTreeSet::new(),
+                asked: Asked::default(),
                 origin: 0,
                 skew: self.scenario.skew[at],
                 drift: self.scenario.drift[at],
@@ -237,7 +238,10 @@ impl World {
             Within::Noticed(connection) => self.noticed(at, connection),
             Within::RunEnds(run, end) => self.run_ends(at, run, end),
             Within::DrainOver => self.step(at, Event::DrainOver),
-            Within::AskedBy(id) => self.must_have_told(at, id),
+            Within::AskedBy(id) => {
+                let checked = self.hosts[at].asked.must_be_told(id);
+                self.note_broken(at, checked);
+            }
             Within::Wire(within) => self.wire_within(at, within),
         }
     }
@@ -372,13 +376,8 @@ impl World {
     /// The first node whose parts contradict each other ends the world.
     fn note_broken(&mut self, at: HostAt, checked: Result<(), String>) {
         if let Err(why) = checked {
-            self.breaks(at, why);
+            self.broken.get_or_insert(format!("node {at}: {why}"));
         }
-    }
-
-    /// Ends the world, for what a node has done that no invariant of the trace tells of.
-    pub(crate) fn breaks(&mut self, at: HostAt, why: String) {
-        self.broken.get_or_insert(format!("node {at}: {why}"));
     }
 
     fn flush(&mut self, at: HostAt) {
@@ -433,7 +432,10 @@ impl World {
                     self.counts.report(&report, &mut self.said, (self.now, at))
                 }
                 Effect::Drained => self.drained(at),
-                Effect::Triggered(id, told) => self.told_what_was_asked(at, id, &told),
+                Effect::Triggered(id, told) => match self.hosts[at].asked.told(id, &told) {
+                    Ok(reached) => self.counts.reach(reached),
+                    Err(why) => self.note_broken(at, Err(why)),
+                },
             }
             if !self.hosts[at].is_up() {
                 return;
@@ -486,7 +488,7 @@ impl World {
         let runs: Vec<Running> = std::mem::take(&mut host.runs).into_values().collect();
         (host.node, host.pause) = (None, None);
         host.deferred.clear();
-        host.asked.clear();
+        host.asked.stop();
         match self.wire {
             Some(_) => self.wire_dies(at),
             None => host.link.die(),
