@@ -77,6 +77,9 @@ pub struct Numbers {
     pub clock_steps: u64,
     /// What may need a person, by code.
     pub troubles: BTreeMap<&'static str, u64>,
+    /// Lines that the program dropped as nobody read them in time, by stream; empty for programs that
+    /// do not tell.
+    pub lines_dropped: BTreeMap<&'static str, u64>,
 }
 
 /// The numbers of a node. The loop writes, everybody may read.
@@ -93,6 +96,11 @@ impl Metrics {
     /// A panic elsewhere leaves the numbers whole: every change is one addition.
     fn lock(&self) -> MutexGuard<'_, Numbers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many lines for a stream the program has dropped since its start.
+    pub fn lines_dropped(&self, stream: &'static str, lines: u64) {
+        self.lock().lines_dropped.insert(stream, lines);
     }
 
     pub(crate) fn commit_answered(&self, after: Duration) {

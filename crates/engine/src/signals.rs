@@ -43,7 +43,14 @@ impl Signals {
 
     /// Drains the node at the first signal; ends the process at once at the second. Never returns
     /// before the second: run it beside the node.
-    pub async fn drain_then_exit(mut self, handle: Handle) {
+    pub async fn drain_then_exit(self, handle: Handle) {
+        self.drain_then_wait(handle).await;
+        std::process::exit(IMPATIENT_EXIT);
+    }
+
+    /// Drains the node at the first signal; returns at the second, for programs that have something
+    /// to do before they exit with [`IMPATIENT_EXIT`].
+    pub async fn drain_then_wait(mut self, handle: Handle) {
         let first = self.next().await;
         tracing::info!(signal = first, "draining; a second signal stops at once");
         handle.drain();
@@ -53,6 +60,5 @@ impl Signals {
             second = self.next().await;
         }
         tracing::warn!(signal = second, "stopped without waiting for runs");
-        std::process::exit(IMPATIENT_EXIT);
     }
 }

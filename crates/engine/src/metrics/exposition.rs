@@ -92,6 +92,12 @@ impl Scrape {
         for (code, count) in &self.numbers.troubles {
             ConstCounter::new(*count).encode(family.encode_family(&[("code", *code)])?)?;
         }
+        let help = "Lines that were dropped as nobody read them in time, by stream";
+        let mut family =
+            encoder.encode_descriptor("lines_dropped", help, None, MetricType::Counter)?;
+        for (stream, count) in &self.numbers.lines_dropped {
+            ConstCounter::new(*count).encode(family.encode_family(&[("stream", *stream)])?)?;
+        }
         Ok(())
     }
 }
@@ -144,12 +150,14 @@ mod tests {
             numbers.lateness.observe(Duration::from_secs(7200));
         }
         metrics.running(2);
+        metrics.lines_dropped("stderr", 9);
         let text = metrics.render(Some(5));
         for line in [
             "flockwork_fires_total{fate=\"skipped\",reason=\"OVERLAP\"} 3",
             "flockwork_runs_total{outcome=\"OK\"} 7",
             "flockwork_running 2",
             "flockwork_waiting 5",
+            "flockwork_lines_dropped_total{stream=\"stderr\"} 9",
             "flockwork_session{state=\"live\"} 1",
             "flockwork_session{state=\"ended\"} 0",
             "flockwork_start_lateness_seconds_bucket{le=\"0.005\"} 0",
