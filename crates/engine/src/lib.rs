@@ -26,5 +26,5 @@ pub use engine::{EngineError, Running, Start, Stopped};
 pub use executor::{Endings, Executor, WorkerExecutor};
 pub use handle::{Handle, Unavailable};
 pub use metrics::Metrics;
-pub use pulse::Pulse;
+pub use pulse::{Pulse, Watch};
 pub use report::{Reported, Reporter, Subscription, Told};

@@ -5,10 +5,15 @@ use flockwork_core::time::Mono;
 use flockwork_worker::Trust;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
+use std::{io, thread};
 
 /// How long a living loop is silent at most: it turns at least once a second.
 const LONGEST_SILENCE: Duration = Duration::from_secs(2);
+
+/// How often a watched loop is looked after.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Beats with every turn of a loop.
 ///
@@ -36,6 +41,63 @@ impl Pulse {
         let pulse = self.clone();
         Trust::new(move |_| pulse.is_felt(SystemClock.now().mono))
     }
+
+    /// Calls `silent`, once, on a thread of its own, when a loop that has begun to turn has not
+    /// beaten for longer than `limit`, until the [`Watch`] is dropped.
+    ///
+    /// A registry renews its session by threads of its own, and others believe that a node lives as
+    /// long as it does. So a program whose loop hangs must end, or others wait for its work for
+    /// ever. The time is counted in looks, not read from a clock: a process that was stopped, or a
+    /// host that slept, wakes up with a loop that has had no chance to beat.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn watch(
+        &self,
+        limit: Duration,
+        silent: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Watch> {
+        let (watch, over) = sync_channel(0);
+        let pulse = self.clone();
+        thread::Builder::new().name("pulse".into()).spawn(move || {
+            if pulse.falls_silent(limit, &over) {
+                silent();
+            }
+        })?;
+        Ok(Watch(watch))
+    }
+
+    /// Looks until the loop is silent (true) or the watch is over.
+    fn falls_silent(&self, limit: Duration, over: &Receiver<()>) -> bool {
+        let mut silence = Silence::default();
+        while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            if silence.look(self.0.load(Ordering::Relaxed)) > limit {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A loop is looked after until this is dropped, as must be done when its node has stopped.
+#[derive(Debug)]
+pub struct Watch(#[expect(dead_code, reason = "its end is what counts")] SyncSender<()>);
+
+/// For how long the same beat was seen.
+#[derive(Debug, Default)]
+struct Silence {
+    last: u64,
+    lasted: Duration,
+}
+
+impl Silence {
+    fn look(&mut self, beat: u64) -> Duration {
+        // None yet: the node waits for its registry, and has no session.
+        let is_same = beat == self.last && beat != 0;
+        self.lasted = if is_same { self.lasted + LOOK } else { Duration::ZERO };
+        self.last = beat;
+        self.lasted
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +110,28 @@ mod tests {
         pulse.beat(Mono::from_millis(10_000));
         assert!(pulse.is_felt(Mono::from_millis(12_000)));
         assert!(!pulse.is_felt(Mono::from_millis(12_001)));
+    }
+
+    #[test]
+    fn only_the_same_beat_again_and_again_is_silence() {
+        let mut silence = Silence::default();
+        let lasted: Vec<Duration> =
+            [0, 0, 7, 7, 7, 9, 9].into_iter().map(|beat| silence.look(beat)).collect();
+        assert_eq!(lasted, [0, 0, 0, 1, 2, 0, 1].map(|looks| LOOK * looks));
+    }
+
+    #[test]
+    fn a_loop_that_falls_silent_is_told_and_one_whose_watch_is_over_is_not() {
+        let pulse = Pulse::default();
+        let (sender, told) = sync_channel(1);
+        let over = sender.clone();
+        let watch = pulse.watch(LOOK, move || over.send("over").unwrap()).unwrap();
+        drop(watch);
+        pulse.beat(Mono::from_millis(1));
+        let watch = pulse.watch(LOOK, move || sender.send("silent").unwrap()).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok("silent"));
+        // Both threads have ended, and with them what they could send by.
+        assert!(told.recv_timeout(Duration::from_secs(60)).is_err());
+        drop(watch);
     }
 }

@@ -6,12 +6,12 @@ use flockwork_core::id::JobName;
 use flockwork_core::time::Timestamp;
 use flockwork_engine::identity::instance_id;
 use flockwork_engine::{Clock, Connecting, Link, Pulse, Running, Start, Stopped, SystemClock};
-use flockwork_engine::{Subscription, Told, WorkerExecutor};
+use flockwork_engine::{Reported, Reporter, Subscription, Told, WorkerExecutor};
 use flockwork_layout::keys::Namespace;
 use flockwork_node::{Define, Report};
 use flockwork_registry::memory::MemoryRegistry;
 use flockwork_worker::{BoxError, Context, Function, Settings, Worker};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -46,8 +46,26 @@ fn writes(log: &Log) -> Function {
 
 /// A node of its own instance that serves these jobs, all by one function.
 fn node(registry: &MemoryRegistry, jobs: Vec<Define>, function: &Function) -> Running {
+    node_with(registry, function, Start { jobs, ..nothing() })
+}
+
+/// What starts a node that serves nothing yet.
+fn nothing() -> Start {
+    Start {
+        instance: instance_id("127.0.0.1").expect("an address"),
+        namespace: Namespace::new("test").expect("a namespace"),
+        max_running: 1000,
+        reconcile_interval: Duration::from_secs(60),
+        drain_timeout: Duration::from_secs(5),
+        jobs: Vec::new(),
+        pulse: Pulse::default(),
+        reporters: Vec::new(),
+    }
+}
+
+fn node_with(registry: &MemoryRegistry, function: &Function, start: Start) -> Running {
     let worker = Worker::new(Settings::default(), tokio::runtime::Handle::current());
-    for job in &jobs {
+    for job in &start.jobs {
         worker.register(job.config.name.clone(), function.clone());
     }
     let registry = registry.clone();
@@ -55,16 +73,6 @@ fn node(registry: &MemoryRegistry, jobs: Vec<Define>, function: &Function) -> Ru
         let (registry, inbox) = registry.connect();
         Ok(Link { registry, inbox })
     });
-    let start = Start {
-        instance: instance_id("127.0.0.1").expect("an address"),
-        namespace: Namespace::new("test").expect("a namespace"),
-        max_running: 1000,
-        reconcile_interval: Duration::from_secs(60),
-        drain_timeout: Duration::from_secs(5),
-        jobs,
-        pulse: Pulse::default(),
-        reporters: Vec::new(),
-    };
     start.spawn(connect, |endings| WorkerExecutor::new(worker, endings))
 }
 
@@ -222,4 +230,39 @@ async fn a_run_that_ignores_the_drain_is_told_to_stop_and_its_node_leaves() {
     .await;
     assert_eq!(code, "SHUTDOWN");
     assert_eq!(timeout(LONG, node.join()).await.unwrap(), Ok(Stopped::InOrder));
+}
+
+/// Does not return from its first run's report until it is let go.
+#[derive(Debug)]
+struct Hangs(mpsc::Receiver<()>);
+
+impl Reporter for Hangs {
+    fn report(&mut self, reported: &Reported) {
+        if matches!(reported.report, Report::Ended { .. }) {
+            // It ends when the test does.
+            let _ = self.0.recv();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loop_that_hangs_is_noticed_by_its_watch() {
+    let (let_go, hangs) = mpsc::channel();
+    let pulse = Pulse::default();
+    let start = Start {
+        jobs: vec![job("tick", every("500ms"))],
+        pulse: pulse.clone(),
+        reporters: vec![Box::new(Hangs(hangs))],
+        ..nothing()
+    };
+    let (silent, told) = mpsc::channel();
+    let watch =
+        pulse.watch(Duration::from_secs(2), move || silent.send(()).expect("the test waits"));
+    let node = node_with(&MemoryRegistry::default(), &writes(&Log::default()), start);
+    let told = tokio::task::spawn_blocking(move || told.recv_timeout(LONG)).await.unwrap();
+    assert_eq!(told, Ok(()), "the loop hangs and nobody is told");
+    drop(let_go);
+    node.handle().drain();
+    assert_eq!(timeout(LONG, node.join()).await.unwrap(), Ok(Stopped::InOrder));
+    drop(watch);
 }
