@@ -12,6 +12,7 @@ mod output;
 mod page;
 mod place;
 mod problem;
+mod reply;
 mod runnable;
 mod show;
 
@@ -29,10 +30,7 @@ fn main() -> ExitCode {
             let is_for_programs = cli.command.is_for_programs();
             answer(run(cli.command), is_for_programs)
         }
-        Err(Parsed::Help(text)) => {
-            let _ = output::write(&text);
-            ExitCode::SUCCESS
-        }
+        Err(Parsed::Help(text)) => answer(reply::whole(&text), false),
         Err(Parsed::Wrong(text)) => {
             output::complain(&text);
             ExitCode::from(Exit::Usage as u8)
@@ -93,9 +91,6 @@ fn run(command: Command) -> Result<(), Fault> {
         Command::Validate(args) => commands::validate::run(&args),
         Command::Next(args) => commands::next::run(&args),
         Command::Settings(args) => commands::settings::run(&args),
-        Command::Schema => {
-            let _ = output::write(&flockwork_layout::settings::schema::job_file_schema());
-            Ok(())
-        }
+        Command::Schema => reply::whole(&flockwork_layout::settings::schema::job_file_schema()),
     }
 }

@@ -2,30 +2,34 @@
 //! and outputs from elsewhere cannot steer a terminal.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
-/// Nobody reads any more (`flockwork ps | head -1`).
+/// Whether anybody reads what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Closed;
+pub(crate) enum Reader {
+    /// As far as is known.
+    There,
+    /// Nobody reads any more (`flockwork ps | head -1`).
+    Gone,
+}
 
 /// Writes a text to standard output at once.
-pub(crate) fn write(text: &str) -> Result<(), Closed> {
-    let mut stdout = std::io::stdout().lock();
+///
+/// # Errors
+/// If it cannot be written though somebody would read it, say on a full disk.
+pub(crate) fn write(text: &str) -> io::Result<Reader> {
+    let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match written {
-        Ok(()) => Ok(()),
-        Err(why) if why.kind() == ErrorKind::BrokenPipe => Err(Closed),
-        Err(why) => {
-            // A full disk under a redirection: said once, where it can still be read.
-            complain(&format!("error[OUTPUT]: cannot write to standard output: {why}\n"));
-            Err(Closed)
-        }
+        Ok(()) => Ok(Reader::There),
+        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(why) => Err(why),
     }
 }
 
 /// Writes a text to standard error; if that is closed too there is nobody left to tell.
 pub(crate) fn complain(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// A text whose control characters are shown and not obeyed; tabs stay.

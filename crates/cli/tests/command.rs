@@ -123,6 +123,32 @@ fn a_closed_stdout_is_no_panic() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let hello = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hello.yaml");
+    for args in [
+        &["next", "0 0 12 * * ?"][..],
+        &["schema"],
+        &["settings"],
+        &["settings", "-o", "json"],
+        &["settings", "--reference"],
+        &["validate", hello],
+        &["--version"],
+        &["--help"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = flockwork().args(args).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", err(&output));
+        assert!(err(&output).contains("OUTPUT"), "{args:?}: {}", err(&output));
+        assert!(err(&output).contains("No space left"), "{args:?}: {}", err(&output));
+    }
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child =
+        flockwork().args(["next", "-"]).stdin(Stdio::piped()).stdout(full).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"0 0 12 * * ?\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn every_problem_of_a_file_is_told_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("jobs.yaml");

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::fault::{Exit, Fault};
 use crate::output::{self, escaped, table};
 use crate::place::Found;
-use crate::show;
+use crate::{reply, show};
 use flockwork_admin::{AdminError, Operator, Removal, Removed, Switch};
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
@@ -59,8 +59,7 @@ pub(crate) fn ps(args: &PsArgs) -> Result<(), Fault> {
             table(&head, &cells)
         }
     };
-    let _ = output::write(&text);
-    Ok(())
+    reply::whole(&text)
 }
 
 pub(crate) fn describe(args: &DescribeArgs) -> Result<(), Fault> {
@@ -70,8 +69,7 @@ pub(crate) fn describe(args: &DescribeArgs) -> Result<(), Fault> {
         Format::Json => show::json_detail(&job, now),
         Format::Text => show::detail(&job, now, args.raw),
     };
-    let _ = output::write(&text);
-    Ok(())
+    reply::whole(&text)
 }
 
 pub(crate) fn trigger(args: &JobArgs) -> Result<(), Fault> {
@@ -92,9 +90,9 @@ pub(crate) fn trigger(args: &JobArgs) -> Result<(), Fault> {
     for (instance, _) in &done.not_asked {
         let _ = writeln!(text, "not asked: {instance}");
     }
-    let _ = output::write(&text);
+    let printed = reply::done(&text);
     let (unknown, not_asked) = (done.unknown.len(), done.not_asked.len());
-    let Some((_, why)) = done.unknown.first().or(done.not_asked.first()) else { return Ok(()) };
+    let Some((_, why)) = done.unknown.first().or(done.not_asked.first()) else { return printed };
     if unknown == 0 {
         let what = format!("{not_asked} instances were not asked: {why}");
         return Err(Fault::new(Exit::Registry, "REGISTRY_UNAVAILABLE", what).hint(
@@ -123,8 +121,7 @@ pub(crate) fn switch(args: &SwitchArgs, is_enabled: bool) -> Result<(), Fault> {
     for switched in done {
         let _ = writeln!(text, "{word} {} on {}", switched.job, escaped(&switched.place));
     }
-    let _ = output::write(&text);
-    Ok(())
+    reply::done(&text)
 }
 
 pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Fault> {
@@ -140,8 +137,7 @@ pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Fault> {
         }
         _ => fault,
     })?;
-    let _ = output::write(&told(&removed));
-    Ok(())
+    reply::done(&told(&removed))
 }
 
 /// What was removed, what was running, what is kept.

@@ -5,7 +5,8 @@
 
 use crate::args::NextArgs;
 use crate::fault::{Exit, Fault};
-use crate::{clock, output};
+use crate::output::{self, Reader};
+use crate::{clock, reply};
 use flockwork_core::schedule::{Cron, CronError, DstPolicy, Zone};
 use flockwork_core::time::Timestamp;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &NextArgs) -> Result<(), Fault> {
         return from_stdin(&question);
     }
     let answer = ask(&question, &args.expression);
-    let _ = output::write(&answer.instants);
+    reply::whole(&answer.instants)?;
     refuse(answer.faults)
 }
 
@@ -125,7 +126,7 @@ fn blocks(
         }
         invalid += usize::from(!answer.faults.is_empty());
         block.push('\n');
-        if output::write(&block).is_err() {
+        if reply::part(&block)? == Reader::Gone {
             return Ok(());
         }
     }

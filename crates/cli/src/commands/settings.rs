@@ -2,16 +2,15 @@
 
 use crate::args::{Format, SettingsArgs};
 use crate::fault::Fault;
-use crate::output::{self, escaped, table};
+use crate::output::{escaped, table};
 use crate::place::{self, environment};
-use crate::{clock, files};
+use crate::{clock, files, reply};
 use flockwork_layout::settings::{Origin, Written, reference_markdown, resolve};
 use serde_json::{Value, json};
 
 pub(crate) fn run(args: &SettingsArgs) -> Result<(), Fault> {
     if args.reference {
-        let _ = output::write(&reference_markdown());
-        return Ok(());
+        return reply::whole(&reference_markdown());
     }
     let written = match args.files.as_slice() {
         [] => Written::default(),
@@ -23,8 +22,7 @@ pub(crate) fn run(args: &SettingsArgs) -> Result<(), Fault> {
         Format::Json => json(&origins, &settings.scripts_allow),
         Format::Text => text(&origins, &settings.scripts_allow),
     };
-    let _ = output::write(&text);
-    Ok(())
+    reply::whole(&text)
 }
 
 fn text(origins: &[Origin], allowed: &[String]) -> String {

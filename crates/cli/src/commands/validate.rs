@@ -3,7 +3,7 @@
 
 use crate::args::ValidateArgs;
 use crate::fault::Fault;
-use crate::{clock, files, output, runnable, show};
+use crate::{clock, files, reply, runnable, show};
 use std::fmt::Write as _;
 
 pub(crate) fn run(args: &ValidateArgs) -> Result<(), Fault> {
@@ -25,6 +25,5 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<(), Fault> {
         1 => writeln!(text, "{jobs} jobs, of which 1 would not run on this host"),
         _ => writeln!(text, "{jobs} jobs, of which {warnings} would not run on this host"),
     };
-    let _ = output::write(&text);
-    Ok(())
+    reply::whole(&text)
 }
