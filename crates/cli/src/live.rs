@@ -1,7 +1,7 @@
 //! What a node does, live on standard output: one line for each start and end of a shard's run, and
 //! for what else a person at the terminal would ask about.
 
-use crate::output::{self, Colour, Reader, Tone, escaped};
+use crate::output::{self, Colour, Tone, escaped};
 use flockwork_core::account::Fate;
 use flockwork_core::execution::{Outcome, Part, Run};
 use flockwork_engine::{Reported, Subscription, Told};
@@ -9,7 +9,7 @@ use flockwork_node::{Account, Report};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Prints until the node has stopped or nobody reads any more.
+/// Prints until the node has stopped.
 pub(crate) async fn follow(mut reports: Subscription, colour: Colour) {
     while let Some(told) = reports.recv().await {
         let line = match told {
@@ -18,8 +18,8 @@ pub(crate) async fn follow(mut reports: Subscription, colour: Colour) {
                 Some(format!("... {lines} lines left out: this terminal is too slow for them\n"))
             }
         };
-        if line.is_some_and(|line| !matches!(output::write(&line), Ok(Reader::There))) {
-            return;
+        if let Some(line) = line {
+            let _ = output::write(&line);
         }
     }
 }

@@ -8,6 +8,7 @@ mod fault;
 mod files;
 mod live;
 mod logs;
+mod outlet;
 mod output;
 mod page;
 mod place;

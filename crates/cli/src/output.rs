@@ -1,8 +1,18 @@
 //! Writing to standard output so that a closed pipe is an end and not a panic, and so that names
 //! and outputs from elsewhere cannot steer a terminal.
+//!
+//! A command waits until its answer is read. A node waits for no reader: from [`go_live`] on what it
+//! writes goes through an [`Outlet`] for each stream.
 
+use crate::outlet::{Outlet, Stream};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How long the last lines may take to be written when the process is about to end: a terminal that
+/// is stuck is not worth more.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Whether anybody reads what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +23,64 @@ pub(crate) enum Reader {
     Gone,
 }
 
-/// Writes a text to standard output at once.
+/// The two streams of a node.
+#[derive(Debug)]
+struct Live {
+    stdout: Outlet,
+    stderr: Outlet,
+}
+
+/// Set once, by a process that becomes a node.
+static LIVE: OnceLock<Live> = OnceLock::new();
+
+/// From now on nobody in this process waits for who reads its output. `notice` makes the line of the
+/// log that says how many of its lines were dropped. Returns where the log goes.
+///
+/// # Errors
+/// If the system has no thread left.
+pub(crate) fn go_live(notice: fn(u64) -> String) -> io::Result<Outlet> {
+    let started = || -> io::Result<Live> {
+        let stdout = Outlet::start(Stream {
+            name: "stdout",
+            writer: io::stdout(),
+            notice: |lines| format!("... {lines} lines left out: nobody read them in time\n"),
+            failed: |why| {
+                tracing::error!(target: "flockwork", "cannot write to standard output: {why}");
+            },
+        })?;
+        // If standard error fails there is nobody left to tell but the metric.
+        let (name, writer) = ("stderr", io::stderr());
+        let stderr = Outlet::start(Stream { name, writer, notice, failed: |_| {} })?;
+        Ok(Live { stdout, stderr })
+    };
+    let started = started()?;
+    Ok(LIVE.get_or_init(|| started).stderr.clone())
+}
+
+/// Lines that a node had to drop since its start, by stream.
+pub(crate) fn dropped() -> Vec<(&'static str, u64)> {
+    let of =
+        |live: &Live| vec![("stdout", live.stdout.dropped()), ("stderr", live.stderr.dropped())];
+    LIVE.get().map(of).unwrap_or_default()
+}
+
+/// Gives the last lines of a node a moment to be read.
+pub(crate) fn last_words() {
+    if let Some(live) = LIVE.get() {
+        live.stdout.flush(LAST_WORDS);
+        live.stderr.flush(LAST_WORDS);
+    }
+}
+
+/// Writes a text to standard output at once; a node's to its outlet, which never fails.
 ///
 /// # Errors
 /// If it cannot be written though somebody would read it, say on a full disk.
 pub(crate) fn write(text: &str) -> io::Result<Reader> {
+    if let Some(live) = LIVE.get() {
+        live.stdout.push(text.as_bytes());
+        return Ok(Reader::There);
+    }
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match written {
@@ -29,7 +92,15 @@ pub(crate) fn write(text: &str) -> io::Result<Reader> {
 
 /// Writes a text to standard error; if that is closed too there is nobody left to tell.
 pub(crate) fn complain(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    match LIVE.get() {
+        Some(live) => {
+            live.stderr.push(text.as_bytes());
+            live.stderr.flush(LAST_WORDS);
+        }
+        None => {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
 }
 
 /// A text whose control characters are shown and not obeyed; tabs stay.

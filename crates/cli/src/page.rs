@@ -145,7 +145,11 @@ async fn ready(State(desk): State<Desk>) -> Response {
 
 async fn numbers(State(desk): State<Desk>) -> Response {
     let waiting = desk.handle.status().await.ok().map(|status| status.waiting);
-    let text = desk.handle.metrics().render(waiting);
+    let metrics = desk.handle.metrics();
+    for (stream, lines) in crate::output::dropped() {
+        metrics.lines_dropped(stream, lines);
+    }
+    let text = metrics.render(waiting);
     ([(header::CONTENT_TYPE, metrics::exposition::CONTENT_TYPE)], text).into_response()
 }
 

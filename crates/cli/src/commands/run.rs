@@ -3,7 +3,7 @@
 use crate::args::RunArgs;
 use crate::fault::{Exit, Fault};
 use crate::files::{self, Loaded};
-use crate::output::{self, Colour, escaped};
+use crate::output::{self, Colour, LAST_WORDS, escaped};
 use crate::page::{self, About};
 use crate::place::{self, Address, Found};
 use crate::{args, clock, live, logs, runnable, show};
@@ -11,8 +11,8 @@ use flockwork_core::config::JobConfig;
 use flockwork_core::id::InstanceId;
 use flockwork_engine::identity::{instance_id, server_address};
 use flockwork_engine::journal::Journal;
-use flockwork_engine::signals::Signals;
-use flockwork_engine::{EngineError, Handle, Pulse, Start, Stopped, WorkerExecutor};
+use flockwork_engine::signals::{IMPATIENT_EXIT, Signals};
+use flockwork_engine::{EngineError, Handle, Pulse, Start, Stopped, Watch, WorkerExecutor};
 use flockwork_layout::settings::{NodeSettings, Source, resolve};
 use flockwork_node::Define;
 use flockwork_worker::script::Scripts;
@@ -24,8 +24,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-/// How long the last lines may take to be printed, and pages to be sent, when the node has stopped.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a loop must stand still at least to count as stuck: more than closing the session takes
+/// at the end, when it turns no more, and than any turn does, with a million jobs on a loaded host.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(15);
 
 /// How often it is asked whether the registry can be read, to name the jobs no file has any more.
 const REGISTRY_TRIES: u32 = 30;
@@ -51,6 +52,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Fault> {
         })?;
     let done = runtime.block_on(serve(plan));
     runtime.shutdown_timeout(LAST_WORDS);
+    output::last_words();
     done
 }
 
@@ -99,6 +101,7 @@ async fn serve(plan: Plan) -> Result<(), Fault> {
         let _ =
             output::write(&format!("ended {leftovers} processes that a killed node had left\n"));
     }
+    let watch = watch(&plan, &pulse)?;
     let running = start(&plan, pulse)
         .spawn(plan.found.connector(), |endings| WorkerExecutor::new(worker, endings));
     let handle = running.handle().clone();
@@ -110,13 +113,33 @@ async fn serve(plan: Plan) -> Result<(), Fault> {
     };
     let pages = tokio::spawn(page::serve(listener, handle.clone(), about));
     let gone = tokio::spawn(name_the_gone(plan.found.clone(), names(&plan), handle.clone()));
-    tokio::spawn(signals.drain_then_exit(handle));
+    tokio::spawn(async move {
+        signals.drain_then_wait(handle).await;
+        output::last_words();
+        std::process::exit(IMPATIENT_EXIT);
+    });
     let stopped = running.join().await;
+    drop(watch);
     gone.abort();
     pages.abort();
-    // What the node said last is worth a moment; a terminal that is stuck is not worth more.
     let _ = timeout(LAST_WORDS, lines).await;
     ended(stopped)
+}
+
+/// Ends the process when the node's loop stands still: its session would live on, and others would
+/// wait for its work for ever. Scripts end with it.
+fn watch(plan: &Plan, pulse: &Pulse) -> Result<Watch, Fault> {
+    let limit = plan.settings.session_timeout.max(SHORTEST_SILENCE);
+    let silent = move || {
+        let what = format!("the node's loop has not turned for {} s", limit.as_secs());
+        let fault = Fault::new(Exit::Failed, "STUCK", what)
+            .hint("others take its jobs over; this is a bug of flockwork; please report it");
+        output::complain(&fault.text());
+        std::process::exit(i32::from(fault.exit as u8));
+    };
+    pulse
+        .watch(limit, silent)
+        .map_err(|why| Fault::new(Exit::Failed, "RUNTIME", format!("cannot start threads: {why}")))
 }
 
 fn worker(plan: &Plan, pulse: &Pulse) -> Worker {

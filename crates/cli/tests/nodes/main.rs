@@ -1,5 +1,6 @@
 //! Two nodes of one host: they share the shards of a job, and what a killed one was running is run
-//! again by the other. In files of their own: clocks, limits, the status page, secured registries.
+//! again by the other. In files of their own: clocks, limits, the status page, secured registries, what
+//! reads their output.
 #![allow(clippy::unwrap_used, reason = "a process that cannot be started is a failed test")]
 
 mod clocks;
@@ -7,6 +8,7 @@ mod limits;
 mod page;
 mod process;
 mod secure;
+mod streams;
 
 use process::{Node, PATIENCE, asked, get, scene};
 use serde_json::Value;
@@ -154,5 +156,7 @@ fn the_page_shows_the_job_and_answers_loopback_names_alone() {
     assert!(get(&address, "/jobs/nosuch", &address).starts_with("HTTP/1.1 404"));
     assert!(get(&address, "/healthz", &address).ends_with("{\"live\":true,\"ready\":true}\n"));
     assert!(get(&address, "/metrics", &address).contains("flockwork_session{state=\"live\"} 1"));
+    let dropped = "flockwork_lines_dropped_total{stream=\"stderr\"} 0";
+    assert!(get(&address, "/metrics", &address).contains(dropped));
     assert!(get(&address, "/", "evil.test").starts_with("HTTP/1.1 421"));
 }

@@ -13,32 +13,23 @@ pub(crate) const FLOCKWORK: &str = env!("CARGO_BIN_EXE_flockwork");
 /// How long anything here may take: far more than it does on a loaded host.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A node, its lines, and its end when the test ends.
-pub(crate) struct Node {
-    pub(crate) child: Child,
+/// The lines of a stream, read as they come.
+pub(crate) struct Lines {
     lines: Receiver<String>,
     seen: Vec<String>,
 }
 
-impl Node {
-    pub(crate) fn start(at: &Path) -> Self {
-        Self::run(flockwork(at))
-    }
-
-    /// As the command begins: with an environment and settings of its own.
-    pub(crate) fn run(mut command: Command) -> Self {
-        command.args(["run", "jobs.yaml", "--listen", "127.0.0.1:0", "--log", "off"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
+impl Lines {
+    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
                     return;
                 }
             }
         });
-        Self { child, lines, seen: Vec::new() }
+        Self { lines, seen: Vec::new() }
     }
 
     /// The next line that is wanted.
@@ -55,11 +46,37 @@ impl Node {
             }
         }
     }
+}
+
+/// A node, its lines, and its end when the test ends.
+pub(crate) struct Node {
+    pub(crate) child: Child,
+    lines: Lines,
+}
+
+impl Node {
+    pub(crate) fn start(at: &Path) -> Self {
+        Self::run(flockwork(at))
+    }
+
+    /// As the command begins: with an environment and settings of its own.
+    pub(crate) fn run(mut command: Command) -> Self {
+        command.args(["run", "jobs.yaml", "--listen", "127.0.0.1:0", "--log", "off"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = Lines::of(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next line that is wanted.
+    pub(crate) fn await_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        self.lines.await_line(wanted)
+    }
 
     /// The lines seen until now.
     pub(crate) fn seen(&mut self) -> &[String] {
-        self.seen.extend(self.lines.try_iter());
-        &self.seen
+        let Lines { lines, seen } = &mut self.lines;
+        seen.extend(lines.try_iter());
+        seen
     }
 
     /// Where its pages are.
