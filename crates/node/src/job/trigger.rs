@@ -119,11 +119,13 @@ fn own(turn: &Turn<'_>) -> Facet {
 }
 
 fn knows_shards(turn: &Turn<'_>, mirror: &Mirror, shards: u32) -> bool {
+    let Some(is_enabled) = mirror.is_enabled(turn.instance()) else { return false };
     let is_known = |shard: ShardIndex| {
         let owner = mirror.owner(shard).and_then(Slot::known);
-        owner.is_some() && mirror.is_off(shard).is_some()
+        // A shard that belongs to nobody is about to be dealt, perhaps to this instance.
+        owner.is_some_and(|owner| owner.is_some() || !is_enabled) && mirror.is_off(shard).is_some()
     };
-    mirror.is_enabled(turn.instance()).is_some() && (0..shards).all(is_known)
+    (0..shards).all(is_known)
 }
 
 fn take(turn: &mut Turn<'_>, mirror: &Mirror, config: &JobConfig, shards: &mut [Shard]) {
@@ -240,6 +242,18 @@ mod tests {
             asked.mirror.read(&mut asked.rig.turn(), unknown.clone());
             asked.reconcile();
             assert_eq!((asked.told(), asked.is_deleted()), (None, false), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_waits_until_each_shard_was_dealt_unless_this_instance_is_dealt_none() {
+        let server = Facet::Server(instance(ME).server().to_owned());
+        for (state, told) in [("ENABLED", None), ("DISABLED", Some((0, Some("DISABLED"))))] {
+            let mut asked = Asked::of_two();
+            asked.mirror.holds(Facet::Owner(1), None);
+            asked.mirror.holds(server.clone(), Some(entry(state, 9)));
+            asked.reconcile();
+            assert_eq!(asked.told(), told, "{state}");
         }
     }
 
