@@ -171,8 +171,10 @@ impl<'a> Of<'a> {
                 let since = self.job.stages.iter().skip_while(|(at, _)| *at <= begun);
                 since.take_while(|(at, _)| *at <= claimed.made).any(|(_, it)| it.stage.is_none())
             };
+            let long = self.stories.weather.timeout + NOTICED;
             let of_fire = |claimed: &&Claimed<'_>| {
                 claimed.claim.fire == *fire
+                    && self.job.has_listener_for(self.trace, claimed.made, long)
                     && self.job.life_at(claimed.made) == life
                     && !was_removed(claimed)
             };
@@ -308,10 +310,14 @@ impl<'a> Of<'a> {
         }
     }
 
-    /// Whether a call that was told to stop still went on at a line.
+    /// Whether a call that was told to stop still went on at a line, or since the stage before: it takes a
+    /// while to write down that nothing could be called.
     fn lingered(&self, line: usize) -> bool {
+        let stages = self.job.stages.iter().map(|(at, _)| *at);
+        let before = stages.take_while(|at| *at < line).last().unwrap_or(line);
         let lingers = |called: &Called<'_>| {
-            called.runs_at(line) && called.stopped.is_some_and(|at| at < line)
+            let goes_on = called.runs_at(line) || called.runs_at(before);
+            goes_on && called.stopped.is_some_and(|at| at < line)
         };
         self.job.calls.iter().any(lingers)
     }

@@ -59,10 +59,16 @@ impl Facts<'_> {
 }
 
 impl Gate {
-    /// Returns how long after now the open fire is due, if it is not due yet.
+    /// Returns how long after now the open fire is due, or what was passed, if it is not due yet.
     pub(crate) fn opens_in(self, now: Timestamp) -> Option<Duration> {
-        let (Self::Open(fire, ..) | Self::Opening(fire, _)) = self else { return None };
-        let is_due = fire.source == Source::Trigger || fire.due <= now;
-        (!is_due).then(|| fire.due.since(now))
+        let due = match self {
+            Self::None | Self::Shut => return None,
+            Self::Open(fire, ..) | Self::Opening(fire, _) if fire.source == Source::Trigger => {
+                return None;
+            }
+            Self::Open(fire, ..) | Self::Opening(fire, _) => fire.due,
+            Self::Passed(passed) => passed.through,
+        };
+        (due > now).then(|| due.since(now))
     }
 }

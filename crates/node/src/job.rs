@@ -230,10 +230,16 @@ impl Job {
         let Some(config) = self.definition.config().cloned() else { return };
         self.clock_agrees(turn);
         self.clock_note.reconcile(turn, config.max_time_difference);
-        self.leadership.reconcile(turn, &mut self.mirror, &config);
+        // A call that goes on, or is to be told of, ends before a server that is switched off leads no more.
+        let is_off = self.mirror.is_enabled(turn.instance()) == Some(false);
+        if is_off && self.listener.is_busy() {
+            self.finish_listener(turn);
+        } else {
+            self.leadership.reconcile(turn, &mut self.mirror, &config);
+        }
         self.mirror.watch_servers(turn);
         self.note_server_status(turn);
-        if config.listener.is_some() || self.listener.leads() {
+        if !is_off && (config.listener.is_some() || self.listener.leads()) {
             self.call_listener(turn, &config);
         }
         if config.listener.is_some() {
@@ -377,6 +383,7 @@ impl Job {
             for shard in &mut self.shards {
                 shard.held_up(turn.now.wall, Reason::Disabled);
             }
+            self.listener.held_up(turn.now.wall, Reason::Disabled);
         }
     }
 

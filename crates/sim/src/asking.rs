@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 /// How long a node may take to tell: far longer than it waits for the registry.
 pub(crate) const TOLD_WITHIN: u64 = 60_000;
 
+/// How often that is looked for: a process may stand still, once and again.
+pub(crate) const TIMES: u8 = 4;
+
 /// The requests that a node has not told of.
 #[derive(Debug, Default)]
 pub(crate) struct Asked(BTreeSet<TriggerId>);

@@ -69,8 +69,8 @@ pub(crate) enum Within {
     RunEnds(RunId, u64),
     /// The drain takes too long.
     DrainOver,
-    /// The node must have told what became of a request.
-    AskedBy(TriggerId),
+    /// The node must have told what became of a request, when it is looked for the n-th time.
+    AskedBy(TriggerId, u8),
     /// Something happens to its registry's client, where that is the real one.
     Wire(zookeeper::Within),
 }

@@ -385,7 +385,7 @@ impl World {
         let id = TriggerId(self.asked);
         host.asked.ask(id);
         self.push_within(at, self.now, Within::Told(Event::Trigger(id, job.clone())));
-        self.push_within(at, self.now + TOLD_WITHIN, Within::AskedBy(id));
+        self.push_within(at, self.now + TOLD_WITHIN, Within::AskedBy(id, 1));
     }
 
     /// Asks the instances of a job to run their shards now.

@@ -1,6 +1,6 @@
 //! The world: hosts, links, the registry, and what happens to them, one event after another.
 
-use crate::asking::Asked;
+use crate::asking::{Asked, TIMES, TOLD_WITHIN};
 use crate::dice::Dice;
 use crate::host::{Host, Pause, Running};
 use crate::link::{Link, State, Up};
@@ -238,9 +238,15 @@ impl World {
             Within::Noticed(connection) => self.noticed(at, connection),
             Within::RunEnds(run, end) => self.run_ends(at, run, end),
             Within::DrainOver => self.step(at, Event::DrainOver),
-            Within::AskedBy(id) => {
+            Within::AskedBy(id, time) => {
                 let checked = self.hosts[at].asked.must_be_told(id);
-                self.note_broken(at, checked);
+                match time {
+                    // A process that stood still has had no time to tell.
+                    1..TIMES if checked.is_err() => {
+                        self.push_within(at, self.now + TOLD_WITHIN, Within::AskedBy(id, time + 1));
+                    }
+                    _ => self.note_broken(at, checked),
+                }
             }
             Within::Wire(within) => self.wire_within(at, within),
         }

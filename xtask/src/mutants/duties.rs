@@ -148,8 +148,8 @@ pub(crate) const DUTIES: &[SourceMutant] = &[
     node(
         "trigger: a request is answered before each shard is known to be on",
         "crates/node/src/job/trigger.rs",
-        "owner.is_some() && mirror.is_off(shard).is_some()",
-        "owner.is_some()",
+        " && mirror.is_off(shard).is_some()\n",
+        "\n",
         "a_request_waits_until_it_is_known_whose_each_shard_is_and_whether_it_is_on",
     ),
     node(

@@ -61,14 +61,19 @@ impl Job {
             self.cancel_for_others(turn);
         }
         self.reconcile_handover(turn);
-        if let Some(config) = self.definition.config() {
-            let Self { mirror, once, listener, timer, .. } = self;
-            let (memo, clock_agrees) = (timer.memo(), false);
-            listener.finish(turn, &mut By { mirror, once, config, memo, clock_agrees });
-        }
+        self.finish_listener(turn);
         // A call that goes on would be repeated by the next leader.
         if !self.listener.is_busy() {
             self.leadership.give_up(turn, &self.mirror);
+        }
+    }
+
+    /// Tells the registry of a call of the listener that has ended, and begins none.
+    pub(super) fn finish_listener(&mut self, turn: &mut Turn<'_>) {
+        let Self { mirror, once, listener, timer, definition, .. } = self;
+        if let Some(config) = definition.config() {
+            let (memo, clock_agrees) = (timer.memo(), false);
+            listener.finish(turn, &mut By { mirror, once, config, memo, clock_agrees });
         }
     }
 

@@ -66,8 +66,8 @@ struct Term {
     repeats: Option<(Fire, u32)>,
     /// The fire that this leadership has opened: nobody has called its `after`.
     opened: Option<Fire>,
-    /// The call of `before` that this leadership stopped, to call it again.
-    stopped: Option<(Fire, u32)>,
+    /// The last call of `before` that this leadership has made.
+    called: Option<(Fire, u32)>,
 }
 
 /// A call that was told to stop, whose code goes on.
@@ -92,12 +92,12 @@ pub(crate) struct By<'a> {
 impl Term {
     fn new(leader: &Held<InstanceId>, since: Timestamp) -> Self {
         let Held { stamp, session, .. } = *leader;
-        Self { stamp, session, since: Some(since), repeats: None, opened: None, stopped: None }
+        Self { stamp, session, since: Some(since), repeats: None, opened: None, called: None }
     }
 
     /// Returns how often `before` may have been called for a fire that is not open.
     fn calls_before(&self, fire: Fire, document: &Guarantee) -> u32 {
-        if let Some((_, attempt)) = self.stopped.filter(|(stopped, _)| *stopped == fire) {
+        if let Some((_, attempt)) = self.called.filter(|(called, _)| *called == fire) {
             return attempt;
         }
         let may_have_begun = self.since.is_some_and(|since| match fire.source {
@@ -110,7 +110,7 @@ impl Term {
     /// Notes that a call was stopped, which is to be made again.
     fn stops(&mut self, run: &Run) {
         match run.part {
-            Part::Before => (self.repeats, self.stopped) = (None, Some((run.fire, run.attempt))),
+            Part::Before => self.repeats = None,
             Part::After | Part::Shard => self.opened = None,
         }
     }
@@ -153,7 +153,11 @@ impl Listener {
         if !self.takes_office(turn, by.mirror) {
             return;
         }
-        self.records.follow(turn, by.mirror, by.config.shards);
+        let opened = by.mirror.once().value().map_or(0, |document| match document.stage {
+            Stage::Open { shards, .. } | Stage::Closing { shards, .. } => shards,
+            _ => 0,
+        });
+        self.records.follow(turn, by.mirror, by.config.shards.max(opened));
         if self.tell(turn, by) && turn.may_start() && self.is_free() {
             self.advance(turn, by);
         }
@@ -179,19 +183,33 @@ impl Listener {
             self.resign(turn);
             let since = turn.now.wall;
             self.term = Some(Term::new(held, since));
-            self.held_up(since, Reason::Resharding);
+            // What was due while the server was switched off is not made up for.
+            let was_off = self.hold.is_some_and(|hold| hold.reason == Reason::Disabled);
+            if !was_off {
+                self.held_up(since, Reason::Resharding);
+            }
         }
         true
     }
 
     /// Calls nothing more, as the job has no listener any more. Nothing must be left that a later one would
-    /// go by.
+    /// go by: until that is known, this instance does not resign.
     fn retire(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>) {
-        if let (Some(term), Some(stamp)) = (self.term, by.mirror.once().held().map(|it| it.stamp)) {
-            let leads = Op::Check(turn.key(&Facet::Leader), Some(term.stamp));
-            by.once.delete(turn, stamp, vec![leads]);
+        let Some(term) = self.term else { return };
+        self.stop(turn, CancelReason::Shutdown);
+        match by.once.stands(by.mirror) {
+            None => {}
+            Some(Stands { stamp: None, .. }) => self.resign(turn),
+            Some(Stands { stamp: Some(stamp), .. }) if self.leads_now(turn, by.mirror) => {
+                let leads = Op::Check(turn.key(&Facet::Leader), Some(term.stamp));
+                by.once.delete(turn, stamp, vec![leads]);
+            }
+            Some(_) => self.resign(turn),
         }
-        self.resign(turn);
+    }
+
+    fn leads_now(&self, turn: &Turn<'_>, mirror: &Mirror) -> bool {
+        mirror.leader().held().is_some_and(|held| is_own(turn, held))
     }
 
     fn resign(&mut self, turn: &mut Turn<'_>) {
@@ -265,10 +283,13 @@ impl Listener {
     }
 
     fn open(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
-        let Some(through) = newest_accounted(by.mirror, by.config) else { return };
         let Some(plan) = by.mirror.plan_in_force(by.config.shards) else { return };
         // What an earlier schedule left is accounted without being opened.
-        if through > stands.value.through && plan.begins().all(|from| through > from) {
+        let now = turn.now.wall;
+        let is_of_plan = |shard, through| through > plan.from(shard) && through <= now;
+        let newest = newest_accounted(by.mirror, by.config, is_of_plan);
+        let Some(through) = newest else { return };
+        if through > stands.value.through {
             // Only a leader's shards run what no document says: the leader before has opened it.
             let fire = Fire { due: through, source: Source::Schedule };
             let stage = Stage::Open { fire, shards: by.config.shards };
@@ -283,7 +304,9 @@ impl Listener {
 
     /// Makes the document, so that each later leader knows that another was before it.
     fn make_document(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
-        let Some(through) = newest_accounted(by.mirror, by.config) else { return };
+        // What a clock that was ahead has accounted of one shard must not silence all of them.
+        let is_past = |_, through| through <= turn.now.wall;
+        let Some(through) = newest_accounted(by.mirror, by.config, is_past) else { return };
         if let Some(term) = &mut self.term {
             term.since = None;
         }
@@ -321,9 +344,11 @@ impl Listener {
         // No other run of any shard has this instant.
         let newest = newest.unwrap_or_default().max(stands.value.newest);
         let due = turn.now.wall.max(newest.plus(Duration::from_millis(1)));
-        let stopped = self.term.and_then(|term| term.stopped).map(|(fire, _)| fire);
-        let stopped = stopped.filter(|fire| fire.source == Source::Trigger);
-        let fire = stopped.unwrap_or(Fire { due, source: Source::Trigger });
+        let called = self.term.and_then(|term| term.called).map(|(fire, _)| fire);
+        // One whose call was stopped is called again.
+        let is_left =
+            |fire: &Fire| fire.source == Source::Trigger && fire.due > stands.value.newest;
+        let fire = called.filter(is_left).unwrap_or(Fire { due, source: Source::Trigger });
         if states.iter().all(|is_off| *is_off) {
             let text = "a request to run it now is dropped, as each of its shards is switched off";
             turn.trouble("DISABLED", text.to_owned());
@@ -403,7 +428,11 @@ impl Listener {
     }
 
     fn call(&mut self, turn: &mut Turn<'_>, config: &JobConfig, what: (Part, Fire, u32)) {
-        let Some(term) = self.term else { return };
+        let Some(term) = &mut self.term else { return };
+        let (part, fire, attempt) = what;
+        if part == Part::Before {
+            term.called = Some((fire, attempt));
+        }
         self.call = Some(match self.lingers {
             None => Call::begin(turn, config, what, term.stamp),
             Some(_) => {
@@ -451,9 +480,12 @@ impl Listener {
         turn.mark_job();
     }
 
-    /// Handles a call whose code was not started, as the session's trust was over: it is called again.
+    /// Handles a call whose code was not started, as the session's trust was over: it is called again. By
+    /// then it may have been told to stop.
     pub(crate) fn not_started(&mut self, turn: &mut Turn<'_>, id: RunId) {
-        if let Some(call) = self.call.take_if(|call| call.run().id == id) {
+        if let Some(lingering) = self.lingers.take_if(|it| it.run.id == id) {
+            Call::is_over(turn, &lingering.run);
+        } else if let Some(call) = self.call.take_if(|call| call.run().id == id) {
             Call::is_over(turn, call.run());
         }
         turn.mark_job();

@@ -75,7 +75,8 @@ impl Trigger {
             return;
         }
         let Some(stamp) = mirror.trigger().held().map(|held| held.stamp) else { return };
-        let Some(stands) = once.stands(mirror) else { return };
+        // The leader makes the document, which says from when on the listener is called.
+        let Some(stands) = once.stands(mirror).filter(|it| it.stamp.is_some()) else { return };
         if self.taken.replace(stamp) != Some(stamp) {
             let mine = |shard: &ShardIndex| {
                 mirror.owner(*shard).and_then(Slot::value) == Some(turn.instance())
@@ -381,13 +382,13 @@ mod tests {
     #[test]
     fn a_job_with_a_listener_has_its_request_noted_once_for_all_instances() {
         // The last request that the document names; what the change writes and deletes.
-        let table = [(None, true), (Some(3), true), (Some(4), false), (Some(5), false)];
+        let table = [(Some(0), true), (Some(3), true), (Some(4), false), (Some(5), false)];
         for (noted, is_written) in table {
             let mut asked = Asked::of_two();
             let mut made = entry("", 4);
             made.stamp.created = Index(4);
             asked.mirror.holds(trigger(), Some(made));
-            let document = noted.map(|asked| {
+            let document = noted.map(|asked: u64| {
                 let value = Guarantee { asked, ..Guarantee::default() };
                 entry(flockwork_layout::guarantee::encode(&value), 1)
             });
@@ -395,6 +396,9 @@ mod tests {
             let Asked { rig, mirror, config, trigger: duty, .. } = &mut asked;
             duty.note(&mut rig.turn(), mirror, &mut once, config);
             assert_eq!(rig.sent().len(), 0, "the document was not read");
+            mirror.holds(Facet::Once, None);
+            duty.note(&mut rig.turn(), mirror, &mut once, config);
+            assert_eq!(rig.sent().len(), 0, "the leader makes it");
             mirror.holds(Facet::Once, document);
             for _ in 0..2 {
                 duty.note(&mut rig.turn(), mirror, &mut once, config);

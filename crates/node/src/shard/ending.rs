@@ -65,14 +65,15 @@ impl Ended {
         facts: &Facts<'_>,
         mirror: &Mirror,
     ) -> Ending {
-        let next = Next::of(&self, turn, shard, facts, mirror);
-        let record = Arc::new(self.record(turn, next));
-        let value = record::encode(&record);
-        let mut ops = vec![Op::Set(keys.record.clone(), value, Some(self.stamp))];
-        if self.claim.mark_stands(turn.session()) {
+        let ending = self.untried(turn, shard, facts, mirror);
+        let Ending { ended, record } = &ending;
+        let claim = &ended.claim;
+        let value = record::encode(record);
+        let mut ops = vec![Op::Set(keys.record.clone(), value, Some(ended.stamp))];
+        if claim.mark_stands(turn.session()) {
             ops.push(Op::Delete(keys.running.clone(), None));
         }
-        if self.claim.is_taken_over() && self.claim.is_of(turn.session()) {
+        if claim.is_taken_over() && claim.is_of(turn.session()) {
             ops.push(Op::Delete(turn.key(&Facet::Failover(shard)), None));
         }
         if let Some(ClaimState::Released { to, is_signalled: true, .. }) =
@@ -80,8 +81,21 @@ impl Ended {
         {
             ops.push(Op::create(turn.key(&Facet::Retry(shard)), to.to_string()));
         }
-        let change = ShardChange::End(self.claim.id());
+        let change = ShardChange::End(claim.id());
         turn.send(Purpose::Shard(turn.job, shard, change), ops);
+        ending
+    }
+
+    /// Returns the end as it is to be told, which is not sent: the record is to be read first.
+    pub(crate) fn untried(
+        self: Box<Self>,
+        turn: &Turn<'_>,
+        shard: ShardIndex,
+        facts: &Facts<'_>,
+        mirror: &Mirror,
+    ) -> Ending {
+        let next = Next::of(&self, turn, shard, facts, mirror);
+        let record = Arc::new(self.record(turn, next));
         Ending { ended: self, record }
     }
 

@@ -66,9 +66,21 @@ impl Shard {
         self.enter(State::Ending(ending));
     }
 
-    /// Tells the registry what a run could not tell without a session.
-    pub(crate) fn tell_again(&mut self, turn: &mut Turn<'_>, facts: &Facts<'_>, mirror: &Mirror) {
+    /// Tells the registry what a run could not tell without a session. Under another session than the claim's
+    /// the record is read first: the job may have been removed and made anew meanwhile, and a registry that
+    /// compares versions alone would take the end for one of the new record.
+    pub(crate) fn tell_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        facts: &Facts<'_>,
+        mirror: &mut Mirror,
+    ) {
         match self.leave_stage() {
+            State::Ended(ended) if !ended.claim().is_of(turn.session()) => {
+                let ending = ended.untried(turn, self.index, facts, mirror);
+                self.enter(State::EndDoubted(ending));
+                mirror.read(turn, Facet::Record(self.index));
+            }
             State::Ended(ended) => self.tell(turn, facts, mirror, ended),
             State::TakingBack(back) => self.give_back(turn, back),
             // The event is about a run that has gone on since, or is over.
@@ -202,7 +214,14 @@ mod tests {
         assert_eq!((stage_of(&shard).as_str(), shard.last_code), ("Ended", Some("EXIT")));
         assert!(scene.rig.sent().is_empty());
         scene.another_session();
+        let held = shard.state.claim().unwrap().after().record.clone();
+        scene.rig.asked();
         scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));
+        assert_eq!(stage_of(&shard), "EndDoubted", "the job may have been made anew");
+        assert!(scene.rig.sent().is_empty());
+        assert!(scene.rig.asked().contains(&Facet::Record(0)));
+        scene.stores(held);
+        scene.act(|turn, facts, mirror| shard.record_read(turn, facts, mirror));
         assert_eq!(stage_of(&shard), "Ending");
         assert_eq!(scene.rig.purposes(), told(ShardChange::End(id)));
         scene.act(|turn, facts, mirror| shard.tell_again(turn, facts, mirror));

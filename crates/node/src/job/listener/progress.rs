@@ -134,9 +134,8 @@ fn state(
             if is_closing { Shard::Done } else { Shard::Lapsed }
         }
         Some(_) => Shard::Runs,
-        None if is_closing || is_surplus || is_done(mirror, config, shard, (stored, fire)) => {
-            Shard::Done
-        }
+        None if is_surplus && !is_closing => Shard::Lapsed,
+        None if is_closing || is_done(mirror, config, shard, (stored, fire)) => Shard::Done,
         None => unclaimed(mirror, config, shard, fire),
     }
 }
@@ -222,12 +221,20 @@ impl Records {
     }
 }
 
-/// Returns up to when the fires of any shard are accounted; `None` while a record is not known.
-pub(super) fn newest_accounted(mirror: &Mirror, config: &JobConfig) -> Option<Timestamp> {
+/// Returns up to when the fires of any shard are accounted, of those that count; `None` while a record is not
+/// known.
+pub(super) fn newest_accounted(
+    mirror: &Mirror,
+    config: &JobConfig,
+    counts: impl Fn(ShardIndex, Timestamp) -> bool,
+) -> Option<Timestamp> {
     let mut newest = Timestamp::default();
     for shard in 0..config.shards {
-        let stored = mirror.record(shard)?.known()?;
-        newest = newest.max(stored.map_or(newest, |held| held.value.record.watermark));
+        let Some(held) = mirror.record(shard)?.known()? else { continue };
+        let watermark = held.value.record.watermark;
+        if counts(shard, watermark) {
+            newest = newest.max(watermark);
+        }
     }
     Some(newest)
 }

@@ -436,3 +436,60 @@ fn what_is_being_opened_is_open_to_own_shards_in_the_leaders_session_alone() {
         assert_eq!(opens, may_run.then_some(Gate::Opening(fire, stamp)), "{is_asked} {session:?}");
     }
 }
+
+/// The process stood still: the session's trust was over before the code was to start, and that was heard of
+/// first.
+#[test]
+fn a_call_that_was_told_to_stop_and_was_not_started_either_leaves_no_place_behind() {
+    for reason in [CancelReason::SessionLost, CancelReason::TimedOut] {
+        let mut leading = Leading::new();
+        leading.reconcile();
+        let run = leading.listener.run_id().expect("it is called");
+        leading.listener.cancel(&mut leading.rig.turn(), reason);
+        leading.listener.not_started(&mut leading.rig.turn(), run);
+        assert_eq!(leading.rig.capacity.running(), 0, "{reason:?}");
+        assert_eq!(leading.listener.run_id(), None, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_request_that_was_called_for_twice_is_over_and_the_next_has_a_fire_of_its_own() {
+    let mut leading = Leading::new();
+    leading.stands_as(|document| (document.asked, document.answered) = (8, 7));
+    leading.reconcile();
+    let run = leading.listener.run_id().expect("it is called");
+    leading.listener.cancel(&mut leading.rig.turn(), CancelReason::SessionLost);
+    leading.listener.ended(&mut leading.rig.turn(), (run, Outcome::of(Ending::Succeeded)));
+    leading.reconcile();
+    let first = Fire { due: at(10_000), source: Source::Trigger };
+    let repeated = Stage::Repeated { fire: first, attempt: 2 };
+    assert_eq!(leading.written().map(|it| it.stage), Some(repeated));
+    leading.once.removed();
+    // It was opened and closed, and somebody asks once more.
+    leading.stands_as(|document| {
+        (document.asked, document.answered, document.newest) = (9, 8, first.due);
+    });
+    leading.rig.effects.clear();
+    leading.reconcile();
+    let next = Fire { due: at(10_001), ..first };
+    assert_eq!(leading.called(), [(Part::Before, next, 1)]);
+}
+
+#[test]
+fn a_shard_that_the_job_lost_during_the_fire_may_have_begun_unseen() {
+    let mut leading = Leading::new();
+    leading.stands(Stage::Open { fire: DUE, shards: 2 });
+    leading.stores(0, 10_000);
+    Arc::make_mut(&mut leading.config).shards = 1;
+    let schedule = leading.config.schedule_fingerprint();
+    let plan = flockwork_layout::plan::Plan::new(schedule.into(), 1, at(1_000));
+    let plan = entry(flockwork_layout::plan::encode(&plan), 9);
+    leading.mirror.holds(Facet::Plan, Some(plan));
+    leading.mirror.lists(Facet::Sharding, &["0", "1"]);
+    leading.reconcile();
+    assert_eq!((leading.called(), leading.written()), (vec![], None));
+    // The leader has taken it away.
+    leading.mirror.lists(Facet::Sharding, &["0"]);
+    leading.reconcile();
+    assert_eq!(leading.called().len(), 1);
+}
