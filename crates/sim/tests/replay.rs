@@ -76,7 +76,12 @@ fn a_failing_seed_is_made_smaller_and_still_fails() {
     };
     let shrunk = shrink(6, scenario).expect("code that is started twice is found");
     assert_eq!(shrunk.invariant, flockwork_checker::p04_nothing_invented::NAME);
-    assert_eq!((shrunk.strikes, shrunk.without.len()), (0, 13), "it takes no fault at all: {:?}", shrunk.without);
+    assert_eq!(
+        (shrunk.strikes, shrunk.without.len()),
+        (0, 13),
+        "it takes no fault at all: {:?}",
+        shrunk.without
+    );
     assert!(!shrunk.outcome.is_valid() && !shrunk.outcome.said.is_empty());
     assert!(
         shrink(6, Scenario { over_at: 600_000, heal_at: 200_000, ..Scenario::draw(6) }).is_none()

@@ -285,8 +285,11 @@ impl Listener {
     fn open(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
         let Some(plan) = by.mirror.plan_in_force(by.config.shards) else { return };
         // What an earlier schedule left is accounted without being opened.
-        let now = turn.now.wall;
-        let is_of_plan = |shard, through| through > plan.from(shard) && through <= now;
+        // Nor is what lay ahead of the clock when the job got its listener, and has come since.
+        let since = self.term.and_then(|term| term.since);
+        let is_of_plan = |shard, through| {
+            through > plan.from(shard) && since.is_some_and(|since| through <= since)
+        };
         let newest = newest_accounted(by.mirror, by.config, is_of_plan);
         let Some(through) = newest else { return };
         if through > stands.value.through {
