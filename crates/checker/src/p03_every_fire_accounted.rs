@@ -153,8 +153,9 @@ fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
             let record = story.and_then(|story| story.changes.last()?.change.new.as_ref());
             let through = record.map_or(i64::MIN, |record| record.watermark);
             let listened = stories.listened.get(job);
-            let ahead = listened.and_then(|of| of.ahead_at(last, over - TOLERANCE));
-            let after = through.max(plan.from(shard)).max(ahead.unwrap_or(i64::MIN));
+            // What a shard has not accounted of fires that are over is accounted with the next one.
+            let decided = listened.and_then(|of| of.ahead_at(last, i64::MIN));
+            let after = through.max(plan.from(shard)).max(decided.unwrap_or(i64::MIN));
             let lost = schedule.next_after(after).filter(|due| *due + TOLERANCE <= over);
             if let Some(due) = lost {
                 let line = story.and_then(|story| Some(story.changes.last()?.line));

@@ -285,11 +285,7 @@ impl Listener {
     fn open(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
         let Some(plan) = by.mirror.plan_in_force(by.config.shards) else { return };
         // What an earlier schedule left is accounted without being opened.
-        // Nor is what lay ahead of the clock when the job got its listener, and has come since.
-        let since = self.term.and_then(|term| term.since);
-        let is_of_plan = |shard, through| {
-            through > plan.from(shard) && since.is_some_and(|since| through <= since)
-        };
+        let is_of_plan = |shard, through| through > plan.from(shard);
         let newest = newest_accounted(by.mirror, by.config, is_of_plan);
         let Some(through) = newest else { return };
         if through > stands.value.through {
@@ -307,9 +303,8 @@ impl Listener {
 
     /// Makes the document, so that each later leader knows that another was before it.
     fn make_document(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
-        // What a clock that was ahead has accounted of one shard must not silence all of them.
-        let is_past = |_, through| through <= turn.now.wall;
-        let Some(through) = newest_accounted(by.mirror, by.config, is_past) else { return };
+        // From here on a shard accounts only what the document tells, or what the leader opens.
+        let Some(through) = newest_accounted(by.mirror, by.config, |_, _| true) else { return };
         if let Some(term) = &mut self.term {
             term.since = None;
         }
