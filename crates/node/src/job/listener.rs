@@ -285,8 +285,12 @@ impl Listener {
     fn open(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
         let Some(plan) = by.mirror.plan_in_force(by.config.shards) else { return };
         // What an earlier schedule left is accounted without being opened.
-        let is_of_plan = |shard, through| through > plan.from(shard);
-        let newest = newest_accounted(by.mirror, by.config, is_of_plan);
+        // Nor does it count what a shard had accounted before the document was last written.
+        let written = stands.stamp.map(|stamp| stamp.modified);
+        let is_since = |shard, through, stamp: Stamp| {
+            through > plan.from(shard) && written.is_none_or(|written| stamp.modified >= written)
+        };
+        let newest = newest_accounted(by.mirror, by.config, is_since);
         let Some(through) = newest else { return };
         if through > stands.value.through {
             // Only a leader's shards run what no document says: the leader before has opened it.
@@ -304,7 +308,7 @@ impl Listener {
     /// Makes the document, so that each later leader knows that another was before it.
     fn make_document(&mut self, turn: &mut Turn<'_>, by: &mut By<'_>, stands: Stands) {
         // From here on a shard accounts only what the document tells, or what the leader opens.
-        let Some(through) = newest_accounted(by.mirror, by.config, |_, _| true) else { return };
+        let Some(through) = newest_accounted(by.mirror, by.config, |_, _, _| true) else { return };
         if let Some(term) = &mut self.term {
             term.since = None;
         }

@@ -369,7 +369,13 @@ fn a_fire_that_its_leader_has_begun_is_not_opened_again() {
     world.run_for(200);
     let key = namespace().key(&name(), &Facet::Once);
     world.kill(leader);
-    world.commit(vec![Op::Set(key, guarantee::encode(&before), None)]);
+    let mut ops = vec![Op::Set(key, guarantee::encode(&before), None)];
+    for shard in 0..SHARDS {
+        let key = namespace().key(&name(), &Facet::Record(shard));
+        let record = world.store.get(&key).expect("it is there").value.clone();
+        ops.push(Op::Set(key, record, None));
+    }
+    world.commit(ops);
     world.run_for(12_000);
     let thirds = |part| begun(&world, part).iter().filter(|(_, fire, _)| *fire == 3).count();
     assert_eq!((thirds(Part::Before), thirds(Part::After)), (1, 1));

@@ -15,7 +15,7 @@ use flockwork_core::id::ShardIndex;
 use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::Stored;
-use flockwork_registry::{Request, Scope};
+use flockwork_registry::{Request, Scope, Stamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,13 +226,13 @@ impl Records {
 pub(super) fn newest_accounted(
     mirror: &Mirror,
     config: &JobConfig,
-    counts: impl Fn(ShardIndex, Timestamp) -> bool,
+    counts: impl Fn(ShardIndex, Timestamp, Stamp) -> bool,
 ) -> Option<Timestamp> {
     let mut newest = Timestamp::default();
     for shard in 0..config.shards {
         let Some(held) = mirror.record(shard)?.known()? else { continue };
         let watermark = held.value.record.watermark;
-        if counts(shard, watermark) {
+        if counts(shard, watermark, held.stamp) {
             newest = newest.max(watermark);
         }
     }
