@@ -13,6 +13,7 @@ mod claim;
 mod ending;
 mod finish;
 mod foreign;
+mod gated;
 mod keys;
 mod last;
 mod place;
@@ -33,18 +34,15 @@ use accounting::Accounting;
 use ahead::{is_ahead, is_all_there_is};
 use ask::Ask;
 use claim::{Claiming, OwnClaim};
-use flockwork_core::account::{
-    Claim, ClaimState, Fate, Hold, Note, Passed, Policy, Reason, Settled,
-};
-use flockwork_core::account::{settle, settle_opened, settle_passed, settle_replaced};
+use flockwork_core::account::{Claim, ClaimState, Hold, Note, Policy, Reason, Settled, settle};
 use flockwork_core::config::{MAX_CLAIM_AHEAD, Overlap};
 use flockwork_core::execution::{Fire, RunId, Source};
 use flockwork_core::id::{InstanceId, ShardIndex};
-use flockwork_core::schedule::{Memo, Schedule};
 use flockwork_core::time::{Mono, Timestamp};
-use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
 use foreign::{Decision, Foreign, is_released_to};
+pub(crate) use gated::has_run;
+use gated::{left_by_the_past, settle_by};
 use keys::Keys;
 use place::Place;
 use state::State;
@@ -538,56 +536,6 @@ impl Shard {
         }
         self.ask.is_open()
     }
-}
-
-/// Accounts what the oldest of the replaced schedules left of a shard that had come so far.
-fn left_by_the_past(
-    plan: &Plan,
-    policy: &Policy<'_>,
-    (shard, watermark): (ShardIndex, Timestamp),
-    now: Timestamp,
-) -> Vec<Note> {
-    let pending = plan.past.iter().filter(|past| past.until > watermark);
-    let mut left = pending.filter_map(|past| {
-        let schedule = Schedule::from_text(&past.schedule)?;
-        let (memo, from) = (Memo::default(), past.from(shard)?);
-        let policy = Policy { schedule: &schedule, memo, from, ..*policy };
-        let notes = settle_replaced(&policy, watermark, plan.alive, past.until.min(now));
-        (!notes.is_empty()).then_some(notes)
-    });
-    left.next().unwrap_or_default()
-}
-
-/// Returns what is to become of the due fires of a shard of a job that has a listener.
-fn settle_by(
-    gate: Gate,
-    policy: &Policy<'_>,
-    alive: Timestamp,
-    (stored, is_off): (&Stored, bool),
-) -> Settled {
-    let watermark = stored.record.watermark;
-    let passed =
-        |passed| Settled { notes: settle_passed(policy, watermark, alive, &passed), run: None };
-    let fire = match gate {
-        Gate::None | Gate::Shut => return Settled::default(),
-        Gate::Passed(these) => return passed(these),
-        Gate::Open(fire, ..) | Gate::Opening(fire, _) => fire,
-    };
-    match fire.source {
-        Source::Trigger if is_off || has_run(stored, fire) => Settled::default(),
-        Source::Trigger => settle_opened(policy, watermark, alive, fire),
-        _ if is_off => {
-            let (fate, reason) = (Fate::Skipped, Reason::Disabled);
-            passed(Passed { first: fire.due, through: fire.due, fate, reason })
-        }
-        _ => settle_opened(policy, watermark, alive, fire),
-    }
-}
-
-/// Returns whether a shard without a claim has run a fire that was asked for. A fire of the schedule is
-/// accounted, which its watermark tells.
-pub(crate) fn has_run(stored: &Stored, fire: Fire) -> bool {
-    stored.record.last.as_ref().is_some_and(|last| last.fire == fire)
 }
 
 /// Returns the instant that names a trigger's fire; no other run of the shard has this instant.

@@ -3,8 +3,9 @@ use crate::names::JobIx;
 use crate::outbox::Purpose;
 use crate::rig::{ME, OTHER, Rig, at, entry, instance, stamp};
 use crate::shard::scene::{DUE, Scene, fire, holding, released_to, shard, stage_of, theirs};
-use flockwork_core::account::Record;
+use flockwork_core::account::{Fate, Passed, Record};
 use flockwork_layout::keys::Facet;
+use flockwork_layout::plan::Plan;
 use flockwork_registry::{Answer, Failure};
 
 /// An instance that is gone.
