@@ -8,7 +8,8 @@ mod write;
 pub use write::encode;
 
 use flockwork_core::account::{
-    Claim, ClaimState, Counts, Fate, Last, Note, Reason, Record, Span, record::NOTES,
+    Begins, Claim, ClaimState, Counts, Fate, Last, Note, Ran, Reason, Record, SetBack, Span,
+    record::NOTES, set_back::MOST_RAN,
 };
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::InstanceId;
@@ -60,6 +61,7 @@ struct Form<'a> {
     #[serde(default)]
     #[serde(borrow)]
     notes: Vec<NoteForm<'a>>,
+    set_back: Option<SetBackForm>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -129,6 +131,14 @@ struct NoteForm<'a> {
     last: i64,
     fires: u64,
 }
+
+#[derive(Deserialize)]
+struct SetBackForm {
+    ran: Vec<(i64, i64)>,
+    planned: Option<i64>,
+    from: Option<i64>,
+}
+
 /// Reads a record.
 ///
 /// # Errors
@@ -156,6 +166,7 @@ impl Form<'_> {
             last: self.last.map(LastForm::read).transpose()?.map(Arc::new),
             counts: self.counts.read(),
             notes: notes?,
+            set_back: self.set_back.map(|left| Box::new(left.read())),
         };
         Ok(Stored { record, unknown: self.unknown })
     }
@@ -217,10 +228,20 @@ impl CountsForm {
     }
 }
 
+impl SetBackForm {
+    fn read(self) -> SetBack {
+        let at = Timestamp::from_millis;
+        let ran = self.ran.into_iter().take(MOST_RAN);
+        let ran = ran.map(|(first, last)| Ran { first: at(first), last: at(last) }).collect();
+        let begins = self.planned.zip(self.from);
+        let begins = begins.map(|(planned, from)| Begins { planned: at(planned), from: at(from) });
+        SetBack { ran, begins }
+    }
+}
+
 impl NoteForm<'_> {
     fn read(self) -> Result<Note, NotReadable> {
-        let fates = [Fate::Ran, Fate::Misfired, Fate::Skipped, Fate::Missed];
-        let fate = fates.into_iter().find(|fate| fate.as_str() == self.fate);
+        let fate = Fate::ALL.into_iter().find(|fate| fate.as_str() == self.fate);
         let reason = Reason::ALL.into_iter().find(|reason| reason.code() == self.why);
         let span = Span {
             first: Timestamp::from_millis(self.first),
@@ -294,6 +315,7 @@ mod tests {
                     fires: 2,
                 },
             }],
+            set_back: None,
         };
         Stored { record, unknown: Map::new() }
     }
@@ -310,6 +332,18 @@ mod tests {
         assert_eq!(decode(&encode(&sample())), Ok(sample()));
         let held = Stored::default();
         assert_eq!(decode(&encode(&held)), Ok(held));
+    }
+
+    #[test]
+    fn what_is_left_of_a_clock_that_was_ahead_is_read_as_it_was_written() {
+        let at = Timestamp::from_millis;
+        let ran = vec![Ran { first: at(7_000), last: at(9_000) }];
+        let begins = Some(Begins { planned: at(8_000), from: at(5_000) });
+        for left in [SetBack { ran: ran.clone(), begins: None }, SetBack { ran, begins }] {
+            let mut stored = sample();
+            stored.record.set_back = Some(Box::new(left));
+            assert_eq!(decode(&encode(&stored)), Ok(stored));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is written down of fires: which they were, what became of them and why.
 
 use crate::time::Timestamp;
+use std::time::Duration;
 
 /// Fires that met another fate than a plain run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Fate {
     Skipped,
     /// It was due while no node lived, and is not run.
     Missed,
+    /// A clock that was ahead had accounted it, and it had not run: that was taken back, and it is due again.
+    Withdrawn,
 }
 
 impl Fate {
@@ -35,8 +38,13 @@ impl Fate {
             Self::Misfired => "misfired",
             Self::Skipped => "skipped",
             Self::Missed => "missed",
+            Self::Withdrawn => "withdrawn",
         }
     }
+
+    /// All of them, for reading stored forms.
+    pub const ALL: [Self; 5] =
+        [Self::Ran, Self::Misfired, Self::Skipped, Self::Missed, Self::Withdrawn];
 }
 
 /// Why fires met their fate.
@@ -64,6 +72,8 @@ pub enum Reason {
     BeforeFailed,
     /// The schedule by which they were due was replaced before they could run.
     ScheduleChanged,
+    /// The clock of whoever accounted them was ahead.
+    ClockWasAhead,
 }
 
 impl Reason {
@@ -82,11 +92,12 @@ impl Reason {
             Self::QueueFull => "QUEUE_FULL",
             Self::BeforeFailed => "BEFORE_FAILED",
             Self::ScheduleChanged => "SCHEDULE_CHANGED",
+            Self::ClockWasAhead => "CLOCK_WAS_AHEAD",
         }
     }
 
     /// All of them, for reading stored forms.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Due,
         Self::Overlap,
         Self::Resharding,
@@ -98,6 +109,7 @@ impl Reason {
         Self::QueueFull,
         Self::BeforeFailed,
         Self::ScheduleChanged,
+        Self::ClockWasAhead,
     ];
 }
 
@@ -110,4 +122,22 @@ pub struct Span {
     pub last: Timestamp,
     /// How many.
     pub fires: u64,
+}
+
+impl Span {
+    /// The time from the first of them to the last.
+    pub(super) fn time(&self) -> Duration {
+        self.last.since(self.first)
+    }
+}
+
+impl Note {
+    /// How much is lost if the note is dropped: the time over which its fires did not run. What was withdrawn
+    /// is due again, so nothing rests on its note.
+    pub(super) fn weight(&self) -> Duration {
+        match self.fate {
+            Fate::Withdrawn => Duration::ZERO,
+            _ => self.span.time(),
+        }
+    }
 }

@@ -5,9 +5,7 @@
 //! it runs the fire that is open, and accounts what was due before.
 
 use super::note::{Fate, Note, Reason};
-use super::settle::{
-    MISSED_WINDOW, MOST_LATE, MOST_PENDING, Policy, Settled, due, note, oldest_due,
-};
+use super::settle::{MOST_LATE, Policy, Settled, note, oldest_due, unattended};
 use crate::execution::{Fire, Source};
 use crate::schedule::Schedule;
 use crate::time::Timestamp;
@@ -47,7 +45,9 @@ pub fn settle_opened(
     if opened.source == Source::Trigger {
         return Settled { notes: Vec::new(), run: Some(opened) };
     }
-    if opened.due <= watermark.max(policy.from) || !is_due(policy.schedule, opened.due) {
+    let is_over = opened.due <= watermark.max(policy.from)
+        || policy.ran.iter().any(|ran| ran.contains(opened.due));
+    if is_over || !is_due(policy.schedule, opened.due) {
         return Settled::default();
     }
     let until = opened.due.minus(MOMENT);
@@ -67,7 +67,7 @@ pub fn settle_passed(
     let (mut notes, is_all) = passed_over(policy, (watermark, alive, before), Reason::Overlap);
     if is_all {
         let after = watermark.max(policy.from).max(before);
-        let fires = oldest_due(policy, after, passed.through);
+        let fires = oldest_due(policy, after, passed.through, MOST_LATE);
         notes.extend(note(passed.fate, passed.reason, &fires));
     }
     notes
@@ -97,11 +97,10 @@ fn passed_over(
     let earliest = alive.minus(MOMENT);
     let mut notes = Vec::new();
     if after < earliest {
-        let looked_from = after.max(alive.minus(MISSED_WINDOW));
-        let unattended = due(policy, looked_from, earliest.min(until), MOST_PENDING);
-        notes.extend(note(Fate::Missed, Reason::NoNode, &unattended));
+        let (older, newest) = unattended(policy, (after, alive), earliest.min(until));
+        notes.extend(older.into_iter().chain(note(Fate::Missed, Reason::NoNode, &newest)));
     }
-    let attended = oldest_due(policy, after.max(earliest), until);
+    let attended = oldest_due(policy, after.max(earliest), until, MOST_LATE);
     let fate = if policy.misfire { Fate::Misfired } else { Fate::Skipped };
     notes.extend(note(fate, reason, &attended));
     (notes, attended.len() < MOST_LATE)
@@ -126,6 +125,7 @@ mod tests {
             schedule: &EACH_SECOND,
             memo: Memo::default(),
             from: at(2),
+            ran: &[],
             misfire,
             overlap: Overlap::RunOnceAfter,
             catch_up: CatchUp::None,

@@ -1,6 +1,7 @@
 //! A shard's record: all that the registry keeps about its fires.
 
 use super::note::{Fate, Note};
+use super::set_back::{Ran, SetBack};
 use crate::execution::{Fire, Source};
 use crate::id::InstanceId;
 use crate::time::Timestamp;
@@ -20,8 +21,11 @@ pub struct Record {
     pub last: Option<Arc<Last>>,
     /// How many fires met which fate, since the record was made.
     pub counts: Counts,
-    /// The newest fates other than a plain run, oldest first; at most [`NOTES`].
+    /// The newest fates other than a plain run, oldest first; at most [`NOTES`]. Of the older half, the one that
+    /// spans the shortest time goes first: the long ones tell which fires a clock that was ahead passed over.
     pub notes: Vec<Note>,
+    /// What is left of a clock that was ahead, once the watermark was set back.
+    pub set_back: Option<Box<SetBack>>,
 }
 
 /// The right to run one fire of a shard.
@@ -121,22 +125,67 @@ pub struct Counts {
     pub crashed: u64,
 }
 
+impl Counts {
+    /// The count of fires that met a fate. What was withdrawn is counted nowhere.
+    pub(super) fn of(&mut self, fate: Fate) -> Option<&mut u64> {
+        Some(match fate {
+            Fate::Ran => &mut self.ran,
+            Fate::Misfired => &mut self.misfired,
+            Fate::Skipped => &mut self.skipped,
+            Fate::Missed => &mut self.missed,
+            Fate::Withdrawn => return None,
+        })
+    }
+}
+
 impl Record {
     /// Takes fates in: raises the counts, keeps the newest notes.
     pub fn account(&mut self, notes: &[Note]) {
         for note in notes {
-            let count = match note.fate {
-                Fate::Ran => &mut self.counts.ran,
-                Fate::Misfired => &mut self.counts.misfired,
-                Fate::Skipped => &mut self.counts.skipped,
-                Fate::Missed => &mut self.counts.missed,
-            };
-            *count += note.span.fires;
+            if let Some(count) = self.counts.of(note.fate) {
+                *count += note.span.fires;
+            }
+            if note.fate != Fate::Ran {
+                self.keep(*note);
+            }
             self.watermark = self.watermark.max(note.span.last);
         }
-        self.notes.extend(notes.iter().filter(|note| note.fate != Fate::Ran));
-        let surplus = self.notes.len().saturating_sub(NOTES);
-        self.notes.drain(..surplus);
+        let notes = &self.notes;
+        self.set_back.take_if(|left| left.is_over(self.watermark, notes));
+    }
+
+    /// Keeps a note. It goes on where the newest one ended if nothing else was accounted since.
+    pub(super) fn keep(&mut self, note: Note) {
+        let newest = self.notes.last_mut().filter(|newest| {
+            (newest.fate, newest.reason) == (note.fate, note.reason)
+                && newest.span.last == self.watermark
+                && note.span.first > self.watermark
+        });
+        match newest {
+            Some(newest) => {
+                newest.span.last = note.span.last;
+                newest.span.fires = newest.span.fires.saturating_add(note.span.fires);
+            }
+            None => self.notes.push(note),
+        }
+        if self.notes.len() > NOTES {
+            let older = 0..NOTES / 2;
+            let shortest = older.min_by_key(|at| self.notes[*at].weight());
+            self.notes.remove(shortest.unwrap_or(0));
+        }
+    }
+
+    /// Since when a schedule is in force for the shard that, by the plan, is in force since `planned`.
+    #[must_use]
+    pub fn begins(&self, planned: Timestamp) -> Timestamp {
+        let begins = self.set_back.as_ref().and_then(|left| left.begins);
+        begins.filter(|begins| begins.planned == planned).map_or(planned, |begins| begins.from)
+    }
+
+    /// The instants that ran by a clock that was ahead, ascending.
+    #[must_use]
+    pub fn ran_ahead(&self) -> &[Ran] {
+        self.set_back.as_ref().map_or(&[], |left| &left.ran)
     }
 
     /// Whether the claim that is held is the one with this nonce of this instance.

@@ -1,6 +1,8 @@
 //! What is to become of fires that are due and not accounted.
 
 use super::note::{Fate, Note, Reason, Span};
+use super::record::Record;
+use super::set_back::Ran;
 use crate::config::{CatchUp, JobConfig, Overlap};
 use crate::execution::{Fire, Source};
 use crate::schedule::{Memo, Schedule};
@@ -24,6 +26,8 @@ pub struct Policy<'a> {
     pub memo: Memo,
     /// Since when that schedule is in force for the shard.
     pub from: Timestamp,
+    /// The instants that ran by a clock that was ahead: they are not due again.
+    pub ran: &'a [Ran],
     /// Whether late fires are made up for.
     pub misfire: bool,
     /// What happens to fires due during a run.
@@ -40,14 +44,29 @@ impl<'a> Policy<'a> {
             schedule: &config.schedule,
             memo: Memo::default(),
             from,
+            ran: &[],
             misfire: config.misfire,
             overlap: config.overlap,
             catch_up: config.catch_up,
         }
     }
 
-    fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        self.memo.next_after(self.schedule, after, self.from)
+    /// The same for a shard with this record. The record may know better since when the schedule is in force,
+    /// and which instants have run already.
+    #[must_use]
+    pub fn of_record(self, record: &'a Record) -> Self {
+        Self { from: record.begins(self.from), ran: record.ran_ahead(), ..self }
+    }
+
+    /// The first due instant after `after` that has not run.
+    #[must_use]
+    pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        let next = |after| self.memo.next_after(self.schedule, after, self.from);
+        let mut due = next(after)?;
+        while let Some(ran) = self.ran.iter().find(|ran| ran.contains(due)) {
+            due = next(ran.last)?;
+        }
+        Some(due)
     }
 }
 
@@ -85,15 +104,15 @@ pub fn settle(
     let after = watermark.max(policy.from);
     let earliest = alive.minus(Duration::from_millis(1));
     if after < earliest {
-        let looked_from = after.max(alive.minus(MISSED_WINDOW));
-        let unattended = due(policy, looked_from, earliest.min(now), MOST_PENDING);
+        let (older, unattended) = unattended(policy, (after, alive), earliest.min(now));
+        settled.notes.extend(older);
         if let Some(run) = settle_missed(policy, &unattended, &mut settled) {
             settled.run = Some(run);
             return settled;
         }
     }
     // `alive` only parts fires when it is not before what is accounted.
-    let attended = oldest_due(policy, after.max(earliest), now);
+    let attended = oldest_due(policy, after.max(earliest), now, MOST_LATE);
     if attended.len() == MOST_LATE {
         settled.notes.extend(note_backlog(policy, &attended, hold));
         return settled;
@@ -102,17 +121,37 @@ pub fn settle(
     settled
 }
 
-/// The due instants after `after`, up to and with `until`: the oldest [`MOST_LATE`] of them.
+/// The due instants after `after`, up to and with `until`: the oldest `most` of them.
 pub(super) fn oldest_due(
     policy: &Policy<'_>,
     after: Timestamp,
     until: Timestamp,
+    most: usize,
 ) -> Vec<Timestamp> {
     let next = |last: &Timestamp| policy.next_after(*last);
-    std::iter::successors(next(&after), next)
-        .take_while(|due| *due <= until)
-        .take(MOST_LATE)
-        .collect()
+    std::iter::successors(next(&after), next).take_while(|due| *due <= until).take(most).collect()
+}
+
+/// The fires due after `after` and up to `until` while no node lived: a note of those that are looked at no more
+/// closely, and the newest of the last [`MISSED_WINDOW`].
+///
+/// The note spans all of the former. It counts one of them at least, and no more than make up [`MOST_PENDING`]
+/// with the latter.
+pub(super) fn unattended(
+    policy: &Policy<'_>,
+    (after, alive): (Timestamp, Timestamp),
+    until: Timestamp,
+) -> (Option<Note>, Vec<Timestamp>) {
+    let looked_from = after.max(alive.minus(MISSED_WINDOW));
+    let newest = due(policy, looked_from, until, MOST_PENDING);
+    let end = newest.first().map_or(until, |first| first.minus(Duration::from_millis(1)));
+    let most = (MOST_PENDING - newest.len()).max(1);
+    let older = oldest_due(policy, after, end, most);
+    let mut note = note(Fate::Missed, Reason::NoNode, &older);
+    if let Some(note) = note.as_mut().filter(|_| older.len() == most) {
+        note.span.last = end;
+    }
+    (note, newest)
 }
 
 /// Fires so many that more are pending behind them: none of them runs.
@@ -228,6 +267,7 @@ mod tests {
             memo: Memo::default(),
             schedule: &EACH_SECOND,
             from: at(0),
+            ran: &[],
             misfire,
             overlap,
             catch_up,
@@ -330,7 +370,11 @@ mod tests {
     fn no_more_than_a_thousand_missed_fires_of_a_day_are_told() {
         let policy = policy(true, Overlap::RunOnceAfter, CatchUp::None);
         let settled = settle(&policy, at(0), at(1_000_001), None, at(1_000_001));
-        assert_eq!(settled.notes, [noted(Fate::Missed, Reason::NoNode, 999_001, 1_000_000)]);
+        let [older, newest] = settled.notes[..] else { panic!("{:?}", settled.notes) };
+        assert_eq!(newest, noted(Fate::Missed, Reason::NoNode, 999_001, 1_000_000));
+        // One stands for all before, so that the notes leave no gap.
+        let until = newest.span.first.minus(Duration::from_millis(1));
+        assert_eq!(older.span, Span { first: at(1), last: until, fires: 1 });
     }
 
     #[test]

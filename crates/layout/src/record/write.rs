@@ -3,7 +3,7 @@
 
 use super::{Stored, VERSION};
 use bytes::Bytes;
-use flockwork_core::account::{Claim, ClaimState, Counts, Last, Note};
+use flockwork_core::account::{Claim, ClaimState, Counts, Last, Note, SetBack};
 use serde::Serialize;
 use std::cell::Cell;
 
@@ -34,6 +34,9 @@ pub fn encode(stored: &Stored) -> Bytes {
     }
     if !record.notes.is_empty() {
         json.notes(&record.notes);
+    }
+    if let Some(left) = &record.set_back {
+        json.set_back(left);
     }
     for (name, value) in &stored.unknown {
         json.raw(",").value(name).raw(":").value(value);
@@ -140,5 +143,15 @@ impl Json {
             self.raw(",\"fires\":").value(&note.span.fires).raw("}");
         }
         self.raw("]");
+    }
+
+    fn set_back(&mut self, left: &SetBack) {
+        let ran = left.ran.iter().map(|ran| (ran.first.as_millis(), ran.last.as_millis()));
+        self.raw(",\"set_back\":{\"ran\":").value(&ran.collect::<Vec<_>>());
+        if let Some(begins) = left.begins {
+            self.raw(",\"planned\":").value(&begins.planned.as_millis());
+            self.raw(",\"from\":").value(&begins.from.as_millis());
+        }
+        self.raw("}");
     }
 }

@@ -1,0 +1,209 @@
+//! What a clock that was ahead has accounted, taken back.
+//!
+//! A watermark that lies an hour ahead silences its shard for an hour. It is set back to a clock that is
+//! believed. What it had passed over is due again: its fates are withdrawn from the record. What had run is
+//! never run again: the record keeps those instants until its watermark is beyond them.
+//!
+//! A record does not list its runs. What the watermark has passed and no note speaks of counts as run: so a
+//! note that was dropped costs a fire and never doubles one.
+
+use super::note::{Fate, Note, Reason, Span};
+use super::record::Record;
+use super::settle::{MOST_LATE, Policy, oldest_due};
+use crate::schedule::Schedule;
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// How far a watermark may lie beyond a clock without being set back. Clocks of hosts that are kept in step
+/// differ by less, and so long every shard can wait.
+pub const AHEAD: Duration = Duration::from_secs(5);
+
+/// How many spans of instants that ran are kept. If there are more, all up to the last one count as run.
+pub const MOST_RAN: usize = 16;
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// What a record keeps of a clock that was ahead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetBack {
+    /// The instants beyond the watermark that ran, ascending; at most [`MOST_RAN`] spans.
+    pub ran: Vec<Ran>,
+    /// Since when the schedule is in force, if the plan says so by a clock that was ahead.
+    pub begins: Option<Begins>,
+}
+
+/// The instants from the first to the last: those of them that were due have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The first.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+}
+
+/// Since when a schedule is in force for a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begins {
+    /// Since when it is by the plan. This is about that plan only.
+    pub planned: Timestamp,
+    /// Since when it is.
+    pub from: Timestamp,
+}
+
+impl Ran {
+    /// Whether an instant is one of them.
+    #[must_use]
+    pub fn contains(&self, instant: Timestamp) -> bool {
+        self.first <= instant && instant <= self.last
+    }
+}
+
+impl SetBack {
+    /// Forgets what matters no more to a shard that has come so far. Returns whether nothing is left.
+    ///
+    /// A note of fires that lie around an instant that ran does not say that it ran, so both are kept.
+    pub(super) fn is_over(&mut self, watermark: Timestamp, notes: &[Note]) -> bool {
+        let is_around = |ran: &Ran| {
+            notes.iter().any(|note| note.span.first < ran.first && ran.last < note.span.last)
+        };
+        self.ran.retain(|ran| ran.last > watermark || is_around(ran));
+        self.ran.is_empty() && self.begins.is_none_or(|begins| begins.planned <= watermark)
+    }
+}
+
+/// Sets a shard's record back to `now`, if what it accounts, or the beginning of its schedule, lies more than
+/// [`AHEAD`] beyond that. `planned` is since when the schedule is in force by the plan.
+///
+/// Returns the record as it is then, and a note of the fires that are withdrawn; it names no fires if the
+/// clock had passed over none. `None` if the record stays as it is: also where the schedule's one fire has run.
+#[must_use]
+pub fn set_back(
+    policy: &Policy<'_>,
+    record: &Record,
+    planned: Timestamp,
+    now: Timestamp,
+) -> Option<(Record, Note)> {
+    let policy = policy.of_record(record);
+    let reached = record.watermark.max(policy.from);
+    if reached <= now.plus(AHEAD) {
+        return None;
+    }
+    let mut kept = Record { notes: Vec::new(), ..record.clone() };
+    let mut withdrawn = Vec::new();
+    for note in &record.notes {
+        let (stays, goes) = parted(&policy, note, now);
+        kept.notes.extend(stays);
+        withdrawn.extend(goes);
+    }
+    if withdrawn.is_empty() && is_done(&policy, record) {
+        return None;
+    }
+    for note in &withdrawn {
+        if let Some(count) = kept.counts.of(note.fate) {
+            *count = count.saturating_sub(note.span.fires);
+        }
+    }
+    let begins = match policy.from > now {
+        true => Some(Begins { planned, from: now }),
+        false => record.set_back.as_ref().and_then(|left| left.begins),
+    };
+    let ran = ran(&policy, record, &withdrawn, now);
+    kept.watermark = record.watermark.min(now);
+    kept.set_back =
+        (begins.is_some() || !ran.is_empty()).then(|| Box::new(SetBack { ran, begins }));
+    let note = summed_up(&withdrawn, (now, reached));
+    if note.span.fires > 0 {
+        kept.keep(note);
+    }
+    Some((kept, note))
+}
+
+/// Whether nothing more is ever due: a schedule of one fire, which has run.
+fn is_done(policy: &Policy<'_>, record: &Record) -> bool {
+    let is_single = matches!(policy.schedule, Schedule::Once(_) | Schedule::OnTrigger);
+    let is_begun = record.watermark >= policy.from;
+    let never = matches!(policy.schedule, Schedule::OnTrigger);
+    never || (is_single && is_begun && policy.next_after(record.watermark).is_none())
+}
+
+/// Parts a note at an instant: what stays of it, and what is withdrawn.
+fn parted(policy: &Policy<'_>, note: &Note, now: Timestamp) -> (Option<Note>, Option<Note>) {
+    let Span { first, last, fires } = note.span;
+    if last <= now || note.fate == Fate::Withdrawn {
+        return (Some(*note), None);
+    }
+    if first > now {
+        return (None, Some(*note));
+    }
+    let (before, until) = counted(policy, note.span, now);
+    let before = before.min(fires);
+    let part = |first, last, fires| {
+        (fires > 0).then_some(Note { span: Span { first, last, fires }, ..*note })
+    };
+    let next = policy.next_after(now).unwrap_or(last);
+    (part(first, until, before), part(next, last, fires - before))
+}
+
+/// How many fires of a span were due up to an instant in it, and the last of them. Of more than are settled at
+/// a time, as many as there would be if they lay evenly.
+fn counted(policy: &Policy<'_>, span: Span, now: Timestamp) -> (u64, Timestamp) {
+    let due = oldest_due(policy, span.first.minus(MOMENT), now, MOST_LATE);
+    match due.last() {
+        Some(last) if due.len() < MOST_LATE => (due.len() as u64, *last),
+        Some(_) => {
+            let share = now.since(span.first).as_millis() * u128::from(span.fires);
+            let evenly = share / span.time().as_millis().max(1);
+            (u64::try_from(evenly).unwrap_or(u64::MAX), now)
+        }
+        None => (0, now),
+    }
+}
+
+/// The instants after `now` that the record accounts as run: all that no withdrawn note speaks of, and those that
+/// it kept as run before.
+fn ran(policy: &Policy<'_>, record: &Record, withdrawn: &[Note], now: Timestamp) -> Vec<Ran> {
+    let mut from = now.max(policy.from).plus(MOMENT);
+    let mut ran: Vec<Ran> =
+        record.ran_ahead().iter().filter(|ran| ran.last > now).copied().collect();
+    let mut add = |first: Timestamp, last: Timestamp| {
+        let before = first.minus(MOMENT);
+        let is_due = policy.schedule.next_after(before, before).is_some_and(|due| due <= last);
+        ran.extend((first <= last && is_due).then_some(Ran { first, last }));
+    };
+    for note in withdrawn {
+        add(from, note.span.first.minus(MOMENT));
+        from = from.max(note.span.last.plus(MOMENT));
+    }
+    add(from, record.watermark);
+    joined(ran)
+}
+
+/// The same spans, ascending and apart; at most [`MOST_RAN`].
+fn joined(mut ran: Vec<Ran>) -> Vec<Ran> {
+    ran.sort_by_key(|ran| ran.first);
+    let mut apart: Vec<Ran> = Vec::new();
+    for next in ran {
+        match apart.last_mut().filter(|last| next.first <= last.last.plus(MOMENT)) {
+            Some(last) => last.last = last.last.max(next.last),
+            None => apart.push(next),
+        }
+    }
+    match apart[..] {
+        [first, .., last] if apart.len() > MOST_RAN => {
+            vec![Ran { first: first.first, last: last.last }]
+        }
+        _ => apart,
+    }
+}
+
+/// One note of all that is withdrawn.
+fn summed_up(withdrawn: &[Note], (now, reached): (Timestamp, Timestamp)) -> Note {
+    let first = withdrawn.first().map_or(now, |note| note.span.first);
+    let last = withdrawn.last().map_or(reached, |note| note.span.last);
+    let fires = withdrawn.iter().map(|note| note.span.fires).sum();
+    let span = Span { first, last, fires };
+    Note { fate: Fate::Withdrawn, reason: Reason::ClockWasAhead, span }
+}
+
+#[cfg(test)]
+mod tests;
