@@ -15,6 +15,7 @@
 //!            │   listener     once                                         │
 //!   shard.rs │ one shard: its state, from a claim to the end of its run    │
 //!            │   claim  ahead  run  ending  back  accounting  foreign      │
+//!            │   gated  set_back                                           │
 //!            └─────────────────────────────────────────────────────────────┘
 //!   mirror.rs   what is known of the job's keys        (read by all of them)
 //!   turn.rs     what a duty may touch: time, trust, outbox, alarms, capacity, marks
@@ -72,6 +73,7 @@
 //! | request | what the registry is sent; of a process or person: the wish that a job runs now |
 //! | running mark | the key by which ElasticJob sees that a shard runs |
 //! | slot | what this node believes about one key |
+//! | set back | of a record: taken back from where a clock that was ahead had brought it |
 //! | stale | of a claim made ahead: its run is known not to begin |
 //! | term | one leadership of this instance, from election to the loss of the leader's key |
 //! | trigger | the key by which an instance is asked to run its shards of a job now |

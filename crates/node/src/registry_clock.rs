@@ -4,7 +4,7 @@
 //! the commit was made, some time between its sending and its answer. So the difference is known to within
 //! the time that the answer took. A clock is said to differ only if it surely does.
 
-use flockwork_core::time::{Mono, Now};
+use flockwork_core::time::{Mono, Now, Timestamp};
 
 /// The clock of one registry.
 #[derive(Debug, Default)]
@@ -36,6 +36,12 @@ impl RegistryClock {
         Some(if at_most < 0 { at_most } else { at_least.max(0) })
     }
 
+    /// Returns the latest instant that the registry's clock can show now, if the clock was ever measured.
+    pub(crate) fn shows_at_most(&self, now: Mono) -> Option<Timestamp> {
+        let (_, most) = self.bounds?;
+        Some(Timestamp::from_millis(most.saturating_add(millis(now))))
+    }
+
     /// Notes that the registry's clock is being measured.
     pub(crate) fn is_probed(&mut self, now: Mono) {
         self.probed = Some(now);
@@ -54,7 +60,6 @@ fn millis(mono: Mono) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flockwork_core::time::Timestamp;
 
     fn at(wall: i64, mono: u64) -> Now {
         Now { wall: Timestamp::from_millis(wall), mono: Mono::from_millis(mono) }
@@ -74,6 +79,10 @@ mod tests {
         // Later, by the monotonic clock; and a wall clock that was set is noticed without asking.
         assert_eq!(clock.ahead(at(70_200, 60_300)), Some(0));
         assert_eq!(clock.ahead(at(130_200, 60_300)), Some(60_000));
+        assert_eq!(
+            clock.shows_at_most(Mono::from_millis(60_300)),
+            Some(Timestamp::from_millis(70_200))
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod reads;
 mod run;
 #[cfg(test)]
 mod scene;
+mod set_back;
 mod state;
 
 use crate::Report;
@@ -215,6 +216,9 @@ impl Shard {
             self.wait_no_more(turn);
             return self.reconsider_in(turn, after);
         }
+        if self.set_back(turn, facts, mirror, &stored) {
+            return self.wait_no_more(turn);
+        }
         let Some(settled) = self.settle(turn.now.wall, facts, mirror, (&stored, is_off)) else {
             return;
         };
@@ -241,11 +245,11 @@ impl Shard {
         (stored, is_off): (&Stored, bool),
     ) -> Option<Settled> {
         let plan = mirror.plan_in_force(facts.shards())?;
-        let from = plan.from(self.index);
-        let policy = Policy { memo: facts.memo, ..Policy::of(facts.config?, from) };
+        let policy = Policy::of(facts.config?, plan.from(self.index)).of_record(&stored.record);
+        let policy = Policy { memo: facts.memo, ..policy };
         let watermark = stored.record.watermark;
-        if watermark < from {
-            let notes = left_by_the_past(plan, &policy, (self.index, watermark), now);
+        if watermark < policy.from {
+            let notes = left_by_the_past(plan, &policy, (self.index, &stored.record), now);
             if !notes.is_empty() {
                 return Some(Settled { notes, run: None });
             }
@@ -277,10 +281,10 @@ impl Shard {
             return;
         };
         let Some(plan) = mirror.plan_in_force(facts.shards()) else { return };
-        let policy = Policy { memo: facts.memo, ..Policy::of(config, plan.from(self.index)) };
+        let policy = Policy::of(config, plan.from(self.index)).of_record(&stored.record);
+        let policy = Policy { memo: facts.memo, ..policy };
         let (held, instants) = ((plan.alive, self.hold), (turn.now.wall, due));
-        let watermark = stored.record.watermark;
-        if !left_by_the_past(plan, &policy, (self.index, watermark), due).is_empty() {
+        if !left_by_the_past(plan, &policy, (self.index, &stored.record), due).is_empty() {
             return;
         }
         if is_all_there_is(&policy, &stored, held, instants) {

@@ -99,6 +99,7 @@ impl Job {
             shard.clock_was_set_back(turn.now.wall);
         }
         self.listener.clock_was_set_back(turn.now.wall);
+        self.mark_all_shards(turn);
         turn.mark_job();
     }
 

@@ -1,6 +1,7 @@
 //! The timer that knows when a job is next due.
 
 use crate::turn::Turn;
+use flockwork_core::account::AHEAD;
 use flockwork_core::config::JobConfig;
 use flockwork_core::schedule::Memo;
 use flockwork_core::time::Timestamp;
@@ -61,8 +62,11 @@ impl Timer {
         }
         let mut memo = self.memo;
         let mut first_after = |instant| {
+            // What begins later by a clock that was ahead begins as soon as a shard finds that out.
+            let is_ahead = |from: Timestamp| from > now.plus(AHEAD);
             let first_of = |from| memo.search(&config.schedule, instant, from);
-            plan.begins().filter_map(first_of).min()
+            let begins = plan.begins().map(|from| if is_ahead(from) { now } else { from });
+            begins.filter_map(first_of).min()
         };
         // The search begins at the fire that is due now: what comes after that fire is asked again when the
         // fire is settled.

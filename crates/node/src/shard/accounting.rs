@@ -7,7 +7,7 @@ use crate::mirror::Mirror;
 use crate::outbox::{Purpose, ShardChange};
 use crate::turn::Turn;
 use crate::{Account, Report};
-use flockwork_core::account::{Claim, ClaimState, Note};
+use flockwork_core::account::{Claim, ClaimState, Note, Record};
 use flockwork_core::id::ShardIndex;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::Stored;
@@ -38,6 +38,26 @@ impl Accounting {
         let check = Op::Check(keys.plan.clone(), Some(plan));
         let write = write_record(keys, mirror, shard, &stored);
         Some(Self::send(turn, shard, (stored, notes), vec![check, write]))
+    }
+
+    /// Sets the record back from where a clock that was ahead had brought it. `withdrawn` are the fires that
+    /// are due again.
+    pub(crate) fn of_set_back(
+        turn: &mut Turn<'_>,
+        (keys, shard): (&Keys, ShardIndex),
+        mirror: &Mirror,
+        mut stored: Arc<Stored>,
+        (record, withdrawn): (Record, Note),
+    ) -> Option<Self> {
+        Arc::make_mut(&mut stored).record = record;
+        let plan = mirror.plan().held()?.stamp;
+        let owner = mirror.owner(shard)?.held()?.stamp;
+        let ops = vec![
+            Op::Check(keys.plan.clone(), Some(plan)),
+            Op::Check(keys.owner.clone(), Some(owner)),
+            write_record(keys, mirror, shard, &stored),
+        ];
+        Some(Self::send(turn, shard, (stored, vec![withdrawn]), ops))
     }
 
     /// Writes into the record that a fire is over although it was not done, for the reason with this code.
@@ -102,7 +122,7 @@ pub(crate) fn without_retry(turn: &Turn<'_>, shard: ShardIndex, old: &Claim) -> 
 
 /// Reports what became of fires, once that is certain.
 pub(crate) fn report(turn: &mut Turn<'_>, shard: ShardIndex, notes: &[Note]) {
-    for note in notes {
+    for note in notes.iter().filter(|note| note.span.fires > 0) {
         turn.report(Report::Accounted(Account {
             job: turn.name.clone(),
             shard,

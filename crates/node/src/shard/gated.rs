@@ -2,7 +2,7 @@
 //! that a replaced schedule left.
 
 use crate::facts::Gate;
-use flockwork_core::account::{Fate, Note, Passed, Policy, Reason, Settled};
+use flockwork_core::account::{Fate, Note, Passed, Policy, Reason, Record, Settled};
 use flockwork_core::account::{settle_opened, settle_passed, settle_replaced};
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::ShardIndex;
@@ -15,13 +15,16 @@ use flockwork_layout::record::Stored;
 pub(super) fn left_by_the_past(
     plan: &Plan,
     policy: &Policy<'_>,
-    (shard, watermark): (ShardIndex, Timestamp),
+    (shard, record): (ShardIndex, &Record),
     now: Timestamp,
 ) -> Vec<Note> {
+    let watermark = record.watermark;
+    // Whoever replaced a schedule may have had a clock that was ahead.
+    let now = now.min(policy.from);
     let pending = plan.past.iter().filter(|past| past.until > watermark);
     let mut left = pending.filter_map(|past| {
         let schedule = Schedule::from_text(&past.schedule)?;
-        let (memo, from) = (Memo::default(), past.from(shard)?);
+        let (memo, from) = (Memo::default(), record.begins(past.from(shard)?));
         let policy = Policy { schedule: &schedule, memo, from, ..*policy };
         let notes = settle_replaced(&policy, watermark, plan.alive, past.until.min(now));
         (!notes.is_empty()).then_some(notes)

@@ -164,9 +164,9 @@ fn a_clock_set_back_meanwhile_starts_nothing_early_and_holds_nothing_up() {
         for (at, _, run) in &later {
             assert!(u128::from(*at) >= due(run).as_millis(), "{back:?}: started early");
         }
-        // What was accounted by the clock that was ahead is not due again.
-        let held_up = last.as_millis() > 33_000;
-        assert_eq!(later.is_empty(), held_up, "{back:?}: {last:?}");
+        // What ran by the clock that was ahead does not run again, and holds nothing else up.
+        assert!(later.len() > 10, "{back:?}: {later:?}");
+        assert!(later.iter().all(|(.., run)| due(run) != last), "{back:?}: {last:?}");
         assert!(!is_claimed(&world), "{back:?}");
     }
 }

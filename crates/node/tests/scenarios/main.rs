@@ -9,6 +9,7 @@ mod handover;
 mod joining;
 mod leaving;
 mod listener;
+mod set_back;
 mod world;
 
 use flockwork_core::config::{CatchUp, Draft, JobConfig, Level, Overlap, check};

@@ -149,6 +149,7 @@ fn is_done(
 ) -> bool {
     match fire.source {
         Source::Trigger => stored.is_some_and(|stored| has_run(stored, fire)),
+        _ if stored.is_some_and(|stored| ran_ahead(stored, fire.due)) => true,
         _ => accounted(mirror, config, shard, stored).is_some_and(|through| through >= fire.due),
     }
 }
@@ -161,7 +162,12 @@ fn accounted(
     stored: Option<&Stored>,
 ) -> Option<Timestamp> {
     let from = mirror.plan_in_force(config.shards)?.from(shard);
-    Some(stored.map_or(from, |stored| stored.record.watermark.max(from)))
+    Some(stored.map_or(from, |stored| stored.record.watermark.max(stored.record.begins(from))))
+}
+
+/// Returns whether a shard has run a fire by a clock that was ahead.
+fn ran_ahead(stored: &Stored, due: Timestamp) -> bool {
+    stored.record.ran_ahead().iter().any(|ran| ran.contains(due))
 }
 
 fn unclaimed(mirror: &Mirror, config: &JobConfig, shard: ShardIndex, fire: Fire) -> Shard {
