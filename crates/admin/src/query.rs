@@ -3,7 +3,7 @@
 use crate::nearest::nearest;
 use crate::view::{ClockRow, Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};
 use crate::{AdminError, Operator};
-use flockwork_core::account::Record;
+use flockwork_core::account::{AHEAD, Record};
 use flockwork_core::config::{Checked, JobConfig};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::Timestamp;
@@ -194,7 +194,9 @@ impl Operator {
         let Some(config) = config else { return Ok(Vec::new()) };
         let plan = self.entries(vec![self.key(job, &Facet::Plan)]).await?.remove(0);
         let plan = plan.and_then(|entry| plan::decode(&entry.value).ok());
-        let begins: Vec<_> = plan.map_or_else(|| vec![now], |plan| plan.begins().collect());
+        // What begins later by a clock that was ahead is set back by whoever runs it.
+        let begun = |from: Timestamp| if from > now.plus(AHEAD) { now } else { from };
+        let begins: Vec<_> = plan.map_or_else(|| vec![now], |p| p.begins().map(begun).collect());
         let first_after = |instant| {
             begins.iter().filter_map(|from| config.schedule.next_after(instant, *from)).min()
         };

@@ -193,6 +193,9 @@ fn plain_record(entry: &Entry) -> Option<Record> {
         due: fire.due.as_millis(),
         source: fire.source.as_str().to_owned(),
     };
+    let ran = record.ran_ahead().iter();
+    let ran = ran.map(|ran| (ran.first.as_millis(), ran.last.as_millis())).collect();
+    let begins = record.set_back.as_ref().and_then(|left| left.begins);
     Some(Record {
         watermark: record.watermark.as_millis(),
         claim: record.claim.map(|claim| Claim {
@@ -224,6 +227,8 @@ fn plain_record(entry: &Entry) -> Option<Record> {
             failed: record.counts.failed,
             crashed: record.counts.crashed,
         },
+        ran,
+        begins: begins.map(|begins| (begins.planned.as_millis(), begins.from.as_millis())),
         unknown: unknown.keys().cloned().collect(),
     })
 }

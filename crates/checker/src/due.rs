@@ -38,6 +38,26 @@ impl Due {
         count
     }
 
+    /// The same without those that lie in some spans, which are ascending and apart.
+    #[must_use]
+    pub fn count_without(&self, (after, through): (i64, i64), spans: &[(i64, i64)]) -> u64 {
+        let within = spans.iter().map(|(first, last)| {
+            let (after, through) = (after.max(first - 1), through.min(*last));
+            if after < through { self.count(after, through) } else { 0 }
+        });
+        self.count(after, through) - within.sum::<u64>()
+    }
+
+    /// The first due instant after `after` that lies in none of some spans.
+    #[must_use]
+    pub fn next_without(&self, after: i64, spans: &[(i64, i64)]) -> Option<i64> {
+        let mut next = self.next_after(after)?;
+        while let Some((_, last)) = spans.iter().find(|(a, z)| (*a..=*z).contains(&next)) {
+            next = self.next_after(*last)?;
+        }
+        Some(next)
+    }
+
     /// The first due instant after `after`.
     #[must_use]
     pub fn next_after(&self, after: i64) -> Option<i64> {

@@ -6,6 +6,8 @@
 //!   [`MOST_PENDING`] may be left out of the counts, as is said of jobs nobody served for long.
 //!   A claim that is taken back accounts nothing: what counts is what taking it back leaves.
 //! * Where a claim is taken back, the counts go back as far as the watermark.
+//! * Where what a clock that was ahead has accounted is taken back, from `b` to `a`, the counts lose exactly the
+//!   fires due in `(a, b]` that are not kept as run. Where the plan was another one before, they lose no run.
 //! * A record is deleted only with its job, and with it all that was due of it.
 //! * Closing a claim counts exactly one run as ended well, failed or crashed (a crash that nobody
 //!   tries again is a failure besides), unless it is taken back; nothing else counts one.
@@ -16,7 +18,7 @@
 //!   job, what is due until then waits for it.
 
 use crate::story::{Change, Claimed, Closing, How, Stories, Story};
-use crate::trace::{Counts, Line, Unseen};
+use crate::trace::{Counts, Line, Record, Unseen};
 use crate::verdict::Verdict;
 use std::collections::BTreeSet;
 
@@ -45,7 +47,8 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
             }
             // That it never goes back is judged by P18.
             let through = change.change.new.as_ref().map(|new| new.watermark);
-            highest = through.map_or(i64::MIN, |through| through.max(highest));
+            let before = if change.is_set_back() { i64::MIN } else { highest };
+            highest = through.map_or(i64::MIN, |through| through.max(before));
         }
         if let Some((line, what)) = miscounted(stories, story) {
             return Verdict::breach(trace, line, what);
@@ -83,6 +86,9 @@ fn accounts_what_was_due(
         let is_right = change.is_removed;
         return if is_right { Ok(()) } else { Err("the record was deleted".to_owned()) };
     };
+    if change.is_set_back() {
+        return withdraws_what_did_not_run(stories, change, new);
+    }
     let counted = new.counts.accounted() - change.base.counts.accounted();
     let after = change.base.watermark.max(highest);
     let (due, earlier) = stories.due(change, after, new.watermark)?;
@@ -93,6 +99,32 @@ fn accounts_what_was_due(
         return Err(format!(
             "{due} were due in ({after}, {through}] ({earlier} more by a schedule before, of which the \
              plan keeps {kept}), {counted} were accounted"
+        ));
+    }
+    Ok(())
+}
+
+/// Compares what the counts lose with the fires that are due again.
+fn withdraws_what_did_not_run(
+    stories: &Stories<'_>,
+    change: &Change<'_>,
+    new: &Record,
+) -> Result<(), String> {
+    let lost = change.base.counts.accounted() - new.counts.accounted();
+    if new.counts.ran != change.base.counts.ran || lost < 0 {
+        return Err(format!("it is set back, and counts {lost} fires less"));
+    }
+    // What an earlier plan made due beyond that instant is due no more.
+    if stories.was_planned_otherwise(change) {
+        return Ok(());
+    }
+    let (after, through) = (new.watermark, change.base.watermark);
+    // What ran before, and what is kept as run now, was no loss.
+    let (due, earlier) = stories.due_beside(change, (after, through), &new.ran)?;
+    if lost < i128::from(due.min(MOST_PENDING)) || lost > i128::from(due + earlier) {
+        return Err(format!(
+            "{due} fires in ({after}, {through}] are due again ({earlier} by a schedule before), {lost} were \
+             withdrawn"
         ));
     }
     Ok(())
@@ -155,8 +187,11 @@ fn left_over(trace: &[Line], stories: &Stories<'_>) -> Option<(usize, String)> {
             let listened = stories.listened.get(job);
             // What a shard has not accounted of fires that are over is accounted with the next one.
             let decided = listened.and_then(|of| of.ahead_at(last, i64::MIN));
-            let after = through.max(plan.from(shard)).max(decided.unwrap_or(i64::MIN));
-            let lost = schedule.next_after(after).filter(|due| *due + TOLERANCE <= over);
+            let (from, ran) = record.map_or((plan.from(shard), &[][..]), |record| {
+                (record.begins(plan.from(shard)), &record.ran)
+            });
+            let after = through.max(from).max(decided.unwrap_or(i64::MIN));
+            let lost = schedule.next_without(after, ran).filter(|due| *due + TOLERANCE <= over);
             if let Some(due) = lost {
                 let line = story.and_then(|story| Some(story.changes.last()?.line));
                 let what = format!("{job}/{shard}: due {due}, not accounted at the end ({over})");

@@ -2,9 +2,11 @@
 //!
 //! From [`Weather::recovery`](crate::weather::Weather::recovery) after the heal on:
 //! * each shard that is due and switched on has runs again. A clock that was ahead may have had its
-//!   fires run already, or opened for all shards, or a schedule begin later: those instants are waited for;
+//!   fires run already: those instants are waited for. Where the job has a listener, it may have opened a later
+//!   fire for all shards, or had a schedule begin later: that is waited for, too;
 //! * no run, no attempt to be made and no request to run now has been there for that long.
 
+use crate::p18_clock_steps::AHEAD;
 use crate::story::{Claimed, Stories, Story};
 use crate::trace::{About, Fact, Line};
 use crate::verdict::Verdict;
@@ -79,13 +81,21 @@ fn no_run(
     let plan = stories.plans.get(job)?.last()?;
     let schedule = stories.schedules.named(job, &plan.schedule)?;
     let by_then = story.changes.iter().take_while(|change| trace[change.line].at <= since).last();
-    let through = by_then.and_then(|change| Some(change.change.new.as_ref()?.watermark));
+    let record = by_then.and_then(|change| change.change.new.as_ref());
+    let through = record.map(|record| record.watermark);
     let begin = wall - i64::try_from(over.saturating_sub(since)).unwrap_or(0);
     let by_then = trace.partition_point(|line| line.at <= since).saturating_sub(1);
-    let ahead = stories.listened.get(job).and_then(|of| of.ahead_at(by_then, begin));
-    let through = through.max(ahead).unwrap_or(i64::MIN);
-    let after = begin.max(through).max(plan.from(shard));
-    let due = schedule.next_after(after).filter(|due| *due + TOLERANCE <= wall)?;
+    let listened = stories.listened.get(job);
+    let ahead = listened.and_then(|of| of.ahead_at(by_then, begin));
+    let planned = plan.from(shard);
+    let from = record.map_or(planned, |record| record.begins(planned));
+    let reached = through.max(ahead).unwrap_or(i64::MIN).max(from);
+    // What lies further ahead than clocks may differ is set back.
+    let reached = if listened.is_some() { reached } else { reached.min(begin + AHEAD) };
+    let ran = story.changes.last().and_then(|change| change.change.new.as_ref());
+    let ran = ran.map_or(&[][..], |record| &record.ran);
+    let due = schedule.next_without(begin.max(reached), ran);
+    let due = due.filter(|due| *due + TOLERANCE <= wall)?;
     let runs = story.claims.iter().flat_map(|claimed| &claimed.starts);
     let has_run = runs.into_iter().any(|line| trace[*line].at >= since);
     let line = story.changes.last().map_or(trace.len() - 1, |change| change.line);

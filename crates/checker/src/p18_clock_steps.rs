@@ -1,7 +1,9 @@
 //! P18: clocks that are set run nothing twice, and start no burst.
 //!
 //! * The watermark never goes back, but where a claim is taken back (and that leaves what was before
-//!   it): a fire that was accounted is never due again.
+//!   it), and where it lies more than [`AHEAD`] beyond the clock of who sets it back: a clock was ahead. The
+//!   record then keeps each instant beyond that which has run.
+//! * No instant has two first attempts, as long as its job exists.
 //! * A first attempt is for a fire that its own change accounts: after the watermark before it, and
 //!   not after the one it leaves.
 //! * Where fires that are held up are made up for by one run, they are not run one by one: of
@@ -18,6 +20,8 @@ pub const NAME: &str = "P18 clock steps";
 
 /// How many too soon in a row are a burst: a clock set forward, and another, may account for two.
 pub const BURST: usize = 5;
+/// How far beyond a clock a watermark may lie and stays: milliseconds.
+pub const AHEAD: i64 = 5_000;
 /// What is too little to tell: milliseconds.
 pub const SLACK: i64 = 1_000;
 
@@ -33,19 +37,52 @@ pub fn judge(trace: &[Line], stories: &Stories<'_>) -> Verdict {
         .collect();
     for ((job, _), story) in &stories.shards {
         let burst = burst(trace, story).filter(|_| !queues.contains(job));
-        if let Some((line, what)) = went_back(story).or_else(|| outside(story)).or(burst) {
+        let back = went_back(stories, story).or_else(|| ran_twice(story));
+        if let Some((line, what)) = back.or_else(|| outside(story)).or(burst) {
             return Verdict::breach(trace, line, what);
         }
     }
     Verdict::Valid
 }
 
-fn went_back(story: &Story<'_>) -> Option<(usize, String)> {
-    story.changes.iter().find_map(|change| {
+fn went_back(stories: &Stories<'_>, story: &Story<'_>) -> Option<(usize, String)> {
+    story.changes.iter().filter(|change| change.goes_back()).find_map(|change| {
         let new = change.change.new.as_ref()?;
-        let from = change.base.watermark;
-        let what = || format!("the watermark went back from {from} to {}", new.watermark);
-        (new.watermark < from).then(|| (change.line, what()))
+        let (before, clock) = (&change.base, new.begins.map_or(new.watermark, |begins| begins.1));
+        let plans = &stories.plans.get(&*change.change.job)?[..change.plans];
+        let planned = plans.last().map_or(i64::MIN, |plan| plan.from(change.change.shard));
+        let reached = before.watermark.max(before.begins(planned));
+        let is_ahead = reached > clock + AHEAD;
+        if !is_ahead || !change.is_set_back() {
+            let to = new.watermark;
+            return Some((change.line, format!("the watermark went back from {reached} to {to}")));
+        }
+        let removed =
+            story.changes.iter().filter(|it| it.change.new.is_none() && it.line < change.line);
+        let born = removed.map(|it| it.line).max().unwrap_or(0);
+        let schedule = stories.schedules.named(&change.change.job, &plans.last()?.schedule)?;
+        let ran = story.claims.iter().filter(is_first);
+        let mut forgotten =
+            ran.filter(|ran| (born..change.line).contains(&ran.made)).filter(|ran| {
+                let due = ran.claim.fire.due;
+                due > new.watermark.max(clock) && schedule.is_due(due) && !new.ran_ahead(due)
+            });
+        let due = forgotten.next()?.claim.fire.due;
+        let what = format!("set back to {}, and {due}, which ran, is due again", new.watermark);
+        Some((change.line, what))
+    })
+}
+
+/// A fire that was run as a first attempt, and was so before.
+fn ran_twice(story: &Story<'_>) -> Option<(usize, String)> {
+    let removed: Vec<usize> =
+        story.changes.iter().filter(|c| c.change.new.is_none()).map(|c| c.line).collect();
+    let mut seen = BTreeSet::new();
+    story.claims.iter().filter(is_first).find_map(|claimed| {
+        let life = removed.partition_point(|line| *line < claimed.made);
+        let due = claimed.claim.fire.due;
+        let is_again = !seen.insert((life, due));
+        is_again.then(|| (claimed.made, format!("the fire at {due} was run before")))
     })
 }
 

@@ -91,6 +91,25 @@ pub struct Change<'a> {
     pub base: Record,
 }
 
+impl Change<'_> {
+    /// Whether it takes back what a clock that was ahead had accounted: of a shard that nobody has claimed.
+    #[must_use]
+    pub fn is_set_back(&self) -> bool {
+        let is_free = |new: &Record| self.base.claim.is_none() && new.claim.is_none();
+        self.goes_back() && self.change.new.as_ref().is_some_and(is_free)
+    }
+
+    /// Whether the watermark, or the beginning of the schedule, goes back.
+    #[must_use]
+    pub fn goes_back(&self) -> bool {
+        let is_back = |new: &Record| {
+            let begins_anew = new.begins.is_some() && new.begins != self.base.begins;
+            new.watermark < self.base.watermark || begins_anew
+        };
+        self.change.new.as_ref().is_some_and(is_back)
+    }
+}
+
 /// A claim.
 #[derive(Debug)]
 pub struct Claimed<'a> {
@@ -329,16 +348,31 @@ impl<'a> Stories<'a> {
     /// # Errors
     /// A plan that is missing, or whose schedule nobody defined.
     pub fn due(&self, change: &Change<'_>, after: i64, through: i64) -> Result<(u64, u64), String> {
+        self.due_beside(change, (after, through), &change.base.ran)
+    }
+
+    /// The same beside fires that lie in some spans.
+    ///
+    /// # Errors
+    /// A plan that is missing, or whose schedule nobody defined.
+    pub fn due_beside(
+        &self,
+        change: &Change<'_>,
+        (after, through): (i64, i64),
+        ran: &[(i64, i64)],
+    ) -> Result<(u64, u64), String> {
         let (job, shard) = (&*change.change.job, change.change.shard);
         let (mut now, mut earlier) = (0, 0);
         let mut until = through;
         for (back, plan) in self.plans_before(change).rev().enumerate() {
             let named = self.schedules.named(job, &plan.schedule);
             let schedule = named.ok_or_else(|| format!("nobody defined {:?}", plan.schedule))?;
-            let since = after.max(plan.from(shard));
-            let due = if until > since { schedule.count(since, until) } else { 0 };
+            let from = change.base.begins(plan.from(shard));
+            let since = after.max(from);
+            let is_some = until > since;
+            let due = if is_some { schedule.count_without((since, until), ran) } else { 0 };
             *(if back == 0 { &mut now } else { &mut earlier }) += due;
-            until = until.min(plan.from(shard));
+            until = until.min(from);
             if until <= after {
                 break;
             }
@@ -358,9 +392,10 @@ impl<'a> Stories<'a> {
         let of_one = |past: &Past| {
             let schedule = self.schedules.named(job, &past.schedule)?;
             let span = past.spans.iter().rev().find(|(first, _)| *first <= shard);
-            let since = after.max(span.filter(|_| shard < past.shards)?.1);
-            let until = through.min(past.until);
-            (until > since).then(|| schedule.count(since, until))
+            let from = span.filter(|_| shard < past.shards)?.1;
+            let since = after.max(change.base.begins(from));
+            let until = through.min(past.until).min(change.base.begins(plan.from(shard)));
+            (until > since).then(|| schedule.count_without((since, until), &change.base.ran))
         };
         plan.past.iter().filter_map(of_one).max().unwrap_or(0)
     }
@@ -373,6 +408,17 @@ impl<'a> Stories<'a> {
             let schedule = self.schedules.named(job, &plan.schedule);
             plan.from(shard) < instant && schedule.is_some_and(|due| due.is_due(instant))
         })
+    }
+
+    /// Whether a plan before the one in force at a change of a record made other instants due, or the same ones
+    /// since another instant.
+    #[must_use]
+    pub fn was_planned_otherwise(&self, change: &Change<'_>) -> bool {
+        let shard = change.change.shard;
+        let what = |plan: &'a Plan| (&plan.schedule, plan.from(shard), shard < plan.shards);
+        let mut plans = self.plans_before(change).rev().map(what);
+        let now = plans.next();
+        plans.any(|before| now != Some(before))
     }
 
     fn plans_before(&self, change: &Change<'_>) -> impl DoubleEndedIterator<Item = &'a Plan> {

@@ -281,9 +281,29 @@ pub struct Record {
     pub last: Option<Last>,
     /// How many fires met which fate.
     pub counts: Counts,
+    /// The instants that ran by a clock that was ahead: from the first to the last, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ran: Vec<(i64, i64)>,
+    /// Since when the schedule is in force that by the plan begins at the first of these: at the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<(i64, i64)>,
     /// The names of fields that this release does not know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
+}
+
+impl Record {
+    /// Since when a schedule is in force for the shard that, by the plan, is so since an instant.
+    #[must_use]
+    pub fn begins(&self, planned: i64) -> i64 {
+        self.begins.filter(|begins| begins.0 == planned).map_or(planned, |begins| begins.1)
+    }
+
+    /// Whether an instant ran by a clock that was ahead.
+    #[must_use]
+    pub fn ran_ahead(&self, instant: i64) -> bool {
+        self.ran.iter().any(|(first, last)| (*first..=*last).contains(&instant))
+    }
 }
 
 /// A fire: when it was due and why.

@@ -112,7 +112,7 @@ fn accounted(account: &Account) {
     match fate {
         // The run itself was told already.
         Fate::Ran => line!(debug),
-        Fate::Misfired | Fate::Skipped | Fate::Missed => line!(warn),
+        Fate::Misfired | Fate::Skipped | Fate::Missed | Fate::Withdrawn => line!(warn),
     }
 }
 

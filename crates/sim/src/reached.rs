@@ -6,7 +6,7 @@ use flockwork_checker::trace::{About, Fact, Line, Mark, Part, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// States that need no listener.
-const STATES: [&str; 76] = [
+const STATES: [&str; 79] = [
     "a request through a node was made",
     "a request through a node was not made",
     "a request through a node had an answer that was lost",
@@ -48,6 +48,9 @@ const STATES: [&str; 76] = [
     "a claim went with its job",
     "a clock was set back",
     "a clock was set forward",
+    "a record was set back",
+    "a record was set back beside instants that ran",
+    "a schedule that was to begin later began at once",
     "a commit found the disk full",
     "a connection broke with requests under way",
     "a definition was edited in the registry",
@@ -113,6 +116,11 @@ pub(crate) fn count(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) 
             counts.reach_if("fires were misfired", new.counts.misfired > old.misfired);
             counts.reach_if("fires were skipped", new.counts.skipped > old.skipped);
             counts.reach_if("fires were missed", new.counts.missed > old.missed);
+            counts.reach_if("a record was set back", change.is_set_back());
+            let has_run = change.is_set_back() && !new.ran.is_empty();
+            counts.reach_if("a record was set back beside instants that ran", has_run);
+            let begins = change.is_set_back() && new.begins.is_some();
+            counts.reach_if("a schedule that was to begin later began at once", begins);
         }
     }
     plans(trace, counts);

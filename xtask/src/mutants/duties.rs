@@ -69,6 +69,13 @@ pub(crate) const DUTIES: &[SourceMutant] = &[
         "a_record_is_followed_where_it_is_in_doubt_or_nothing_here_writes_it",
     ),
     node(
+        "set back: a record goes back although the registry's clock has come as far",
+        "crates/node/src/shard/set_back.rs",
+        "Some(at_most) => reached > at_most.plus(AHEAD),",
+        "Some(_) => true,",
+        "a_record_that_is_not_beyond_the_registrys_clock_stays",
+    ),
+    node(
         "begin: code starts for a claim that no longer stands",
         "crates/node/src/shard/begin.rs",
         "if !(is_allowed && stands) {",

@@ -76,6 +76,9 @@ pub(crate) fn correct(seed: u64) -> Vec<Line> {
                 }
             }
         }
+        if second == 20 {
+            scribe.clock_was_ahead("seldom", 5_000);
+        }
     }
     scribe.close()
 }
@@ -279,6 +282,28 @@ impl Scribe {
         record.counts.misfired += u64::try_from(due - after).unwrap().div_ceil(period) - 1;
         record.watermark = due;
         record
+    }
+
+    /// A node runs a fire of an hour later, and goes back when its clock does.
+    fn clock_was_ahead(&mut self, job: &'static str, period: i64) {
+        let at = (job, 0);
+        let clock = |offset| Fact::Clock { node: 0, offset, drift: 0 };
+        self.write(clock(3_600_000));
+        let now = WALL + i64::try_from(self.at).unwrap();
+        let due = (now + 3_600_000) / period * period;
+        let mut record = self.catch_up(at, due, u64::try_from(period).unwrap());
+        record.counts.ran += 1;
+        let mut claim = self.claim(record, Fire { due, source: "schedule".into() }, 1, 0, 0);
+        claim.claim.as_mut().unwrap().at = Some(now + 3_600_000);
+        let probe = self.start(at, claim, 0);
+        self.finish(at, probe, 0, "OK", None);
+        self.write(clock(0));
+        let mut record = self.shards[&at].record.clone();
+        record.counts.misfired -= u64::try_from((due - 1) / period - now / period).unwrap();
+        record.watermark = now;
+        record.ran = vec![(due - period + 1, due)];
+        let session = self.processes[0].session;
+        self.change(at, session, record);
     }
 
     fn asked(&mut self, job: &'static str, shard: u32) {

@@ -35,7 +35,7 @@ const SEEDS: u64 = 16;
 /// Breaks a history; says whether it found something to break.
 type Mutation = fn(&mut Vec<Line>, &mut Dice) -> bool;
 
-const MUTATIONS: [(&str, Mutation, &str); 49] = [
+const MUTATIONS: [(&str, Mutation, &str); 51] = [
     ("a start is dropped", drop_run, P3),
     ("a start is doubled", double_start, P4),
     ("code starts before its claim", start_before_claim, P1),
@@ -53,6 +53,8 @@ const MUTATIONS: [(&str, Mutation, &str); 49] = [
     ("a fire is accounted twice", account_twice, P3),
     ("the last fires are not accounted", end_later, P3),
     ("a watermark goes back", watermark_back, P18),
+    ("what ran by a clock that was ahead is due again", forget_what_ran, P18),
+    ("a fire is due again and stays counted", withdraw_too_little, P3),
     ("a run is counted twice as over", count_over_twice, P3),
     ("a run is not counted as over", count_over_never, P3),
     ("a fire is invented", invent_fire, P4),
@@ -389,6 +391,32 @@ fn watermark_back(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
             _ => None,
         });
     next.unwrap().old.as_mut().unwrap().watermark -= 1;
+    true
+}
+
+/// The line at which a record was set back.
+fn set_back(trace: &[Line]) -> Option<usize> {
+    trace.iter().position(|line| {
+        matches!(&line.fact, Fact::Record(change)
+            if change.new.as_ref().is_some_and(|new| !new.ran.is_empty()))
+    })
+}
+
+fn forget_what_ran(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
+    let Some(at) = set_back(trace) else { return false };
+    // It keeps the fire before instead.
+    from_then_on(trace, at, |record| {
+        record
+            .ran
+            .iter_mut()
+            .for_each(|(first, last)| (*first, *last) = (*first - 5_000, *last - 5_000));
+    });
+    true
+}
+
+fn withdraw_too_little(trace: &mut Vec<Line>, _: &mut Dice) -> bool {
+    let Some(at) = set_back(trace) else { return false };
+    from_then_on(trace, at, |record| record.counts.misfired += 1);
     true
 }
 
