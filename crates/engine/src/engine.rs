@@ -90,6 +90,15 @@ pub enum EngineError {
         /// Why.
         text: String,
     },
+    /// The registry was deleted, moved or replaced: its path names another one by now, or none. What ran was
+    /// ended as when a session is lost.
+    #[error("the registry {registry} is not the one that was opened: {text}")]
+    RegistryReplaced {
+        /// Which.
+        registry: String,
+        /// What became of it.
+        text: String,
+    },
     /// The registry's end of the connection is gone.
     #[error("the connection to {0} ended for good")]
     RegistryGone(String),

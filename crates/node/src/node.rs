@@ -19,8 +19,8 @@ use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{JobName, ShardIndex};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::trigger::Trigger;
-use flockwork_registry::SessionState;
 use flockwork_registry::{self as registry, Answer, Failure, Receipt, Refusal, Request};
+use flockwork_registry::{SessionId, SessionState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -276,6 +276,7 @@ impl Node {
     fn on_registry(&mut self, step: &mut Step<'_>, event: registry::Event) {
         match event {
             registry::Event::Session(state) => self.on_session(step, state),
+            registry::Event::Replaced(why) => self.on_replaced(step, why),
             // Without a session nothing is decided; the jobs are read again once there is a session.
             registry::Event::Resync if self.trust.session().is_none() => {}
             registry::Event::Resync => self.at_all(step, Job::resync),
@@ -403,12 +404,24 @@ impl Node {
                 self.alarms.watch_trust(step.now.mono, self.trust.until());
             }
             SessionState::Ended(session) => {
-                self.trust.end();
                 step.report(Report::SessionEnded(session));
-                let unsent = self.outbox.drop_changes();
-                self.failed(step, unsent, &Failure::SessionEnded(session));
-                self.cancel_for_session(step);
+                self.end_session(step, session);
             }
+        }
+    }
+
+    fn end_session(&mut self, step: &mut Step<'_>, session: SessionId) {
+        self.trust.end();
+        let unsent = self.outbox.drop_changes();
+        self.failed(step, unsent, &Failure::SessionEnded(session));
+        self.cancel_for_session(step);
+    }
+
+    /// Handles the end of the registry as the end of a session that none follows.
+    fn on_replaced(&mut self, step: &mut Step<'_>, why: String) {
+        step.report(Report::Trouble { job: None, code: "REGISTRY_REPLACED", text: why });
+        if let Some(session) = self.trust.session() {
+            self.end_session(step, session);
         }
     }
 

@@ -57,6 +57,10 @@ pub enum Event {
     Resync,
     /// The session's state, at each change and each renewal.
     Session(SessionState),
+    /// What this connection opened is the registry no more: it was deleted, moved or replaced, as the text
+    /// says. The session is over and none follows. What has no answer yet counts for nobody, and nothing is
+    /// told any more but that. Told at most once.
+    Replaced(String),
 }
 
 /// The state of a node's session.

@@ -37,6 +37,8 @@ pub struct Client {
     events: VecDeque<Event>,
     told: BTreeSet<(Key, Scope)>,
     session: Option<SessionState>,
+    /// What became of the registry, if it is there no more.
+    replaced: Option<String>,
 }
 
 impl Client {
@@ -53,6 +55,7 @@ impl Client {
             events: VecDeque::new(),
             told: BTreeSet::new(),
             session: None,
+            replaced: None,
         }
     }
 
@@ -65,10 +68,14 @@ impl Client {
     /// Waits until the session is proven alive and names it.
     ///
     /// # Errors
-    /// [`Failure::NotSent`] with what stands in the way, if it is not in time.
+    /// [`Failure::NotSent`] with what stands in the way, if it is not in time, or if there is no registry
+    /// any more.
     pub async fn session(&mut self) -> Result<SessionId, Failure> {
         let deadline = Instant::now() + self.patience;
         loop {
+            if let Some(why) = &self.replaced {
+                return Err(Failure::NotSent(why.clone()));
+            }
             if let Some(SessionState::Live { session, .. }) = &self.session {
                 return Ok(*session);
             }
@@ -213,6 +220,7 @@ impl Client {
                 }
             }
             Event::Session(ref state) => self.session = Some(state.clone()),
+            Event::Replaced(ref why) => self.replaced = Some(why.clone()),
             Event::Resync => {}
         }
         if self.events.len() >= KEPT_EVENTS {

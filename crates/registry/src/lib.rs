@@ -81,6 +81,10 @@ pub struct Limits {
 /// nothing new. Entries with [`Lifetime::Session`] vanish with the session that made them, never
 /// before, and not much later than its time-out.
 ///
+/// **Replaced.** A registry in files of its own may lose its place: whoever opens that place next has
+/// another one. A connection that notices says so ([`Event::Replaced`]), acknowledges no commit from
+/// then on, and is of no more use.
+///
 /// **Bounds.** `submit` never blocks: a request above [`Limits`] is answered at once with a
 /// [`Failure`] that names the limit.
 pub trait Registry: fmt::Debug + Send + Sync + 'static {

@@ -263,6 +263,15 @@ fn ended(stopped: Result<Stopped, EngineError>) -> Result<(), Fault> {
         Err(why @ EngineError::Registry { .. }) => {
             Err(Fault::new(Exit::Invalid, "DATA_DIR", why.to_string()))
         }
+        Err(why @ EngineError::RegistryReplaced { .. }) => Err(Fault::new(
+            Exit::Registry,
+            "REGISTRY_REPLACED",
+            why.to_string(),
+        )
+        .hint(
+            "another node that was started there since has made one of its own; start this node \
+                 again to join it, or stop all nodes before the old one is put back",
+        )),
         Err(why @ EngineError::RegistryGone(_)) => {
             Err(Fault::new(Exit::Registry, "REGISTRY_UNAVAILABLE", why.to_string()))
         }

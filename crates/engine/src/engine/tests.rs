@@ -272,6 +272,34 @@ async fn a_drain_that_never_ends_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registry_that_was_replaced_ends_the_node_once_nothing_runs() {
+    let mut link = None;
+    let (sender, inbox) = flockwork_registry::inbox::channel();
+    let registry = MemoryRegistry::default();
+    link.replace(Link { registry: registry.connect().0, inbox });
+    let connect = Connecting::new("here:", move || link.take().ok_or(NoLink::Away("?".to_owned())));
+    let bench = Bench::with(connect, registry, None, |_, event, effects| match event {
+        event if is_live(event) => effects.push(Effect::Start(run(7))),
+        Event::Drain => effects.push(Effect::Start(run(8))),
+        _ => {}
+    });
+    let (session, trusted_until) = (flockwork_registry::SessionId(1), 60_000);
+    sender.push(FromRegistry::Session(SessionState::Live { session, trusted_until }));
+    sleep(SHORT).await;
+    sender.push(FromRegistry::Replaced("it was moved away".to_owned()));
+    sleep(Duration::from_secs(5)).await;
+    assert!(bench.first(|event| matches!(event, Event::Drain)).is_some(), "it leaves");
+    assert_eq!(*bench.idle.started.lock().unwrap(), [RunId(7)], "nothing new is started");
+    let waits = bench.running.handle().status().await;
+    assert!(waits.is_ok(), "a run goes on");
+    bench.endings.ended(RunId(7), Outcome::of(Ending::Succeeded));
+    let error = bench.running.join().await.unwrap_err();
+    assert!(
+        matches!(&error, EngineError::RegistryReplaced { text, .. } if text == "it was moved away")
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_in_the_loop_ends_the_node_with_an_error() {
     let bench = Bench::of(|_, event, _| assert!(!is_live(event), "as the script says"));
     let handle = bench.running.handle().clone();

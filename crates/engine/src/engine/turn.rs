@@ -130,6 +130,8 @@ pub(super) struct Loop<M> {
     status: Option<(Mono, Duration, Arc<Status>)>,
     leaving: Leaving,
     left: bool,
+    /// The registry is gone: what the node ends with once nothing runs.
+    replaced: Option<EngineError>,
 }
 
 impl<M: Machine> Loop<M> {
@@ -163,6 +165,7 @@ impl<M: Machine> Loop<M> {
             status: None,
             leaving: Leaving::No,
             left: false,
+            replaced: None,
         }
     }
 
@@ -182,13 +185,8 @@ impl<M: Machine> Loop<M> {
     pub(super) async fn run(mut self) -> Result<Stopped, EngineError> {
         loop {
             let worked = self.turn();
-            if self.left {
-                return Ok(Stopped::InOrder);
-            }
-            if let Leaving::Over(give_up) = self.leaving
-                && give_up <= self.clock.now().mono
-            {
-                return Ok(Stopped::TimedOut { running: self.running.len() });
+            if let Some(stopped) = self.stopped() {
+                return stopped;
             }
             if worked {
                 tokio::task::yield_now().await;
@@ -196,6 +194,19 @@ impl<M: Machine> Loop<M> {
                 self.wait().await?;
             }
         }
+    }
+
+    /// How the node has stopped, if it has.
+    fn stopped(&mut self) -> Option<Result<Stopped, EngineError>> {
+        let now = self.clock.now().mono;
+        let gives_up = matches!(self.leaving, Leaving::Over(give_up) if give_up <= now);
+        if let Some(why) = self.replaced.take_if(|_| gives_up || self.running.is_empty()) {
+            return Some(Err(why));
+        }
+        if self.left {
+            return Some(Ok(Stopped::InOrder));
+        }
+        gives_up.then_some(Ok(Stopped::TimedOut { running: self.running.len() }))
     }
 
     /// Takes what waits; whether there was anything.
@@ -264,6 +275,7 @@ impl<M: Machine> Loop<M> {
                 }
             }
             Told::Session(state) => self.session(state),
+            Told::Replaced(text) => self.is_replaced(text.clone()),
             Told::Changed(..) | Told::Resync => {}
         }
         self.step(now, Event::Registry(told));
@@ -275,6 +287,13 @@ impl<M: Machine> Loop<M> {
             SessionState::Live { trusted_until, .. } => Some(Mono::from_millis(*trusted_until)),
             SessionState::Suspended { .. } | SessionState::Ended(_) => None,
         };
+    }
+
+    /// There is no session any more, and nowhere to join again: the node leaves.
+    fn is_replaced(&mut self, text: String) {
+        self.trusted_until = None;
+        let registry = self.registry.describe();
+        self.replaced = Some(EngineError::RegistryReplaced { registry, text });
     }
 
     fn run_ended(&mut self, run: RunId, outcome: Outcome) {
@@ -319,7 +338,7 @@ impl<M: Machine> Loop<M> {
     fn leave(&mut self) -> bool {
         let now = self.clock.now();
         match self.leaving {
-            Leaving::No if *self.drained.borrow() => {
+            Leaving::No if *self.drained.borrow() || self.replaced.is_some() => {
                 self.leaving = Leaving::Draining(now.mono.plus(self.drain_timeout));
                 self.step(now, Event::Drain);
                 true

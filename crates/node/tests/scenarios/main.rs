@@ -10,6 +10,7 @@ mod joining;
 mod leaving;
 mod listener;
 mod set_back;
+mod replaced;
 mod world;
 
 use flockwork_core::config::{CatchUp, Draft, JobConfig, Level, Overlap, check};

@@ -52,6 +52,8 @@ pub(crate) struct World {
     /// How far the registry's clock is ahead.
     pub(crate) registry_ahead: Duration,
     outside: SessionId,
+    /// The registry is not there any more: nothing is answered, and no session renewed.
+    pub(crate) is_replaced: bool,
     /// The next run is not started.
     pub(crate) refuses_start: bool,
     /// Makes the next claim's answer be lost, and says what others do before the node asks.
@@ -82,6 +84,7 @@ impl World {
             outside,
             after_lost_claim: None,
             refuses_start: false,
+            is_replaced: false,
         }
     }
 
@@ -234,6 +237,10 @@ impl World {
                 let lost = Answer::Failed(Failure::Unknown("lost".to_owned()));
                 events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, lost)));
             }
+            Effect::Submit(ticket, _) if self.is_replaced => {
+                let ended = Answer::Failed(Failure::SessionEnded(session));
+                events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, ended)));
+            }
             Effect::Submit(ticket, request) => {
                 self.commits += u64::from(matches!(request, Request::Commit(_)));
                 let is_claim = is_claim(&request);
@@ -286,7 +293,7 @@ impl World {
             return;
         }
         let session = self.hosts[n].session;
-        if self.now_ms - self.hosts[n].renewed >= 1_000 {
+        if self.now_ms - self.hosts[n].renewed >= 1_000 && !self.is_replaced {
             self.hosts[n].renewed = self.now_ms;
             if self.store.renew(self.now_ms, session).is_ok() {
                 self.tell_live(n);

@@ -129,7 +129,7 @@ impl Remote {
                     state.session = Some(*session);
                 }
                 Event::Session(SessionState::Ended(_)) => state.session = None,
-                Event::Changed(..) | Event::Resync | Event::Session(_) => {}
+                Event::Changed(..) | Event::Resync | Event::Session(_) | Event::Replaced(_) => {}
             }
             remote.sender.push(event);
         }
