@@ -1,6 +1,7 @@
 //! Opening the registry, and the node's end of it.
 
 use crate::bell::Bell;
+use crate::footing::{Ground, Identity};
 use crate::lock::{WriterLock, holder};
 use crate::place::Place;
 use crate::shared::Shared;
@@ -34,20 +35,26 @@ impl Embedded {
     pub fn open(dir: &Path, options: &Options) -> Result<(Arc<dyn Registry>, Inbox), OpenError> {
         options.check()?;
         let place = Place::prepare(dir)?;
+        let ground = Ground::open(&place)?;
         let tools = Tools { lock: WriterLock::open(&place)?, bell: Bell::open(&place)? };
-        let connection = open_database(&place, &tools.lock)?;
+        let (connection, database) = open_database(&place, &ground, &tools.lock)?;
+        let footing = ground.hold(&place, &tools.lock, database)?;
         let (sender, inbox) = inbox::channel();
         let timeout = options.timeout_millis();
-        let shared = Arc::new(Shared::new(place, options.limits, timeout, sender)?);
+        let shared = Arc::new(Shared::new((place, footing), options.limits, timeout, sender)?);
         start(&shared, connection, tools)?;
         Ok((Arc::new(Connected { shared }), inbox))
     }
 }
 
-fn open_database(place: &Place, lock: &WriterLock) -> Result<Connection, OpenError> {
-    if let Some(connection) = schema::open_existing(place)? {
-        schema::search_for_damage(&connection, &place.database())?;
-        return Ok(connection);
+fn open_database(
+    place: &Place,
+    ground: &Ground,
+    lock: &WriterLock,
+) -> Result<(Connection, Identity), OpenError> {
+    if let Some(opened) = open_existing(place, ground)? {
+        schema::search_for_damage(&opened.0, &place.database())?;
+        return Ok(opened);
     }
     let path = place.lock();
     match lock.take_within(PATIENCE) {
@@ -58,10 +65,17 @@ fn open_database(place: &Place, lock: &WriterLock) -> Result<Connection, OpenErr
     let made = schema::create(place);
     lock.release();
     made?;
-    schema::open_existing(place)?.ok_or_else(|| OpenError::Database {
-        path: place.database(),
-        what: "it is empty though it was just made; is it being removed?".to_owned(),
-    })
+    // It is empty though it was just made.
+    open_existing(place, ground)?.ok_or_else(|| OpenError::Moved(place.database()))
+}
+
+/// The database, and which file its name stood for when it was opened.
+fn open_existing(
+    place: &Place,
+    ground: &Ground,
+) -> Result<Option<(Connection, Identity)>, OpenError> {
+    let Some(database) = ground.database(place)? else { return Ok(None) };
+    Ok(schema::open_existing(place)?.map(|connection| (connection, database)))
 }
 
 fn start(shared: &Arc<Shared>, connection: Connection, tools: Tools) -> Result<(), OpenError> {

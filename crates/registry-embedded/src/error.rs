@@ -70,6 +70,9 @@ pub enum OpenError {
         /// The newest version this release knows.
         known: i64,
     },
+    /// It was deleted, moved or replaced while it was being opened. Trying again may help.
+    #[error("{0} was deleted, moved or replaced while it was being opened; try again")]
+    Moved(PathBuf),
     /// Another process keeps it locked. Trying again later may help.
     #[error("{path} is {holder}; continue or end that process")]
     Held {
@@ -96,12 +99,14 @@ pub enum OpenError {
 
 impl OpenError {
     /// Whether waiting may help: what stands in the way is another process or a full disk, not the
-    /// directory.
+    /// directory. A name that is gone though it was just there is somebody's doing too.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Held { .. } => true,
-            Self::Io { cause, .. } => cause.kind() == io::ErrorKind::StorageFull,
+            Self::Held { .. } | Self::Moved(_) => true,
+            Self::Io { cause, .. } => {
+                matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::NotFound)
+            }
             _ => false,
         }
     }

@@ -10,6 +10,8 @@
 //! * An acknowledged commit is on the disk (`synchronous=FULL`).
 //! * A killed process is noticed by its lock, within milliseconds; a stopped one by its heartbeat,
 //!   after its session's time-out. Time in which nobody could write counts for nobody.
+//! * Once its path names another file, or none, nothing more is committed, and it is said so
+//!   ([`Event::Replaced`](flockwork_registry::Event::Replaced); `footing`).
 //! * While a stopped process holds the lock, others say so and wait; they go on when it does, or
 //!   dies.
 //!
@@ -17,12 +19,15 @@
 //! * It is not for directories that other hosts can reach ([`OpenError::NetworkFileSystem`]).
 //! * A process stopped in the midst of a read keeps the write-ahead log from being used anew, so the
 //!   log grows until that process goes on or dies.
+//! * A file that is written over in place (`cp` onto the database) is the same file to it: a copy is put
+//!   back while no process is at work.
 
 mod bell;
 mod changes;
 mod clock;
 mod embedded;
 mod error;
+mod footing;
 mod lock;
 mod options;
 mod place;
@@ -31,6 +36,7 @@ mod round;
 mod schema;
 mod session;
 mod shared;
+mod standing;
 mod store;
 mod tree;
 mod trouble;

@@ -5,7 +5,7 @@
 
 use crate::place::{Place, open_private};
 use crate::{OpenError, clock};
-use rustix::fs::{FlockOperation, flock, major, minor};
+use rustix::fs::{FlockOperation, Stat, flock, fstat, major, minor};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -74,6 +74,11 @@ impl WriterLock {
             }
             Ok(false) | Err(_) => std::thread::sleep(GIVE_WAY),
         }
+    }
+
+    /// Which file it is on.
+    pub(crate) fn stat(&self) -> rustix::io::Result<Stat> {
+        fstat(&self.file)
     }
 
     /// For people only, and only where the kernel's table does not tell them.

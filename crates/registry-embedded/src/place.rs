@@ -8,10 +8,17 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// The names of the files that the tree and the right to change it are in.
+pub(crate) const DATABASE: &str = "registry.db";
+pub(crate) const LOCK: &str = "registry.lock";
+
 /// A directory fit for a registry.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
+    /// Without links.
     dir: PathBuf,
+    /// As it was named, from the root on.
+    named: PathBuf,
 }
 
 impl Place {
@@ -26,11 +33,13 @@ impl Place {
             }
             Err(cause) => return Err(OpenError::io(dir, "look at it", cause)),
         }
-        let dir = dir.canonicalize().map_err(|cause| OpenError::io(dir, "resolve it", cause))?;
+        let unresolved = |cause| OpenError::io(dir, "resolve it", cause);
+        let named = std::path::absolute(dir).map_err(unresolved)?;
+        let dir = named.canonicalize().map_err(unresolved)?;
         refuse_network(&dir)?;
         access(&dir, Access::WRITE_OK | Access::EXEC_OK | Access::READ_OK)
             .map_err(|cause| OpenError::io(&dir, "write in it", cause))?;
-        let place = Self { dir };
+        let place = Self { dir, named };
         place.refuse_other_owner()?;
         let sessions = place.sessions();
         if !sessions.exists() {
@@ -43,13 +52,17 @@ impl Place {
         &self.dir
     }
 
+    pub(crate) fn named(&self) -> &Path {
+        &self.named
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
-        self.dir.join("registry.db")
+        self.dir.join(DATABASE)
     }
 
     /// Whoever writes holds this file's lock.
     pub(crate) fn lock(&self) -> PathBuf {
-        self.dir.join("registry.lock")
+        self.dir.join(LOCK)
     }
 
     /// Whoever waits for the lock shares this one's.

@@ -56,6 +56,9 @@ enum Found {
 }
 
 /// Opens the database if it is complete; `None` if it is yet to be made.
+///
+/// A connection that it returns has read, so that the log and its index are open too, and stay in their
+/// place as long as it is: SQLite removes them when the last connection closes.
 pub(crate) fn open_existing(place: &Place) -> Result<Option<Connection>, OpenError> {
     let path = place.database();
     match path.try_exists() {

@@ -2,6 +2,7 @@
 
 use crate::OpenError;
 use crate::bell::Waker;
+use crate::footing::Footing;
 use crate::place::Place;
 use crate::{clock, queue::Queue};
 use flockwork_registry::inbox::Sender;
@@ -22,6 +23,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) place: Place,
+    pub(crate) footing: Footing,
     pub(crate) limits: Limits,
     pub(crate) timeout: u64,
     queue: Mutex<Queue>,
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     sender: Sender,
     /// Why the session is not proven at the moment, as last told.
     suspended: Mutex<Option<String>>,
+    /// Whether it was told that the path names another registry, or none.
+    is_replaced: Mutex<bool>,
     closed: watch::Sender<bool>,
     /// Locked as long as the session lives. Kept here so that it can be let go of even while the
     /// writing thread is stuck.
@@ -45,13 +49,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub(crate) fn new(
-        place: Place,
+        (place, footing): (Place, Footing),
         limits: Limits,
         timeout: u64,
         sender: Sender,
     ) -> Result<Self, OpenError> {
         Ok(Self {
             place,
+            footing,
             limits,
             timeout,
             queue: Mutex::default(),
@@ -60,6 +65,7 @@ impl Shared {
             ended: Condvar::new(),
             sender,
             suspended: Mutex::default(),
+            is_replaced: Mutex::default(),
             closed: watch::Sender::new(false),
             session_lock: Mutex::default(),
         })
@@ -75,10 +81,19 @@ impl Shared {
 
     /// Tells the node. That the session lives ends what was told to stand in its way.
     pub(crate) fn push(&self, event: Event) {
-        if let Event::Session(SessionState::Live { .. }) = &event {
+        let Event::Session(state) = event else { return self.sender.push(event) };
+        if matches!(state, SessionState::Live { .. }) {
             *lock(&self.suspended) = None;
         }
-        self.sender.push(event);
+        self.tell_session(state);
+    }
+
+    /// After a registry that was replaced no session lives, whatever was found out meanwhile.
+    fn tell_session(&self, state: SessionState) {
+        let is_replaced = lock(&self.is_replaced);
+        if !*is_replaced {
+            self.sender.push(Event::Session(state));
+        }
     }
 
     pub(crate) fn answer(&self, ticket: Ticket, answer: Answer) {
@@ -128,7 +143,24 @@ impl Shared {
         }
         tracing::warn!(dir = %self.place.dir().display(), "the registry is away: {why}");
         *told = Some(why.to_owned());
-        self.sender.push(Event::Session(SessionState::Suspended { why: why.to_owned() }));
+        self.tell_session(SessionState::Suspended { why: why.to_owned() });
+    }
+
+    /// Tells, once, that the path names what was opened no more, and lets the writing thread end.
+    pub(crate) fn replaced(&self, why: &str) {
+        let mut is_replaced = lock(&self.is_replaced);
+        if std::mem::replace(&mut *is_replaced, true) {
+            return;
+        }
+        tracing::error!(dir = %self.place.dir().display(), "the registry is another one: {why}");
+        self.sender.push(Event::Replaced(why.to_owned()));
+        drop(is_replaced);
+        let ended = self.sender.heard().map(Failure::SessionEnded);
+        self.shut(&ended.unwrap_or_else(|| Failure::NotSent(why.to_owned())));
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        *lock(&self.is_replaced)
     }
 
     /// Whether the last thing told was that the session is not proven.
@@ -138,10 +170,13 @@ impl Shared {
 
     /// Answers what has not been begun, and lets the writing thread end the session.
     pub(crate) fn ask_to_close(&self) {
+        self.shut(&Failure::NotSent("the registry was closed".to_owned()));
+    }
+
+    fn shut(&self, failure: &Failure) {
         let dropped = self.queue().close();
         for ticket in dropped {
-            let why = "the registry was closed".to_owned();
-            self.answer(ticket, Answer::Failed(Failure::NotSent(why)));
+            self.answer(ticket, Answer::Failed(failure.clone()));
         }
         self.waker.wake();
     }

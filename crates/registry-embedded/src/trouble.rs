@@ -1,5 +1,6 @@
 //! What can go wrong in a transaction, and what it means for those who asked.
 
+use crate::footing::{Met, Missed};
 use crate::place::Place;
 use crate::schema::VERSION;
 use flockwork_registry::Failure;
@@ -18,6 +19,12 @@ pub(crate) enum Trouble {
     /// A later release changed the form of the database while this one was at work.
     #[error("it has form {0} now, this release knows {VERSION}; run the newer release")]
     Form(i64),
+    /// The path names what was opened no more. Nothing was committed.
+    #[error("{0}")]
+    Replaced(Met),
+    /// The same, found right after the commit.
+    #[error("{0}")]
+    ReplacedAtCommit(Met),
     #[error("{path}: cannot {what}: {cause}")]
     Io { path: PathBuf, what: &'static str, cause: io::Error },
 }
@@ -25,6 +32,14 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn io(path: PathBuf, what: &'static str, cause: impl Into<io::Error>) -> Self {
         Self::Io { path, what, cause: cause.into() }
+    }
+
+    /// What became of the path, if it names another file, or none.
+    pub(crate) fn replaced(&self) -> Option<&Met> {
+        match self {
+            Self::Replaced(met) | Self::ReplacedAtCommit(met) => Some(met),
+            _ => None,
+        }
     }
 
     /// What the commits of the transaction are answered.
@@ -41,10 +56,20 @@ impl Trouble {
             }
             Self::Form(_) => Failure::Denied(why),
             Self::AtCommit(error) if !is_busy(error) => Failure::Unknown(why),
+            Self::ReplacedAtCommit(_) => Failure::Unknown(why),
             Self::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
                 Failure::Denied(why)
             }
             _ => Failure::NotSent(why),
+        }
+    }
+}
+
+impl From<Missed> for Trouble {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Replaced(met) => Self::Replaced(met),
+            Missed::Unseen(path, cause) => Self::io(path, "look at it", cause),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Watches over the writing thread, which may be stuck in the kernel: behind another process's
-//! lock, or a disk that does not answer. It says why, and bounds the waits of others.
+//! lock, or a disk that does not answer. It says why, and bounds the waits of others. It also looks
+//! whether the path still names what was opened, at each beat.
 
 use crate::clock;
+use crate::footing::Missed;
 use crate::lock::holder;
 use crate::shared::{Phase, Shared};
 use std::sync::PoisonError;
@@ -33,6 +35,7 @@ pub(crate) fn watch_over(shared: &Shared) {
         let (phase, _) = waited.unwrap_or_else(PoisonError::into_inner);
         look(shared, *phase);
         drop(phase);
+        look_where_it_stands(shared);
         let closing = shared.queue().closing();
         if closing.is_some_and(|since| passed(since) > CLOSING) {
             tracing::warn!("the session could not be ended in time; its freed lock will end it");
@@ -56,6 +59,17 @@ fn look(shared: &Shared, phase: Phase) {
             shared.suspend(&format!("{dir}: a write takes more than {TELL_WRITE} ms"));
         }
         Phase::Idle | Phase::Waiting(_) | Phase::Writing(_) => {}
+    }
+}
+
+/// Whether the path still names what was opened, also while nobody writes.
+fn look_where_it_stands(shared: &Shared) {
+    match shared.footing.look() {
+        Ok(()) => {}
+        // Asked after the look: whoever closes last removes the log.
+        Err(_) if shared.queue().closing().is_some() => {}
+        Err(Missed::Replaced(met)) => shared.replaced(&met.to_string()),
+        Err(unseen) => shared.suspend(&unseen.to_string()),
     }
 }
 

@@ -4,15 +4,18 @@
 use crate::bell::{Bell, Woken};
 use crate::changes::Watches;
 use crate::clock;
+use crate::footing::Missed;
 use crate::lock::WriterLock;
 use crate::queue::Submitted;
 use crate::round::Round;
-use crate::session::{self, Opened};
+use crate::session;
 use crate::shared::{Phase, Shared};
+use crate::standing::{Fate, Standing};
 use crate::store::{Durable, Store};
 use crate::trouble::Trouble;
 use flockwork_registry::{Answer, Event, Failure, SessionId, SessionState};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use std::time::Duration;
 
 /// How often to look for changes of which no bell told.
@@ -21,10 +24,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// When to look again, in milliseconds, at a session whose file was closed: the kernel tells of it a
 /// moment before it frees the lock. Also how soon a failed heartbeat is tried again.
 const LOOK_AGAIN: u64 = 50;
-
-/// Part of the time-out by which a node stops trusting its session early: the time between looking
-/// at the clock and acting on it.
-const MARGIN_DIVISOR: u64 = 20;
 
 /// Commits and heartbeats after which an idle process moves the write-ahead log into the database.
 const CHECKPOINT_AFTER: u64 = 500;
@@ -42,11 +41,33 @@ pub(crate) fn run(shared: &Shared, connection: Connection, tools: &Tools) {
         Ok(store) => Writer::new(shared, store, tools).run(),
         Err(error) => shared.suspend(&format!("cannot read its tables: {error}")),
     }
-    // The last one to close moves the write-ahead log into the database.
+    // Before the log may go, whatever has ended the loop.
+    shared.ask_to_close();
+    match shared.footing.look() {
+        Ok(()) => close(connection, tools),
+        Err(_) => close_as_it_is(connection),
+    }
+}
+
+/// The last one to close moves the write-ahead log into the database.
+fn close(connection: Connection, tools: &Tools) {
     let locked = tools.lock.take_within(Duration::from_secs(1)).unwrap_or(false);
     drop(connection);
     if locked {
         tools.lock.release();
+    }
+}
+
+/// SQLite would remove the log by its name, which may be another registry's by now.
+fn close_as_it_is(connection: Connection) {
+    let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    match kept {
+        Ok(_) => drop(connection),
+        // Left open: a few files until the process ends, and no harm to whoever has the names.
+        Err(error) => {
+            tracing::warn!(%error, "the database is left open, as its log may be another's");
+            std::mem::forget(connection);
+        }
     }
 }
 
@@ -82,13 +103,8 @@ struct Outcome {
     beat_due: Option<u64>,
     /// Sessions whose files are of no more use.
     ended: Vec<u64>,
-}
-
-/// What became of the session.
-enum Fate {
-    Kept,
-    Lost,
-    Opened(Opened),
+    /// Why the path could not be looked at after the commit.
+    unseen: Option<Trouble>,
 }
 
 impl<'c> Writer<'c> {
@@ -264,13 +280,15 @@ impl<'c> Writer<'c> {
         let done = in_order(&mut round, batch, &standing);
         let (events, last_index) = (std::mem::take(&mut round.events), round.state.last_index);
         let has_changes = round.has_changes();
-        match done.and_then(|()| self.store.commit().map_err(Trouble::AtCommit)) {
-            Ok(()) => {
+        match done.and_then(|()| self.commit()) {
+            Ok(unseen) => {
                 let Standing { fate, beat_due, ended, .. } = standing;
-                Ok(Outcome { events, last_index, has_changes, fate, beat_due, ended })
+                Ok(Outcome { events, last_index, has_changes, fate, beat_due, ended, unseen })
             }
             Err(trouble) => {
-                if let Fate::Opened(opened) = standing.fate {
+                if let Fate::Opened(opened) = standing.fate
+                    && trouble.replaced().is_none()
+                {
                     session::forget(&self.shared.place, opened.id);
                 }
                 Err(trouble)
@@ -278,8 +296,21 @@ impl<'c> Writer<'c> {
         }
     }
 
+    /// Commits to the file that the path names, as is looked at before and after. Returns what stood in
+    /// the way of the second look.
+    fn commit(&mut self) -> Result<Option<Trouble>, Trouble> {
+        let footing = &self.shared.footing;
+        footing.look()?;
+        self.store.commit().map_err(Trouble::AtCommit)?;
+        match footing.look() {
+            Ok(()) => Ok(None),
+            Err(Missed::Replaced(met)) => Err(Trouble::ReplacedAtCommit(met)),
+            Err(unseen) => Ok(Some(unseen.into())),
+        }
+    }
+
     /// Adopts what a transaction found out, now that it is committed, and tells.
-    fn conclude(&mut self, outcome: Outcome) {
+    fn conclude(&mut self, mut outcome: Outcome) {
         let before = self.seen.replace(outcome.last_index);
         if outcome.has_changes {
             self.tools.bell.ring();
@@ -303,6 +334,14 @@ impl<'c> Writer<'c> {
         if let Some(due) = outcome.beat_due {
             self.beat_due = self.look_again.take().map_or(due, |again| due.min(again));
         }
+        if let Some(trouble) = &outcome.unseen {
+            // What was claimed must not start before the path was seen to name it.
+            self.shared.suspend(&trouble.to_string());
+            let is_live =
+                |event: &Event| matches!(event, Event::Session(SessionState::Live { .. }));
+            outcome.events.retain(|event| !is_live(event));
+            self.beat_due = clock::boot_millis() + LOOK_AGAIN;
+        }
         self.shared.queue().answered();
         outcome.events.into_iter().for_each(|event| self.shared.push(event));
         outcome.ended.iter().for_each(|id| session::forget(&self.shared.place, *id));
@@ -314,6 +353,9 @@ impl<'c> Writer<'c> {
 
     /// Answers what could not be done, by name.
     fn suffer(&mut self, batch: &[Submitted], trouble: &Trouble) {
+        if trouble.replaced().is_some() {
+            return self.give_up(batch, trouble);
+        }
         let failure = trouble.failure(&self.shared.place);
         self.shared.suspend(&failure.to_string());
         self.failing = true;
@@ -322,8 +364,24 @@ impl<'c> Writer<'c> {
         self.answer_by_reading(batch, Some(&failure));
     }
 
+    /// Answers what was not done for anybody else. The loop ends with this.
+    fn give_up(&mut self, batch: &[Submitted], trouble: &Trouble) {
+        self.shared.replaced(&trouble.to_string());
+        self.shared.queue().answered();
+        let failure = match (trouble, self.session) {
+            (Trouble::Replaced(_), Some(id)) => Failure::SessionEnded(SessionId(id)),
+            _ => trouble.failure(&self.shared.place),
+        };
+        for submitted in batch {
+            self.shared.answer(submitted.ticket, Answer::Failed(failure.clone()));
+        }
+    }
+
     /// Ends the session. If that fails, its freed lock ends it.
     fn leave(mut self) {
+        if self.shared.is_replaced() {
+            return;
+        }
         let Some(session) = self.session else { return };
         let left = self.take_lock().and_then(|()| {
             let left = self.leave_in_transaction(session);
@@ -337,7 +395,10 @@ impl<'c> Writer<'c> {
         match left {
             Ok(()) => {
                 self.tools.bell.ring();
-                session::forget(&self.shared.place, session);
+                // By its name, which must still be ours.
+                if self.shared.footing.look().is_ok() {
+                    session::forget(&self.shared.place, session);
+                }
             }
             Err(trouble) => tracing::warn!("could not end the session before leaving: {trouble}"),
         }
@@ -354,67 +415,6 @@ impl<'c> Writer<'c> {
         self.store.commit().map_err(Trouble::AtCommit)?;
         events.into_iter().for_each(|event| self.shared.push(event));
         Ok(())
-    }
-}
-
-/// How the session stands within a transaction.
-struct Standing {
-    /// In which one commits are made.
-    session: Option<u64>,
-    fate: Fate,
-    /// What is told of it, before the answers.
-    told: Option<Event>,
-    beat_due: Option<u64>,
-    ended: Vec<u64>,
-}
-
-impl Standing {
-    /// Finds out whether the session lives, opens one if there is none, and beats if it is time.
-    fn of(
-        shared: &Shared,
-        round: &mut Round<'_, '_>,
-        session: Option<u64>,
-        beats: bool,
-    ) -> Result<Self, Trouble> {
-        match session {
-            Some(id) if !round.store.session_exists(id)? => {
-                let told = Event::Session(SessionState::Ended(SessionId(id)));
-                let (told, ended) = (Some(told), Vec::new());
-                Ok(Self { session: None, fate: Fate::Lost, told, beat_due: None, ended })
-            }
-            Some(_) if !beats => {
-                let (told, ended) = (None, Vec::new());
-                Ok(Self { session, fate: Fate::Kept, told, beat_due: None, ended })
-            }
-            _ => Self::beat(shared, round, session),
-        }
-    }
-
-    fn beat(
-        shared: &Shared,
-        round: &mut Round<'_, '_>,
-        session: Option<u64>,
-    ) -> Result<Self, Trouble> {
-        let (place, timeout) = (&shared.place, shared.timeout);
-        let census = session::beat(place, round.store, &mut round.state, session, timeout)?;
-        for changed in &census.changes {
-            round.record(changed)?;
-        }
-        let fate = match session {
-            Some(_) => Fate::Kept,
-            None => Fate::Opened(session::open(place, round.store, &mut round.state, timeout)?),
-        };
-        let session = match &fate {
-            Fate::Opened(opened) => Some(opened.id),
-            Fate::Kept | Fate::Lost => session,
-        };
-        let at = clock::to_own(round.state.at);
-        let told = session.map(|id| {
-            let trusted_until = at + timeout - timeout / MARGIN_DIVISOR;
-            Event::Session(SessionState::Live { session: SessionId(id), trusted_until })
-        });
-        let beat_due = Some(at + census.interval);
-        Ok(Self { session, fate, told, beat_due, ended: census.ended })
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod disk;
 mod kill;
 mod linear;
+mod moved;
 mod peer;
 mod power;
 mod releases;
