@@ -1,12 +1,13 @@
 //! Two nodes of one host: they share the shards of a job, and what a killed one was running is run
 //! again by the other. In files of their own: clocks, limits, the status page, secured registries, what
-//! reads their output.
+//! reads their output, a registry that is replaced.
 #![allow(clippy::unwrap_used, reason = "a process that cannot be started is a failed test")]
 
 mod clocks;
 mod limits;
 mod page;
 mod process;
+mod replaced;
 mod secure;
 mod streams;
 
