@@ -28,6 +28,10 @@ pub(crate) enum Alarm {
     Resync(JobIx),
     /// A clock that differs from the registry's is measured again.
     Clock(JobIx),
+    /// The namespace's root is read again, as there was no answer.
+    Root,
+    /// People are told of the jobs that were made anew.
+    MadeAnew,
     /// Watches that were not confirmed are set again.
     Watch,
     /// A request of this process to run a job now has been waited for long enough.

@@ -193,7 +193,7 @@ impl Job {
             Phase::Removed => {}
             // Only an instance that offers a removed job anew may bring it back.
             Phase::Joining | Phase::Refused if self.definition.is_gone(&self.mirror) => {
-                self.removed(turn);
+                self.gone(turn);
             }
             Phase::Joining | Phase::Refused => self.join(turn),
             Phase::Serving => self.serve(turn),
@@ -216,7 +216,7 @@ impl Job {
 
     fn serve(&mut self, turn: &mut Turn<'_>) {
         if self.mirror.config().is_absent() {
-            return self.removed(turn);
+            return self.gone(turn);
         }
         if !self.adopt(turn) {
             return;

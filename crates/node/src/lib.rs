@@ -34,7 +34,8 @@
 //! # In which order to read it
 //!
 //! 1. The events that come in and the effects that go out: [`event`], [`effect`], [`settings`].
-//! 2. How a node knows something: `mirror/slot.rs` (unknown is not absent), `mirror.rs`, `trust.rs`.
+//! 2. How a node knows something: `mirror/slot.rs` (unknown is not absent), `mirror.rs`, `trust.rs`,
+//!    `history.rs` (lost is not removed).
 //! 3. How a node changes something: `outbox/change.rs`, `outbox.rs`, `outbox/repair.rs`.
 //! 4. What a duty is given: `turn.rs`, `facts.rs`, `alarms.rs`, `capacity.rs`, `dirty.rs`.
 //! 5. A shard's life: `shard/state.rs` (with a drawing), `shard.rs`, then one file for each stage.
@@ -62,6 +63,7 @@
 //! | goes | of this instance: it leaves the job, or cannot serve the job's definition |
 //! | held up | of a shard: it could not run until an instant; its fires are accounted with the reason |
 //! | job mark, shard mark | a note that a job or a shard is to be looked at again |
+//! | history | all that the registry has known since its data were last lost |
 //! | keeper | the instance that looks after a shard's record: its owner or, if gone, one on which all agree |
 //! | mirror | what this node believes about the keys of a job |
 //! | open | of a fire: its `before` has ended, and the shards may run it |
@@ -93,6 +95,7 @@ mod capacity;
 mod check;
 mod dirty;
 mod facts;
+mod history;
 mod job;
 mod mirror;
 mod names;

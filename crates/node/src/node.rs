@@ -6,6 +6,7 @@ use crate::asking::{Asking, Means};
 use crate::capacity::{Capacity, Whose};
 use crate::check::Parts;
 use crate::dirty::Dirty;
+use crate::history::History;
 use crate::job::Job;
 use crate::names::JobIx;
 use crate::outbox::{Change, Outbox, Pause, Purpose, Reply, Verdict};
@@ -37,6 +38,7 @@ pub struct Node {
     /// The id of this instance, as marks and flags hold it.
     me: Bytes,
     trust: Trust,
+    history: History,
     clock: RegistryClock,
     outbox: Outbox,
     jobs: Vec<Job>,
@@ -74,6 +76,7 @@ impl Node {
         Self {
             me: settings.instance.to_string().into(),
             trust: Trust::default(),
+            history: History::default(),
             clock: RegistryClock::default(),
             outbox: Outbox::new(settings.limits),
             jobs: Vec::new(),
@@ -190,6 +193,7 @@ impl Node {
             me: &self.me,
             is_draining: self.is_draining,
             trust: &self.trust,
+            history: &mut self.history,
             clock: &mut self.clock,
             outbox: &mut self.outbox,
             alarms: &mut self.alarms,
@@ -276,6 +280,7 @@ impl Node {
     fn on_registry(&mut self, step: &mut Step<'_>, event: registry::Event) {
         match event {
             registry::Event::Session(state) => self.on_session(step, state),
+            registry::Event::SetBack(why) => step.report(self.history.set_back(&why)),
             registry::Event::Replaced(why) => self.on_replaced(step, why),
             // Without a session nothing is decided; the jobs are read again once there is a session.
             registry::Event::Resync if self.trust.session().is_none() => {}
@@ -299,11 +304,13 @@ impl Node {
                 self.unwatched.push(request);
                 self.alarms.add(step.now.mono.plus(AGAIN_AFTER), Alarm::Watch);
             }
+            Reply::Root(answer) => self.root_read(step, &answer),
             Reply::Read(ix, facet, answer) => {
                 self.at(step, ix, |job, turn| job.read(turn, &facet, answer));
             }
             Reply::Asked(id, answer) => self.asked(step, id, answer),
             Reply::Committed(changes, receipt, sent) => {
+                self.history.committed(&mut self.outbox, &self.settings);
                 if let Some(at) = receipt.at {
                     self.clock.told(at, sent, step.now.mono);
                 }
@@ -317,6 +324,16 @@ impl Node {
                 }
             }
             Reply::Failed(changes, failure) => self.failed(step, changes, &failure),
+        }
+    }
+
+    /// Handles what was read of the namespace's root. Jobs whose definition is gone have waited for it.
+    fn root_read(&mut self, step: &mut Step<'_>, answer: &Answer) {
+        let (is_known, loss) = self.history.root_read(answer, &self.settings);
+        loss.into_iter().for_each(|loss| step.report(loss));
+        match is_known {
+            true => self.at_all(step, |_, turn| turn.mark_job()),
+            false => self.alarms.add(step.now.mono.plus(AGAIN_AFTER), Alarm::Root),
         }
     }
 
@@ -391,6 +408,7 @@ impl Node {
                 step.report(Report::SessionLive(session));
                 self.outbox.resume();
                 if renewal == Renewal::Fresh {
+                    self.history.session_is_new(&mut self.outbox, &self.settings);
                     self.at_all(step, Job::session_is_new);
                 }
                 // Work that waited for the session goes on.
@@ -543,6 +561,10 @@ impl Node {
             Alarm::Reread(ix) => self.at(step, ix, Job::reread_unanswered),
             Alarm::Resync(ix) => self.at(step, ix, Job::resync_by_time),
             Alarm::Clock(ix) => self.at(step, ix, Job::probe_clock),
+            Alarm::Root => self.history.read(&mut self.outbox, &self.settings),
+            Alarm::MadeAnew => {
+                self.history.tell_made_anew().into_iter().for_each(|told| step.report(told));
+            }
             Alarm::Watch => self.watch_again(step),
             Alarm::Asking => self.at_asking(step, Asking::time_has_passed),
             Alarm::Send => {}

@@ -40,6 +40,7 @@ pub(crate) struct Pause {
 /// The request that a ticket stands for.
 #[derive(Debug)]
 enum Sent {
+    Root,
     Read(JobIx, Facet),
     Asked(TriggerId),
     Watch(Request),
@@ -51,6 +52,8 @@ enum Sent {
 pub(crate) enum Reply {
     /// The answer tells nothing that matters.
     Nothing,
+    /// The namespace's root was read.
+    Root(Answer),
     /// A key of a job was read.
     Read(JobIx, Facet, Answer),
     /// What a request to run a job now had asked.
@@ -112,7 +115,7 @@ impl Outbox {
     pub(crate) fn purposes(&self) -> impl Iterator<Item = Purpose> {
         let sent = self.sent.values().flat_map(|sent| match sent {
             Sent::Commit(changes, _) => changes.as_slice(),
-            Sent::Read(..) | Sent::Asked(_) | Sent::Watch(_) => &[],
+            Sent::Root | Sent::Read(..) | Sent::Asked(_) | Sent::Watch(_) => &[],
         });
         sent.chain(&self.changes).map(|change| change.purpose)
     }
@@ -134,6 +137,10 @@ impl Outbox {
 
     pub(crate) fn read(&mut self, job: JobIx, facet: Facet, request: Request) {
         self.ask(Sent::Read(job, facet), request);
+    }
+
+    pub(crate) fn read_root(&mut self, request: Request) {
+        self.ask(Sent::Root, request);
     }
 
     pub(crate) fn ask_for(&mut self, id: TriggerId, request: Request) {
@@ -261,6 +268,7 @@ impl Outbox {
                 Reply::Unwatched(request)
             }
             None | Some(Sent::Watch(_)) => Reply::Nothing,
+            Some(Sent::Root) => Reply::Root(answer),
             Some(Sent::Read(job, facet)) => Reply::Read(job, facet, answer),
             Some(Sent::Asked(id)) => Reply::Asked(id, answer),
             Some(Sent::Commit(changes, sent)) => {

@@ -4,6 +4,7 @@ use crate::alarms::Alarms;
 use crate::capacity::Capacity;
 use crate::dirty::Dirty;
 use crate::facts::{Facts, Gate};
+use crate::history::History;
 use crate::mirror::Mirror;
 use crate::names::JobIx;
 use crate::outbox::{Change, Outbox, Purpose};
@@ -33,6 +34,7 @@ pub(crate) struct Rig {
     pub(crate) effects: Vec<Effect>,
     me: Bytes,
     name: JobName,
+    history: History,
     clock: RegistryClock,
     outbox: Outbox,
     dirty: Dirty,
@@ -104,6 +106,7 @@ impl Rig {
             outbox: Outbox::new(settings.limits),
             capacity: Capacity::new(settings.max_running),
             alarms: Alarms::default(),
+            history: History::default(),
             clock: RegistryClock::default(),
             dirty: Dirty::default(),
             effects: Vec::new(),
@@ -122,6 +125,7 @@ impl Rig {
             me: &self.me,
             is_draining: false,
             trust: &self.trust,
+            history: &mut self.history,
             clock: &mut self.clock,
             outbox: &mut self.outbox,
             alarms: &mut self.alarms,

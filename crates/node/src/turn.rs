@@ -3,6 +3,7 @@
 use crate::alarms::{Alarm, Alarms};
 use crate::capacity::Capacity;
 use crate::dirty::Dirty;
+use crate::history::History;
 use crate::names::JobIx;
 use crate::outbox::{Change, JobChange, Outbox, Purpose};
 use crate::registry_clock::RegistryClock;
@@ -27,6 +28,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) me: &'a Bytes,
     pub(crate) is_draining: bool,
     pub(crate) trust: &'a Trust,
+    pub(crate) history: &'a mut History,
     pub(crate) clock: &'a mut RegistryClock,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) alarms: &'a mut Alarms,

@@ -172,6 +172,7 @@ impl Peer {
                     tell(&format!("suspended {why}"));
                 }
                 Event::Session(SessionState::Ended(session)) => tell(&format!("ended {session}")),
+                Event::SetBack(why) => tell(&format!("set-back {why}")),
                 Event::Replaced(why) => tell(&format!("replaced {why}")),
             }
         }

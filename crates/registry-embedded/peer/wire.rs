@@ -43,6 +43,7 @@ pub(crate) fn event(event: &Event) -> String {
             format!("suspended {}", hex(why.as_bytes()))
         }
         Event::Session(SessionState::Ended(session)) => format!("ended {}", session.0),
+        Event::SetBack(why) => format!("set-back {}", hex(why.as_bytes())),
         Event::Replaced(why) => format!("replaced {}", hex(why.as_bytes())),
     }
 }

@@ -158,6 +158,12 @@ impl Edge {
         }
     }
 
+    fn set_back(&mut self, why: &str) {
+        tracing::error!("{why}");
+        self.suspend(why);
+        self.interpreter.told().say(Event::SetBack(why.to_owned()));
+    }
+
     fn end(&mut self) {
         self.proven.store(0, Ordering::Relaxed);
         self.interpreter.ended();
@@ -189,8 +195,7 @@ impl Edge {
                     continue;
                 }
                 Err(Fails::Loss(why)) => {
-                    tracing::error!("{why}");
-                    self.suspend(&why);
+                    self.set_back(&why);
                     self.end();
                     continue;
                 }
@@ -233,8 +238,7 @@ impl Edge {
                 self.refusing(Box::pin(session::give_up(&connection.server, mark))).await;
                 return Err(Fails::Loss(why));
             }
-            tracing::error!("{why}");
-            self.suspend(&why);
+            self.set_back(&why);
         }
         self.interpreter.joined(mark, mark.revision);
         if trusted_until != 0 {

@@ -346,7 +346,8 @@ impl zk::User for Interpreter {
                      saw 0x{seen:x}; were they set up anew, or from a backup?"
                 );
                 tracing::error!("{why}");
-                self.sender.push(Event::Session(SessionState::Suspended { why }));
+                self.sender.push(Event::Session(SessionState::Suspended { why: why.clone() }));
+                self.sender.push(Event::SetBack(why));
             }
             zk::Event::Ended(session) => {
                 let session = SessionId(session.cast_unsigned());

@@ -57,6 +57,10 @@ pub enum Event {
     Resync,
     /// The session's state, at each change and each renewal.
     Session(SessionState),
+    /// The servers know less than this connection has seen there: they were set up anew, or from an older
+    /// copy, as the text says. The session has ended or is about to; what is read under the next one is
+    /// what is left.
+    SetBack(String),
     /// What this connection opened is the registry no more: it was deleted, moved or replaced, as the text
     /// says. The session is over and none follows. What has no answer yet counts for nobody, and nothing is
     /// told any more but that. Told at most once.

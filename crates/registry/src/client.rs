@@ -221,7 +221,7 @@ impl Client {
             }
             Event::Session(ref state) => self.session = Some(state.clone()),
             Event::Replaced(ref why) => self.replaced = Some(why.clone()),
-            Event::Resync => {}
+            Event::Resync | Event::SetBack(_) => {}
         }
         if self.events.len() >= KEPT_EVENTS {
             self.events.clear();

@@ -53,7 +53,7 @@ impl Sender {
         let mut queue = self.0.lock();
         let fresh = match &event {
             Event::Changed(key, scope) => queue.told.insert((key.clone(), *scope)),
-            Event::Answer(..) | Event::Resync | Event::Replaced(_) => true,
+            Event::Answer(..) | Event::Resync | Event::SetBack(_) | Event::Replaced(_) => true,
             Event::Session(renewed) => {
                 let renews = |last: &mut Event| is_renewal(last, renewed);
                 queue.events.pop_back_if(renews);

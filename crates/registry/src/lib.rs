@@ -81,6 +81,10 @@ pub struct Limits {
 /// nothing new. Entries with [`Lifetime::Session`] vanish with the session that made them, never
 /// before, and not much later than its time-out.
 ///
+/// **Set back.** Servers that come back with less than a connection saw there end its session and are
+/// told of ([`Event::SetBack`]) before the next one lives: indices begin anew, and what is absent then was
+/// not deleted by anybody.
+///
 /// **Replaced.** A registry in files of its own may lose its place: whoever opens that place next has
 /// another one. A connection that notices says so ([`Event::Replaced`]), acknowledges no commit from
 /// then on, and is of no more use.

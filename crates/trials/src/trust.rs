@@ -110,7 +110,7 @@ pub async fn alone<S: Server>(kind: Kind, servers: &[S], which: usize) {
 /// The servers have lost what they knew: the session is told to have ended, and why, before another
 /// begins, and never lives after it.
 pub async fn joined_anew(mut arrived: impl FnMut() -> Vec<Event>, before: SessionId) {
-    let (mut said, mut ended) = (false, false);
+    let (mut said, mut told, mut ended) = (false, false, false);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         for event in arrived() {
@@ -118,9 +118,10 @@ pub async fn joined_anew(mut arrived: impl FnMut() -> Vec<Event>, before: Sessio
                 Event::Session(SessionState::Suspended { why }) => {
                     said |= why.contains("lost what they knew")
                 }
+                Event::SetBack(why) => told |= why.contains("lost what they knew"),
                 Event::Session(SessionState::Ended(session)) => ended |= session == before,
                 Event::Session(SessionState::Live { session, .. }) if session != before => {
-                    assert!(said && ended, "said {said}, ended {ended}");
+                    assert!(said && told && ended, "said {said}, told {told}, ended {ended}");
                     return;
                 }
                 Event::Session(SessionState::Live { .. }) => assert!(!said, "it went on"),

@@ -276,7 +276,7 @@ impl<M: Machine> Loop<M> {
             }
             Told::Session(state) => self.session(state),
             Told::Replaced(text) => self.is_replaced(text.clone()),
-            Told::Changed(..) | Told::Resync => {}
+            Told::Changed(..) | Told::Resync | Told::SetBack(_) => {}
         }
         self.step(now, Event::Registry(told));
     }

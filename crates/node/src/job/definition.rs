@@ -1,6 +1,8 @@
 //! The tree and the definition of a job: made where there are none, adopted or refused where there are.
 
 use super::differences::differences;
+use crate::alarms::Alarm;
+use crate::history::{Absence, GATHERED_FOR, History};
 use crate::mirror::Mirror;
 use crate::outbox::{Change, JobChange, Verdict};
 use crate::turn::Turn;
@@ -36,6 +38,10 @@ pub(crate) struct Definition {
     is_refused: bool,
     /// The commit that made the definition that was last read.
     made_at: Option<Index>,
+    /// The registry's history in which the definition was last read.
+    read_in: u32,
+    /// Whether the definition went with what the registry lost, and is not there again.
+    is_lost: bool,
     /// Whether the job's tree is being made.
     is_making: bool,
     /// Whether the definition is being written.
@@ -87,6 +93,8 @@ impl Definition {
             adopted: Bytes::new(),
             is_refused: false,
             made_at: None,
+            read_in: 0,
+            is_lost: false,
             is_making: false,
             is_writing: false,
         }
@@ -131,6 +139,11 @@ impl Definition {
         self.was_found && mirror.config().is_absent()
     }
 
+    /// Says why the definition is not there, though it was.
+    pub(crate) fn absence(&self, history: &History) -> Absence {
+        history.absence(self.read_in)
+    }
+
     /// Makes a new job's tree, as a whole or not at all. Returns whether that is under way. Only a node that
     /// offers a removed job anew may bring it back: `is_joining` says whether this node may.
     pub(crate) fn make_tree(
@@ -152,6 +165,7 @@ impl Definition {
             return is_new;
         };
         let mut ops = Vec::new();
+        self.is_lost &= is_new;
         if is_new {
             self.made_at = None;
             let is_anonymous = mirror.implementation().is_absent();
@@ -190,10 +204,11 @@ impl Definition {
     }
 
     /// Handles a definition that was read.
-    pub(crate) fn read(&mut self, mirror: &Mirror) -> Found {
+    pub(crate) fn read(&mut self, mirror: &Mirror, history: &History) -> Found {
         let Some(made) = mirror.config().held().map(|held| held.stamp.created) else {
             return Found::Same;
         };
+        self.read_in = history.number();
         match self.made_at.replace(made) {
             Some(before) if before == made => Found::Same,
             Some(_) => Found::MadeAnew,
@@ -318,6 +333,9 @@ impl Definition {
             for facet in based_on {
                 mirror.read(turn, facet);
             }
+            if std::mem::take(&mut self.is_lost) && turn.history.made_anew(turn.name) {
+                turn.alarm_in(GATHERED_FOR, Alarm::MadeAnew);
+            }
         }
     }
 
@@ -334,6 +352,12 @@ impl Definition {
             (self.is_applied, self.applies) = (true, false);
             mirror.read(turn, Facet::Config);
         }
+    }
+
+    /// Notes that the job went with what the registry lost.
+    pub(crate) fn lost(&mut self, mirror: &Mirror) {
+        self.removed(mirror);
+        self.is_lost = true;
     }
 
     /// Notes that the job is gone from the registry.

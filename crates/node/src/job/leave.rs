@@ -4,6 +4,7 @@
 use super::Job;
 use super::listener::By;
 use crate::Report;
+use crate::history::Absence;
 use crate::outbox::{Change, Verdict};
 use crate::shard::Shard;
 use crate::turn::Turn;
@@ -127,11 +128,38 @@ impl Job {
         }
     }
 
+    /// Handles a definition that was there and is not any more.
+    pub(super) fn gone(&mut self, turn: &mut Turn<'_>) {
+        match self.definition.absence(turn.history) {
+            // The job is looked at again when it is known.
+            Absence::Unknown => {}
+            Absence::Removed => self.removed(turn),
+            Absence::Lost => self.lost(turn),
+        }
+    }
+
+    /// Takes back a job that went with what the registry lost: as nobody removed it, this node offers it
+    /// again. What runs was told to stop with the session that ended.
+    pub(super) fn lost(&mut self, turn: &mut Turn<'_>) {
+        self.forget(turn);
+        self.definition.lost(&self.mirror);
+        self.membership.is_defined_again();
+        turn.mark_job();
+    }
+
     /// Handles the removal of the job from the registry. The job's runs are told to stop; if the job is
     /// defined there again, this instance serves it again.
     pub(super) fn removed(&mut self, turn: &mut Turn<'_>) {
-        self.membership.removed();
+        self.forget(turn);
         self.definition.removed(&self.mirror);
+        self.cancel_runs(turn, CancelReason::Removed, |_| true);
+        let why = "it was removed from the registry";
+        turn.report(Report::Left { job: turn.name.clone(), why });
+    }
+
+    /// Forgets what each duty knew of a job that is not in the registry any more.
+    fn forget(&mut self, turn: &mut Turn<'_>) {
+        self.membership.removed();
         self.timer.stop();
         self.leadership.removed();
         self.once.removed();
@@ -141,9 +169,6 @@ impl Job {
         for shard in &mut self.shards {
             shard.job_removed(turn);
         }
-        self.cancel_runs(turn, CancelReason::Removed, |_| true);
-        let why = "it was removed from the registry";
-        turn.report(Report::Left { job: turn.name.clone(), why });
     }
 
     /// Stops the runs that must not run twice: other instances take this instance for gone, and take its runs

@@ -9,8 +9,9 @@ mod handover;
 mod joining;
 mod leaving;
 mod listener;
-mod set_back;
+mod lost;
 mod replaced;
+mod set_back;
 mod world;
 
 use flockwork_core::config::{CatchUp, Draft, JobConfig, Level, Overlap, check};

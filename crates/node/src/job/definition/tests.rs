@@ -388,13 +388,13 @@ fn a_definition_made_anew_is_told_from_one_that_was_changed() {
             Entry { stamp, ..entry("", version) }
         });
         mirror.holds(Facet::Config, held);
-        assert_eq!(definition.read(&mirror), told, "{created:?} {version}");
+        assert_eq!(definition.read(&mirror, &History::default()), told, "{created:?} {version}");
     }
     // A removal that was seen is known: the next one is the first again.
     let (_, mut mirror) = nothing();
     definition.removed(&mirror);
     mirror.holds(Facet::Config, Some(entry("", 0)));
-    assert_eq!(definition.read(&mirror), Found::First);
+    assert_eq!(definition.read(&mirror, &History::default()), Found::First);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::record::{self, Stored};
 use flockwork_layout::trigger::Triggered;
 use flockwork_node::{Define, Effect, Event, Node, NotAsked, Report, Settings, TriggerId};
+use flockwork_registry::SessionState;
 use flockwork_registry::memory::{Options, Store};
-use flockwork_registry::{Answer, Clock, Failure, Key, Op, Request, SessionId, SessionState};
-use std::collections::BTreeMap;
+use flockwork_registry::{Answer, Clock, Failure, Key, Op, Request, Scope, SessionId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) is_drained: bool,
     /// How far its wall clock is ahead.
     pub(crate) ahead: Duration,
+    /// What it watches, whichever its session.
+    watches: BTreeSet<(Key, Scope)>,
     /// How many of its next commits do not happen, and are not answered for.
     pub(crate) lost_commits: u32,
 }
@@ -117,6 +120,7 @@ impl World {
             renewed: self.now_ms,
             is_drained: false,
             ahead: Duration::ZERO,
+            watches: BTreeSet::new(),
             lost_commits: 0,
         });
         self.tell_live(n);
@@ -242,6 +246,7 @@ impl World {
                 events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, ended)));
             }
             Effect::Submit(ticket, request) => {
+                self.note_watch(n, &request);
                 self.commits += u64::from(matches!(request, Request::Commit(_)));
                 let is_claim = is_claim(&request);
                 let mut answer = self.store.apply(session, request);
@@ -274,6 +279,15 @@ impl World {
             Effect::Triggered(id, told) => self.triggered.push((id, told)),
             Effect::Drained => self.hosts[n].is_drained = true,
         }
+    }
+
+    fn note_watch(&mut self, n: usize, request: &Request) {
+        let watches = &mut self.hosts[n].watches;
+        match request {
+            Request::Watch(key, scope) => watches.insert((key.clone(), *scope)),
+            Request::Unwatch(key, scope) => watches.remove(&(key.clone(), *scope)),
+            _ => false,
+        };
     }
 
     /// Lets time pass in steps of 5 ms.
@@ -315,6 +329,59 @@ impl World {
         if wall.is_some_and(|at| at <= now.wall) || mono.is_some_and(|at| at <= now.mono) {
             self.step(n, Event::Wake);
         }
+    }
+
+    /// Another store takes the place of this one, and knows nothing.
+    pub(crate) fn set_up_anew(&mut self) {
+        self.store = Store::new(Options::default());
+        // Sessions of before are known by no number of now.
+        for _ in 0..100 {
+            self.outside = self.store.open(self.now_ms, Duration::from_secs(1_000_000));
+        }
+    }
+
+    /// All that outlives sessions, parents first.
+    pub(crate) fn copy(&self) -> Vec<(Key, bytes::Bytes)> {
+        let lasting = self
+            .store
+            .entries()
+            .filter(|(key, entry)| entry.session.is_none() && **key != Key::root());
+        let mut copy: Vec<_> =
+            lasting.map(|(key, entry)| (key.clone(), entry.value.clone())).collect();
+        copy.sort();
+        copy
+    }
+
+    /// Puts a copy back.
+    pub(crate) fn restore(&mut self, copy: Vec<(Key, bytes::Bytes)>) {
+        for (key, value) in copy {
+            let made = self.commit(vec![Op::create(key, value)]);
+            assert!(matches!(made, Answer::Committed(_)), "{made:?}");
+        }
+    }
+
+    /// A node's session ends, and another begins.
+    pub(crate) fn begin_session(&mut self, n: usize) {
+        let ended = self.hosts[n].session;
+        self.store.end(ended);
+        let session = self.store.open(self.now_ms, SESSION_TIMEOUT);
+        self.hosts[n].session = session;
+        for (key, scope) in self.hosts[n].watches.clone() {
+            self.store.apply(session, Request::Watch(key, scope));
+        }
+        for event in [
+            flockwork_registry::Event::Session(SessionState::Ended(ended)),
+            flockwork_registry::Event::Resync,
+        ] {
+            self.step(n, Event::Registry(event));
+        }
+        self.tell_live(n);
+    }
+
+    /// Deletes an entry and all below it while a node is cut off.
+    pub(crate) fn sweep_unseen(&mut self, n: usize, root: &Key) {
+        self.sweep(root);
+        self.store.take_events(self.hosts[n].session);
     }
 
     /// Deletes an entry and all below it, at once.

@@ -129,7 +129,8 @@ impl Remote {
                     state.session = Some(*session);
                 }
                 Event::Session(SessionState::Ended(_)) => state.session = None,
-                Event::Changed(..) | Event::Resync | Event::Session(_) | Event::Replaced(_) => {}
+                Event::Changed(..) | Event::Resync | Event::Session(_) => {}
+                Event::SetBack(_) | Event::Replaced(_) => {}
             }
             remote.sender.push(event);
         }

@@ -58,6 +58,7 @@ pub(crate) fn read_event(line: &str) -> Option<Event> {
         }
         "suspended" => Event::Session(SessionState::Suspended { why: text(word()?)? }),
         "ended" => Event::Session(SessionState::Ended(SessionId(word()?.parse().ok()?))),
+        "set-back" => Event::SetBack(text(word()?)?),
         "replaced" => Event::Replaced(text(word()?)?),
         _ => return None,
     })
