@@ -1,18 +1,20 @@
 //! `flockwork run`: a node, until it is told to stop.
 
+mod strangers;
+
 use crate::args::RunArgs;
 use crate::fault::{Exit, Fault};
 use crate::files::{self, Loaded};
-use crate::output::{self, Colour, LAST_WORDS, escaped};
+use crate::output::{self, Colour, LAST_WORDS};
 use crate::page::{self, About};
-use crate::place::{self, Address, Found};
+use crate::place::{self, Found};
 use crate::{args, clock, live, logs, runnable, show};
 use flockwork_core::config::JobConfig;
 use flockwork_core::id::InstanceId;
 use flockwork_engine::identity::{instance_id, server_address};
 use flockwork_engine::journal::Journal;
 use flockwork_engine::signals::{IMPATIENT_EXIT, Signals};
-use flockwork_engine::{EngineError, Handle, Pulse, Start, Stopped, Watch, WorkerExecutor};
+use flockwork_engine::{EngineError, Pulse, Start, Stopped, Watch, WorkerExecutor};
 use flockwork_layout::settings::{NodeSettings, Source, resolve};
 use flockwork_node::Define;
 use flockwork_worker::script::Scripts;
@@ -27,12 +29,6 @@ use tokio::time::timeout;
 /// How long a loop must stand still at least to count as stuck: more than closing the session takes
 /// at the end, when it turns no more, and than any turn does, with a million jobs on a loaded host.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(15);
-
-/// How often it is asked whether the registry can be read, to name the jobs no file has any more.
-const REGISTRY_TRIES: u32 = 30;
-
-/// How many of these jobs are named.
-const NAMED: usize = 10;
 
 /// All that a node is started with.
 struct Plan {
@@ -112,7 +108,7 @@ async fn serve(plan: Plan) -> Result<(), Fault> {
         started: clock::now(),
     };
     let pages = tokio::spawn(page::serve(listener, handle.clone(), about));
-    let gone = tokio::spawn(name_the_gone(plan.found.clone(), names(&plan), handle.clone()));
+    let strangers = tokio::spawn(strangers::name(plan.found.clone(), names(&plan), handle.clone()));
     tokio::spawn(async move {
         signals.drain_then_wait(handle).await;
         output::last_words();
@@ -120,7 +116,7 @@ async fn serve(plan: Plan) -> Result<(), Fault> {
     });
     let stopped = running.join().await;
     drop(watch);
-    gone.abort();
+    strangers.abort();
     pages.abort();
     let _ = timeout(LAST_WORDS, lines).await;
     ended(stopped)
@@ -216,37 +212,6 @@ fn banner(plan: &Plan, listener: &TcpListener) -> String {
         text.push_str("job        none in these files\n");
     }
     text
-}
-
-/// Names the jobs that the registry has and these files have not: they stay there.
-async fn name_the_gone(found: Found, own: Vec<String>, handle: Handle) {
-    if matches!(found.address, Address::Memory) {
-        return;
-    }
-    for _ in 0..REGISTRY_TRIES {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if handle.status().await.is_err() {
-            continue;
-        }
-        let Ok(mut operator) = found.operator().await else { continue };
-        let listed = operator.names().await;
-        operator.close().await;
-        let Ok(listed) = listed else { continue };
-        let listed = listed.iter().map(|name| name.as_str());
-        let gone: Vec<&str> = listed.filter(|name| !own.iter().any(|own| own == name)).collect();
-        if let Some(first) = gone.first() {
-            let shown = gone.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-            let more = gone.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let _ = output::write(&format!(
-                "in the registry and in none of these files: {}{more}; they stay there until \
-                 removed (flockwork remove {})\n",
-                escaped(&shown),
-                escaped(first)
-            ));
-        }
-        return;
-    }
 }
 
 fn ended(stopped: Result<Stopped, EngineError>) -> Result<(), Fault> {
