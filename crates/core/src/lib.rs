@@ -3,7 +3,7 @@
 //! In reading order: what things are called ([`id`], [`time`]) and how durations are written
 //! ([`duration`]), what a job is ([`config`]), when it is due ([`schedule`], [`timetable`]), who runs
 //! what ([`assignment`]), what becomes of its fires ([`account`]), what one run is told and how it
-//! ends ([`execution`]).
+//! ends ([`execution`]), who may serve it ([`eligibility`]).
 
 pub mod duration;
 pub mod id;
@@ -18,4 +18,5 @@ pub mod assignment;
 
 pub mod account;
 
+pub mod eligibility;
 pub mod execution;
