@@ -123,7 +123,7 @@ impl Operator {
             // Defined anew meanwhile: what is left is that job's.
             return Err(AdminError::Contended(format!("remove {job}")));
         }
-        for facet in [Facet::Retries, Facet::Clocks, Facet::Leavers] {
+        for facet in [Facet::Retries, Facet::Clocks, Facet::Leavers, Facet::Ineligibles] {
             self.empty(&job, &facet).await?;
         }
         // How far a listener had come is of no use to a job that is defined anew.

@@ -55,6 +55,8 @@
 //!     {instance}             session    how far its clock is from the registry's
 //!   leaving                  lasting
 //!     {instance}             session    it is to be dealt no shards
+//!   ineligible               lasting
+//!     {instance}             session    why it may not serve the job
 //! ```
 
 mod facet;

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod document;
 pub mod file;
 pub mod guarantee;
+pub mod ineligible;
 pub mod keys;
 pub mod plan;
 pub mod record;

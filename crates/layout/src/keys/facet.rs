@@ -99,6 +99,10 @@ pub enum Facet {
     Leaver(InstanceId),
     /// Parent of the instances that are leaving.
     Leavers,
+    /// Why an instance may not serve the job, a JSON document.
+    Ineligible(InstanceId),
+    /// Parent of what instances say of why they may not serve the job.
+    Ineligibles,
 }
 
 /// What each of those who queue would do alone. The queues are Curator's, so that ElasticJob's nodes

@@ -149,4 +149,6 @@ table! {
     ["clocks", instance]                   Clock(instance)                   Value  Session   Itself
     ["leaving"]                            Leavers                           List   Lasting   Itself
     ["leaving", instance]                  Leaver(instance)                  Value  Session   Itself
+    ["ineligible"]                         Ineligibles                       List   Lasting   Itself
+    ["ineligible", instance]               Ineligible(instance)              Value  Session   Itself
 }

@@ -51,6 +51,7 @@ impl Outbox {
                     | Facet::Owner(_)
                     | Facet::Clocks
                     | Facet::Leavers
+                    | Facet::Ineligibles
             )
         };
         let parsed = namespace.parse(&refusal.key);
@@ -93,6 +94,7 @@ fn mend(makes_tree: bool, facet: &Facet, op: &Op, why: Why) -> Mend {
             | Facet::Instance(_)
             | Facet::Clock(_)
             | Facet::Leaver(_)
+            | Facet::Ineligible(_)
             | Facet::Leader
             | Facet::Owner(_)
             | Facet::Disabled(_)

@@ -49,6 +49,7 @@ fn what_was_to_be_deleted_and_is_gone_is_left_out() {
         (Facet::Instance(me()), true),
         (Facet::Clock(me()), true),
         (Facet::Leaver(me()), true),
+        (Facet::Ineligible(me()), true),
         (Facet::Leader, true),
         (Facet::Owner(0), true),
         (Facet::Disabled(0), true),
@@ -156,9 +157,14 @@ fn a_missing_parent_is_made_first_and_only_while_the_job_is_there() {
 
 #[test]
 fn a_job_that_was_removed_does_not_come_back_by_its_marks() {
-    for facet in
-        [Facet::Running(0), Facet::Failover(0), Facet::Owner(0), Facet::Clocks, Facet::Leavers]
-    {
+    for facet in [
+        Facet::Running(0),
+        Facet::Failover(0),
+        Facet::Owner(0),
+        Facet::Clocks,
+        Facet::Leavers,
+        Facet::Ineligibles,
+    ] {
         let sent = repaired(ASSIGN, Op::create(key(&facet), ""), Why::NoParent);
         assert!(sent.is_none(), "{facet:?}");
     }
