@@ -16,6 +16,7 @@
 mod allow;
 mod context_json;
 mod environment;
+mod lookout;
 mod refusal;
 mod startable;
 mod store;
@@ -23,6 +24,8 @@ mod supervise;
 
 pub use allow::Allowlist;
 pub use context_json::{context_json, longest_context};
+pub(crate) use lookout::Lookout;
+pub use lookout::{Found, Tell};
 pub use refusal::Refusal;
 pub(crate) use store::Store;
 pub use store::output_path;

@@ -5,8 +5,9 @@ use crate::context::Live;
 use crate::listener::{Listening, Method};
 use crate::pool::Pool;
 use crate::runner::{self, KILL_BOUND, sweep};
-use crate::script::{self, Scripts, Store};
+use crate::script::{self, Lookout, Scripts, Store, Tell};
 use crate::{AsyncJob, Context, Function, Job, JobResult, Listener, Progress};
+use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{CancelReason, Ending, Outcome, Part, Run, Work};
 use flockwork_core::id::JobName;
 use std::any::Any;
@@ -54,6 +55,7 @@ struct Shared {
     burst: Burst<AsyncRun>,
     pool: Pool,
     store: Option<Store>,
+    lookout: Lookout,
 }
 
 /// What a program gave for a job; a job that runs a script may have a listener alone.
@@ -71,7 +73,9 @@ impl Worker {
         let Scripts { output, output_total, .. } = &settings.scripts;
         let store = output.clone().map(|directory| Store::new(directory, *output_total));
         let (registered, burst) = (RwLock::default(), Burst::default());
-        Self { shared: Arc::new(Shared { settings, runtime, registered, burst, pool, store }) }
+        let lookout = Lookout::new(settings.scripts.clone());
+        let shared = Shared { settings, runtime, registered, burst, pool, store, lookout };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Makes `function` what runs of `job` execute from now on. Gives back what it replaces.
@@ -94,6 +98,18 @@ impl Worker {
     #[must_use]
     pub fn is_registered(&self, job: &JobName) -> bool {
         self.function(job).is_some()
+    }
+
+    /// Looks whether the script of a job's definition can be started here, at once and every three seconds from
+    /// then on (less often with more than 300 programs), in place of the job's definition before. What is found
+    /// is told by `tell`, which must not block: first in any case, then whenever it differs.
+    pub fn look_at(&self, job: JobName, definition: Arc<JobConfig>, tell: Tell) {
+        self.shared.lookout.watch(job, definition, tell);
+    }
+
+    /// Looks at the script of a job no more.
+    pub fn look_no_more(&self, job: &JobName) {
+        self.shared.lookout.forget(job);
     }
 
     /// Kills what is left on this host of scripts whose node is no more, found by the mark in their

@@ -29,14 +29,28 @@ impl Scripts {
     /// [`Refusal`], each cause by its own code.
     pub fn startable(&self, script: &Script, context: &str) -> Result<PathBuf, Refusal> {
         let program = script.argv.first().ok_or(Refusal::NoProgram)?;
-        if let Some(at) = script.argv.iter().position(|argument| argument.contains('\0')) {
-            return Err(Refusal::Nul { at });
+        let path = self.executable(program)?;
+        check_arguments(&script.argv, context)?;
+        Ok(path)
+    }
+
+    /// The file to execute for `program`, whatever it is given.
+    pub(super) fn executable(&self, program: &str) -> Result<PathBuf, Refusal> {
+        if program.contains('\0') {
+            return Err(Refusal::Nul { at: 0 });
         }
         let path = self.allow.permit(program, &self.cwd)?;
         may_execute(&path)?;
         check_beginning(&path, &self.cwd)?;
-        check_lengths(&script.argv, context)?;
         Ok(path)
+    }
+}
+
+/// Whether the kernel takes these arguments, the program being the first, and the context after them.
+pub(super) fn check_arguments(argv: &[String], context: &str) -> Result<(), Refusal> {
+    match argv.iter().position(|argument| argument.contains('\0')) {
+        Some(at) => Err(Refusal::Nul { at }),
+        None => check_lengths(argv, context),
     }
 }
 
