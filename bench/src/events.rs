@@ -11,7 +11,7 @@ use flockwork_core::execution::{Ending, Outcome, RunId};
 use flockwork_core::id::InstanceId;
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::keys::Namespace;
-use flockwork_node::{Define, Effect, Event, Node, Settings};
+use flockwork_node::{Define, Effect, Event, Looked, Node, Settings};
 use flockwork_registry::memory::{Options, Store};
 use flockwork_registry::{Clock, SessionId, SessionState};
 use std::io::Write;
@@ -80,6 +80,9 @@ impl Drill {
                         events.push(Event::Registry(answer));
                     }
                     Effect::Start(run) => started.push(run.id),
+                    Effect::Look(job, Some(definition)) => {
+                        events.push(Event::Looked(Looked { job, definition, found: Ok(()) }));
+                    }
                     _ => {}
                 }
             }

@@ -8,6 +8,7 @@ mod turn;
 use crate::clock::{Clock, SystemClock};
 use crate::connect::Connect;
 use crate::executor::{Endings, Executor};
+use crate::findings::Findings;
 use crate::handle::{COMMANDS_WAITING, Command, Handle};
 use crate::metrics::{Counter, Metrics};
 use crate::pulse::Pulse;
@@ -154,8 +155,8 @@ impl Start {
         connect: impl Connect,
         executor: impl FnOnce(Endings) -> X,
     ) -> Running {
-        let (endings, ended) = Endings::channel();
-        let work = Work { executor: Box::new(executor(endings)), ended };
+        let (endings, ended, findings) = Endings::channel();
+        let work = Work { executor: Box::new(executor(endings)), ended, findings };
         self.spawn_with(Box::new(connect), work, Box::new(SystemClock), Node::new)
     }
 
@@ -184,11 +185,12 @@ impl Start {
     }
 }
 
-/// What runs user code, and where it tells that runs have ended.
+/// What runs user code, where it tells that runs have ended, and what it found out about scripts.
 #[derive(Debug)]
 struct Work {
     executor: Box<dyn Executor>,
     ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
+    findings: Findings,
 }
 
 /// What connects a loop with the program around it. It holds a handle of its own, so that its queue

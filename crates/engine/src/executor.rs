@@ -1,6 +1,10 @@
 //! Who runs user code.
 
+use crate::findings::Findings;
+use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{CancelReason, Outcome, Run, RunId};
+use flockwork_core::id::JobName;
+use flockwork_node::Looked;
 use flockwork_worker::{Handle, Worker};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -20,26 +24,39 @@ pub trait Executor: Debug + Send + 'static {
 
     /// Tells a run to stop; nothing happens if it has ended.
     fn cancel(&mut self, run: RunId, reason: CancelReason);
+
+    /// Looks whether the script of a job's definition can be started, from now on, in place of the definition
+    /// before; of none, no more. What is found is told through the [`Endings`]: first in any case, then
+    /// whenever it differs. The definition names a script.
+    fn look_at(&mut self, job: JobName, definition: Option<Arc<JobConfig>>);
 }
 
-/// Where an executor tells that runs have ended.
+/// Where an executor tells that runs have ended, and what it found out about scripts.
 ///
 /// The queue behind it is bounded by what fills it: each run under way ends once, and
 /// `max_running` bounds the runs under way.
 #[derive(Clone, Debug)]
-pub struct Endings(mpsc::UnboundedSender<(RunId, Outcome)>);
+pub struct Endings {
+    ended: mpsc::UnboundedSender<(RunId, Outcome)>,
+    findings: Findings,
+}
 
 impl Endings {
-    /// A queue, and the end from which it is read.
-    #[must_use]
-    pub fn channel() -> (Self, mpsc::UnboundedReceiver<(RunId, Outcome)>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
+    /// The queues, and the ends from which they are read.
+    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<(RunId, Outcome)>, Findings) {
+        let (ended, receiver) = mpsc::unbounded_channel();
+        let findings = Findings::default();
+        (Self { ended, findings: findings.clone() }, receiver, findings)
     }
 
     /// A run's code has really ended. When the loop is gone there is nobody to tell.
     pub fn ended(&self, run: RunId, outcome: Outcome) {
-        let _ = self.0.send((run, outcome));
+        let _ = self.ended.send((run, outcome));
+    }
+
+    /// A script was looked at.
+    pub fn looked(&self, looked: Looked) {
+        self.findings.tell(looked);
     }
 }
 
@@ -75,5 +92,14 @@ impl Executor for WorkerExecutor {
         if let Some(handle) = self.runs.get(&run) {
             handle.cancel(reason);
         }
+    }
+
+    fn look_at(&mut self, job: JobName, definition: Option<Arc<JobConfig>>) {
+        let Some(definition) = definition else { return self.worker.look_no_more(&job) };
+        let (endings, of, at) = (self.endings.clone(), job.clone(), definition.clone());
+        let tell = move |found| {
+            endings.looked(Looked { job: of.clone(), definition: at.clone(), found });
+        };
+        self.worker.look_at(job, definition, Box::new(tell));
     }
 }

@@ -2,7 +2,7 @@
 //! wants done.
 //!
 //! In reading order: who the node is ([`identity`]), the two clocks ([`clock`]), how long the loop may sleep (`timer`), how a
-//! registry is found ([`connect`]), who runs user code ([`executor`], [`pulse`]), what the loop is asked from
+//! registry is found ([`connect`]), who runs user code ([`executor`], [`pulse`]) and looks at its scripts (`findings`), what the loop is asked from
 //! outside ([`handle`], `trigger`), the loop itself ([`engine`]), and who is told what happened
 //! ([`report`], [`journal`], [`metrics`]). [`signals`] is for programs that want to be stopped by
 //! signals; nothing here installs a handler unasked.
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod connect;
 pub mod engine;
 pub mod executor;
+mod findings;
 pub mod handle;
 pub mod identity;
 pub mod journal;

@@ -32,6 +32,8 @@ pub(crate) enum Alarm {
     Root,
     /// People are told of the jobs that were made anew.
     MadeAnew,
+    /// What is known of a job's script may have changed with time.
+    Looking(JobIx),
     /// Watches that were not confirmed are set again.
     Watch,
     /// A request of this process to run a job now has been waited for long enough.

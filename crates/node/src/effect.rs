@@ -2,6 +2,7 @@
 
 use crate::event::TriggerId;
 use flockwork_core::account::{Fate, Reason};
+use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{CancelReason, Outcome, Run, RunId};
 use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::Timestamp;
@@ -21,6 +22,11 @@ pub enum Effect {
     Start(Arc<Run>),
     /// Tell a run to stop. The run still ends by [`Event::RunEnded`](crate::Event::RunEnded).
     Cancel(RunId, CancelReason),
+    /// Look whether the script of this definition can be started here, at once and whenever that may have
+    /// changed, until the next such effect for the job; with none, look no more. What is found is told by
+    /// [`Event::Looked`](crate::Event::Looked), the first answer always, later ones if they differ from the one
+    /// before. The job is not served before the first answer.
+    Look(JobName, Option<Arc<JobConfig>>),
     /// Tell whoever asked by [`Event::Trigger`](crate::Event::Trigger) what became of it.
     Triggered(TriggerId, Result<Triggered, NotAsked>),
     /// Tell a fact to people and metrics.

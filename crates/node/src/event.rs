@@ -1,6 +1,7 @@
 //! The events that a node is told of.
 
 use flockwork_core::config::JobConfig;
+use flockwork_core::eligibility::Hindrance;
 use flockwork_core::execution::{Outcome, RunId};
 use flockwork_core::id::JobName;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub enum Event {
     Trigger(TriggerId, JobName),
     /// The code of a run has really ended.
     RunEnded(RunId, Outcome),
+    /// What was found out about the script of a definition, as [`Effect::Look`](crate::Effect::Look) asks.
+    Looked(Looked),
     /// The code of a run was not started, because the process stood still until its session's trust was over.
     /// The claim is given back.
     NotStarted(RunId),
@@ -38,6 +41,17 @@ pub enum Event {
 /// for each another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TriggerId(pub u64);
+
+/// What was found out about the script of a job's definition.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// The job.
+    pub job: JobName,
+    /// The definition that was asked about. An answer about an earlier one is harmless.
+    pub definition: Arc<JobConfig>,
+    /// Whether this node can start the script now, or why not.
+    pub found: Result<(), Hindrance>,
+}
 
 /// An offer to serve a job.
 #[derive(Clone, Debug)]

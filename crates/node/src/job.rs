@@ -10,9 +10,11 @@ mod definition;
 mod differences;
 mod events;
 mod handover;
+mod ineligible;
 mod leadership;
 mod leave;
 mod listener;
+mod looking;
 mod membership;
 mod once;
 mod reading;
@@ -38,6 +40,7 @@ use flockwork_core::time::Timestamp;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::trigger::Served;
 use handover::Handover;
+use ineligible::IneligibleNote;
 use leadership::Leadership;
 use listener::{By, Listener};
 use membership::{Membership, Registered};
@@ -56,6 +59,7 @@ pub(crate) struct Job {
     membership: Membership,
     handover: Handover,
     clock_note: ClockNote,
+    ineligible_note: IneligibleNote,
     leadership: Leadership,
     once: Once,
     listener: Listener,
@@ -75,6 +79,7 @@ impl Job {
             membership: Membership::new(),
             handover: Handover::default(),
             clock_note: ClockNote::default(),
+            ineligible_note: IneligibleNote::default(),
             leadership: Leadership::default(),
             once: Once::default(),
             listener: Listener::default(),
@@ -130,7 +135,8 @@ impl Job {
             .chain(self.once.awaited())
             .chain(self.trigger.awaited())
             .chain(self.handover.awaited())
-            .chain(self.clock_note.awaited());
+            .chain(self.clock_note.awaited())
+            .chain(self.ineligible_note.awaited());
         of_duties.for_each(|what| tell(Purpose::Job(ix, what)));
         for (at, shard) in (0..).zip(&self.shards) {
             if let Some(what) = shard.awaited() {
@@ -181,6 +187,7 @@ impl Job {
         }
         self.reading.resync_from_time_to_time(turn, self.definition.resync_interval());
         self.reconcile_handover(turn);
+        self.reconcile_ineligible_note(turn);
         if self.membership.is_to_leave() {
             return self.reconcile_leaving(turn);
         }
@@ -200,6 +207,14 @@ impl Job {
         }
         self.settle(turn);
         self.give_back_stale(turn);
+    }
+
+    /// Says why this instance may not serve the job, or no longer says so.
+    fn reconcile_ineligible_note(&mut self, turn: &mut Turn<'_>) {
+        let is_refused =
+            self.membership.phase() == Phase::Refused && !self.membership.is_to_leave();
+        let why = self.definition.refusal().filter(|_| is_refused);
+        self.ineligible_note.reconcile(turn, why);
     }
 
     fn join(&mut self, turn: &mut Turn<'_>) {
@@ -400,6 +415,8 @@ impl Job {
             Adoption::Refused { is_new, code, text } => {
                 if is_new {
                     turn.report(Report::Refused { job: turn.name.clone(), code, text });
+                    // This instance is to say why.
+                    turn.mark_job();
                 }
                 self.membership.refuse();
                 self.timer.stop();

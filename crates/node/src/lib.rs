@@ -12,7 +12,7 @@
 //!   job.rs   │ one job: the order in which its duties have their turn      │
 //!            │   definition   membership   leadership   handover           │
 //!            │   clock_note   trigger      timer        reading            │
-//!            │   listener     once                                         │
+//!            │   listener     once         looking      ineligible         │
 //!   shard.rs │ one shard: its state, from a claim to the end of its run    │
 //!            │   claim  ahead  run  ending  back  accounting  foreign      │
 //!            │   gated  set_back                                           │
@@ -62,9 +62,12 @@
 //! | gate | which of its due fires a free shard may run, where the job has a listener |
 //! | goes | of this instance: it leaves the job, or cannot serve the job's definition |
 //! | held up | of a shard: it could not run until an instant; its fires are accounted with the reason |
+//! | hindrance | a reason why this instance may not serve the job's definition |
+//! | ineligible | of an instance: it may not serve the job's definition, and says why |
 //! | job mark, shard mark | a note that a job or a shard is to be looked at again |
 //! | history | all that the registry has known since its data were last lost |
 //! | keeper | the instance that looks after a shard's record: its owner or, if gone, one on which all agree |
+//! | look | of the edge: to find out whether the script of a definition can be started |
 //! | mirror | what this node believes about the keys of a job |
 //! | open | of a fire: its `before` has ended, and the shards may run it |
 //! | passed | of a fire: it is not run by any shard, as was decided for the job as a whole |
@@ -112,7 +115,7 @@ mod trust;
 mod turn;
 
 pub use effect::{Account, Effect, NotAsked, Report};
-pub use event::{Define, Event, TriggerId};
+pub use event::{Define, Event, Looked, TriggerId};
 pub use node::Node;
 pub use phase::Phase;
 pub use settings::Settings;

@@ -14,7 +14,7 @@ use crate::registry_clock::RegistryClock;
 use crate::status::Status;
 use crate::trust::{Renewal, Trust};
 use crate::turn::Turn;
-use crate::{Define, Effect, Event, Report, Settings, TriggerId};
+use crate::{Define, Effect, Event, Looked, Report, Settings, TriggerId};
 use bytes::Bytes;
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{JobName, ShardIndex};
@@ -111,6 +111,12 @@ impl Node {
                 self.at_run(&mut step, run, |job, turn, shard| {
                     job.run_ended(turn, shard, (run, outcome));
                 });
+            }
+            Event::Looked(looked) => {
+                if let Some(ix) = self.index.get(&looked.job).copied() {
+                    let Looked { definition, found, .. } = looked;
+                    self.at(&mut step, ix, |job, turn| job.looked(turn, &definition, found));
+                }
             }
             Event::NotStarted(run) => {
                 self.at_run(&mut step, run, |job, turn, shard| job.not_started(turn, shard, run));
@@ -565,6 +571,7 @@ impl Node {
             Alarm::MadeAnew => {
                 self.history.tell_made_anew().into_iter().for_each(|told| step.report(told));
             }
+            Alarm::Looking(ix) => self.at(step, ix, Job::look_has_waited),
             Alarm::Watch => self.watch_again(step),
             Alarm::Asking => self.at_asking(step, Asking::time_has_passed),
             Alarm::Send => {}

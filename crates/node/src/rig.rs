@@ -69,10 +69,19 @@ pub(crate) fn entry(value: impl Into<Bytes>, version: u32) -> Entry {
 
 /// The definition of the job, from lines of its document.
 pub(crate) fn config(lines: &str) -> Arc<JobConfig> {
+    implemented("x", lines)
+}
+
+/// The same of a job that runs a script.
+pub(crate) fn script(lines: &str) -> Arc<JobConfig> {
+    implemented("SCRIPT", lines)
+}
+
+fn implemented(implementation: &str, lines: &str) -> Arc<JobConfig> {
     let name = JobName::new("j").unwrap();
     let reading = document::Reading {
         name: &name,
-        implementation: "x",
+        implementation,
         default_zone: None,
         now: Timestamp::default(),
     };

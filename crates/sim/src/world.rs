@@ -431,6 +431,8 @@ impl World {
                     }
                 }
                 Effect::Cancel(run, reason) => self.cancel(at, run, reason),
+                // No job runs a script.
+                Effect::Look(..) => {}
                 Effect::Report(report) => {
                     if let Report::Left { job, .. } = &report {
                         self.told_left(at, job);

@@ -5,11 +5,12 @@ use super::*;
 use crate::connect::{Connecting, Link, NoLink};
 use crate::handle::Unavailable;
 use crate::report::Told;
+use flockwork_core::config::{Draft, JobConfig, Level, check};
 use flockwork_core::execution::{CancelReason, Ending, Fire, Part, Run, Source, Work as Code};
 use flockwork_core::id::{Epoch, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::trigger::Triggered;
-use flockwork_node::{Effect, Event, NotAsked, Report, Status};
+use flockwork_node::{Effect, Event, Looked, NotAsked, Report, Status};
 use flockwork_registry::memory::{Faults, MemoryRegistry};
 use flockwork_registry::{Event as FromRegistry, Key, Op, Request, SessionState, Ticket};
 use std::sync::Mutex;
@@ -88,10 +89,14 @@ impl Machine for Scripted {
     }
 }
 
+/// What is to be looked at, for a job.
+type Look = (JobName, Option<Arc<JobConfig>>);
+
 /// Runs nothing; writes down what it is asked.
 #[derive(Clone, Debug, Default)]
 struct Idle {
     started: Arc<Mutex<Vec<RunId>>>,
+    looks: Arc<Mutex<Vec<Look>>>,
 }
 
 impl Executor for Idle {
@@ -102,6 +107,10 @@ impl Executor for Idle {
     fn forget(&mut self, _: RunId) {}
 
     fn cancel(&mut self, _: RunId, _: CancelReason) {}
+
+    fn look_at(&mut self, job: JobName, definition: Option<Arc<JobConfig>>) {
+        self.looks.lock().unwrap().push((job, definition));
+    }
 }
 
 fn me() -> InstanceId {
@@ -162,10 +171,10 @@ impl Bench {
         act: impl FnMut(Now, &Event, &mut Vec<Effect>) + Send + 'static,
     ) -> Self {
         let (idle, clock) = (Idle::default(), Virtual::new());
-        let (endings, ended) = Endings::channel();
+        let (endings, ended, findings) = Endings::channel();
         let heard = Arc::<Mutex<Vec<(u64, Event)>>>::default();
         let flushes = Arc::<Mutex<Vec<usize>>>::default();
-        let work = Work { executor: Box::new(idle.clone()), ended };
+        let work = Work { executor: Box::new(idle.clone()), ended, findings };
         let scripted = Scripted {
             act: Box::new(act),
             heard: Arc::clone(&heard),
@@ -306,6 +315,26 @@ async fn a_panic_in_the_loop_ends_the_node_with_an_error() {
     let ended = bench.running.join().await;
     assert!(matches!(&ended, Err(EngineError::Panicked(text)) if text == "as the script says"));
     assert_eq!(handle.status().await.err(), Some(Unavailable::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_looked_at_is_handed_on_and_what_is_found_is_heard_at_once() {
+    let draft = Draft { cron: Some("* * * * * ?".to_owned()), ..Draft::native("j") };
+    let config = check(&draft, Level::Strict, Timestamp::default()).config.unwrap();
+    let (job, definition) = (config.name.clone(), Arc::new(config));
+    let look = (job.clone(), Some(definition.clone()));
+    let asks = look.clone();
+    let bench = Bench::of(move |_, event, effects| {
+        if is_live(event) {
+            effects.push(Effect::Look(asks.0.clone(), asks.1.clone()));
+        }
+    });
+    sleep(SHORT).await;
+    assert_eq!(*bench.idle.looks.lock().unwrap(), [look]);
+    bench.endings.looked(Looked { job, definition, found: Ok(()) });
+    sleep(SHORT).await;
+    let heard = bench.first(|event| matches!(event, Event::Looked(looked) if looked.found.is_ok()));
+    assert!(heard.is_some());
 }
 
 /// A loop that starts a run whenever a job is withdrawn.

@@ -1,13 +1,13 @@
 //! The loop. All that happens to a node happens in turns of it.
 //!
-//! A turn takes what waits, without waiting itself, from four sources in this order, at most so much
+//! A turn takes what waits, without waiting itself, from its sources in this order, at most so much
 //! of each:
 //!
 //! 1. the registry's inbox: what it says may forbid what the others would start (a session that is
 //!    not proven, an assignment that moved), so it is heard first;
 //! 2. the timer: what is due is to start on time;
 //! 3. runs that ended, unless more is due at once: they make room for fires that wait;
-//! 4. commands from outside, and jobs to define: they can wait a turn.
+//! 4. what was found out about scripts, commands from outside, and jobs to define: they can wait a turn.
 //!
 //! No source can starve another, as each has its share of every turn, and a turn ends in a yield to
 //! the other tasks of the thread. Commits are shared by what is stepped within one millisecond:
@@ -17,6 +17,7 @@
 use super::{EngineError, Outside, Stopped, Work};
 use crate::connect::Link;
 use crate::executor::Executor;
+use crate::findings::Findings;
 use crate::handle::{Answer, Command, Handle, triggered};
 use crate::pulse::Pulse;
 use crate::report::Audience;
@@ -25,7 +26,7 @@ use crate::{Clock, engine::LEAVE_TIMEOUT};
 use flockwork_core::execution::{Outcome, Run, RunId};
 use flockwork_core::id::JobName;
 use flockwork_core::time::{Mono, Now};
-use flockwork_node::{Define, Effect, Event, Node, Report, Status, TriggerId};
+use flockwork_node::{Define, Effect, Event, Looked, Node, Report, Status, TriggerId};
 use flockwork_registry::{Event as Told, Inbox, Registry, Request, SessionState, Ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -43,6 +44,9 @@ const ENDINGS_SHARE: usize = 256;
 
 /// Turns that runs that ended wait for what is due: at most some 30 ms.
 const ENDINGS_WAIT: u32 = 32;
+
+/// Findings about scripts in one turn: each may join a job, or leave one.
+const FINDINGS_SHARE: usize = 256;
 
 /// Commands in one turn.
 const COMMANDS_SHARE: usize = 16;
@@ -85,6 +89,7 @@ impl Machine for Node {
 enum Arrived {
     Registry(Told),
     Ended(RunId, Outcome),
+    Looked(Looked),
     Command(Command),
 }
 
@@ -106,6 +111,7 @@ pub(super) struct Loop<M> {
     inbox: Inbox,
     executor: Box<dyn Executor>,
     ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
+    findings: Findings,
     handle: Handle,
     commanded: mpsc::Receiver<Command>,
     drained: watch::Receiver<bool>,
@@ -144,6 +150,7 @@ impl<M: Machine> Loop<M> {
             inbox: link.inbox,
             executor: work.executor,
             ended: work.ended,
+            findings: work.findings,
             handle: outside.handle,
             commanded: outside.commanded,
             drained: outside.drained,
@@ -222,6 +229,7 @@ impl<M: Machine> Loop<M> {
             worked = true;
         }
         worked |= self.take_endings();
+        worked |= self.share(FINDINGS_SHARE, |turn| turn.findings.try_take().map(Arrived::Looked));
         worked |=
             self.share(COMMANDS_SHARE, |turn| turn.commanded.try_recv().ok().map(Arrived::Command));
         worked |= self.share(DEFINES_SHARE, |turn| {
@@ -262,6 +270,7 @@ impl<M: Machine> Loop<M> {
         match arrived {
             Arrived::Registry(told) => self.told(told),
             Arrived::Ended(run, outcome) => self.run_ended(run, outcome),
+            Arrived::Looked(looked) => self.step(self.clock.now(), Event::Looked(looked)),
             Arrived::Command(command) => self.commanded(command),
         }
     }
@@ -399,6 +408,7 @@ impl<M: Machine> Loop<M> {
                 Effect::Submit(ticket, request) => self.submit(ticket, request),
                 Effect::Start(run) => not_started.extend(self.start(run)),
                 Effect::Cancel(run, reason) => self.executor.cancel(run, reason),
+                Effect::Look(job, definition) => self.executor.look_at(job, definition),
                 Effect::Triggered(id, told) => {
                     if let Some((job, answer)) = self.asked.remove(&id) {
                         let _ = answer.send(triggered(&job, told));
@@ -447,6 +457,7 @@ impl<M: Machine> Loop<M> {
                 None => return Err(EngineError::RegistryGone(self.registry.describe())),
             },
             Some((run, outcome)) = self.ended.recv() => Arrived::Ended(run, outcome),
+            () = self.findings.told() => return Ok(()),
             Some(command) = self.commanded.recv() => Arrived::Command(command),
             _ = self.drained.changed(), if !asked => return Ok(()),
             () = sleep(pause) => return Ok(()),

@@ -166,6 +166,7 @@ impl Job {
             JobChange::Trigger => self.trigger.answered(turn, mirror, change, verdict),
             JobChange::Once => self.once.answered(turn, mirror, change, verdict),
             JobChange::Handover => self.handover.answered(turn, change, verdict),
+            JobChange::Ineligible => self.ineligible_note.answered(turn, change, verdict),
             JobChange::ClockNote => {
                 let is_registered = self.membership.was_registered(turn.session());
                 self.clock_note.answered(turn, change, verdict, is_registered);

@@ -3,12 +3,17 @@
 use super::differences::differences;
 use crate::alarms::Alarm;
 use crate::history::{Absence, GATHERED_FOR, History};
+use super::looking::Looking;
 use crate::mirror::Mirror;
 use crate::outbox::{Change, JobChange, Verdict};
 use crate::turn::Turn;
 use bytes::Bytes;
 use flockwork_core::config::JobConfig;
+use flockwork_core::eligibility::{Eligibility, Hindrance, Offer, may_serve};
+use flockwork_core::execution::Work;
+use flockwork_core::time::Mono;
 use flockwork_layout::document;
+use flockwork_layout::ineligible::{self, Reason};
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan::{self, Plan};
 use flockwork_registry::{Index, Op, Stamp};
@@ -34,8 +39,11 @@ pub(crate) struct Definition {
     config: Option<Arc<JobConfig>>,
     /// The registry's definition that was last adopted or refused, as it stands there.
     adopted: Bytes,
-    /// Whether that definition was refused. It is read anew each time, as the reason may lie in another key.
-    is_refused: bool,
+    /// Why that definition was refused, if it was. It is read anew each time, as the reason may lie in another
+    /// key or outside of the registry.
+    refusal: Option<Vec<Reason>>,
+    /// What is known of the script that the definition names.
+    looking: Looking,
     /// The commit that made the definition that was last read.
     made_at: Option<Index>,
     /// The registry's history in which the definition was last read.
@@ -91,7 +99,8 @@ impl Definition {
             was_found: false,
             config: None,
             adopted: Bytes::new(),
-            is_refused: false,
+            refusal: None,
+            looking: Looking::default(),
             made_at: None,
             read_in: 0,
             is_lost: false,
@@ -228,7 +237,7 @@ impl Definition {
             return Adoption::None { counts: self.config.is_some() && is_served };
         };
         self.was_found = true;
-        if self.config.is_some() && self.adopted == read && !self.is_refused {
+        if self.counts_still(turn, &read) {
             return Adoption::None { counts: !is_refused };
         }
         // The meaning of the definition is not known without the implementation; its earlier meaning no
@@ -236,40 +245,44 @@ impl Definition {
         let Some(implementation) = mirror.implementation().value() else {
             return Adoption::None { counts: false };
         };
-        let decoded = self.decoded(turn, &read, implementation);
-        self.is_refused = false;
-        match decoded {
+        match self.decoded(turn, &read, implementation) {
             Ok(decoded) => self.adopt_decoded(turn, mirror, (read, is_refused), decoded),
-            Err(why) => self.refuse(read, is_refused, why),
+            Err(why) => self.refuse(read, is_refused, vec![why]),
         }
     }
 
+    /// Returns whether the definition that counts is the one that was read, and nothing that is known by now
+    /// keeps this node from serving it on.
+    fn counts_still(&mut self, turn: &Turn<'_>, read: &Bytes) -> bool {
+        let Some(config) = self.config.as_ref().filter(|_| self.refusal.is_none()) else {
+            return false;
+        };
+        self.adopted == *read && self.looking.allows(turn.now.mono, config)
+    }
+
+    /// Refuses a definition. `why` holds at least one reason, the first of which names the refusal.
     fn refuse(
         &mut self,
         read: Bytes,
         was_refused: bool,
-        (code, text): (&'static str, String),
+        why: Vec<(&'static str, String)>,
     ) -> Adoption {
-        let is_new = !was_refused || self.adopted != read;
-        (self.adopted, self.is_refused) = (read, true);
-        Adoption::Refused { is_new, code, text }
+        let code = why.first().map_or("INVALID_CONFIG", |(code, _)| code);
+        let text = why.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ");
+        let reason = |(code, text): (&str, String)| Reason { code: code.to_owned(), text };
+        let why: Vec<Reason> = why.into_iter().map(reason).collect();
+        let is_same = self.adopted == read && self.refusal.as_ref() == Some(&why);
+        (self.adopted, self.refusal) = (read, Some(why));
+        Adoption::Refused { is_new: !was_refused || !is_same, code, text }
     }
 
-    /// Returns what the registry's definition means, or why this node cannot serve it.
+    /// Returns what the registry's definition means, or why that cannot be known.
     fn decoded(
         &mut self,
         turn: &Turn<'_>,
         read: &Bytes,
         implementation: &str,
     ) -> Result<Arc<JobConfig>, (&'static str, String)> {
-        if !implementation.is_empty() && implementation != self.offered.implementation {
-            let text = format!(
-                "the registry has it as {implementation:?}, this node as {:?}; give one of them \
-                 another name",
-                self.offered.implementation
-            );
-            return Err(("IMPLEMENTATION_CONFLICT", text));
-        }
         if self.offered_document() == read {
             return Ok(self.offered.clone());
         }
@@ -301,22 +314,76 @@ impl Definition {
         if self.is_writing {
             return Adoption::None { counts: false };
         }
-        if !differences.is_empty() && self.applies {
+        // A definition replaces that of its own job, and not another job's of the same name.
+        let implementations = self.implementations(mirror);
+        let is_own_job = implementations.is_none_or(|(registry, own)| registry == own);
+        if !differences.is_empty() && self.applies && is_own_job {
             let stamp = mirror.config().held().map(|held| held.stamp);
             let op = Op::Set(turn.key(&Facet::Config), self.offered_document(), stamp);
             self.is_writing = true;
             turn.send_for_job(JobChange::Config, vec![op]);
             return Adoption::None { counts: false };
         }
-        if decoded.listener.is_some() && self.offered.listener.is_none() {
-            let text = "the registry's definition has a listener, and this node's program has none \
-                        for the job; register one, or take it out of the definition";
-            return self.refuse(read, is_refused, ("NO_LISTENER", text.to_owned()));
+        self.looking.look_at(turn, &decoded);
+        match self.may_serve(turn.now.mono, mirror, &decoded) {
+            Eligibility::MayNot(why) => {
+                let why = why.iter().map(|why| (why.code(), why.to_string())).collect();
+                return self.refuse(read, is_refused, why);
+            }
+            // The script is being looked at. What counts until that is known counts on.
+            Eligibility::NotKnown => return Adoption::None { counts: false },
+            Eligibility::May => {}
         }
         let is_first = self.config.is_none();
+        let was_refused = self.refusal.take().is_some();
         (self.adopted, self.document, self.config) = (read, None, Some(decoded));
         let applied = std::mem::take(&mut self.is_applied);
-        Adoption::Counts(Adopted { is_told: is_first || applied, differences, applied })
+        let is_told = is_first || was_refused || applied;
+        Adoption::Counts(Adopted { is_told, differences, applied })
+    }
+
+    /// Returns the implementation strings of the registry's job and of the offered one. A job of the registry
+    /// that names none fits any.
+    fn implementations<'a>(&'a self, mirror: &'a Mirror) -> Option<(&'a str, &'a str)> {
+        let registry = mirror.implementation().value().filter(|text| !text.is_empty())?;
+        Some((registry.as_str(), self.offered.implementation.as_str()))
+    }
+
+    /// Returns whether this node may serve a definition, by all that it offers.
+    fn may_serve(&mut self, now: Mono, mirror: &Mirror, definition: &JobConfig) -> Eligibility {
+        let script = self.looking.startable(now).clone();
+        let offer = Offer {
+            implementations: self.implementations(mirror),
+            has_function: matches!(*self.offered.work, Work::Function),
+            has_listener: self.offered.listener.is_some(),
+            script: &script,
+        };
+        may_serve(definition, &offer)
+    }
+
+    /// Handles what the edge found out about the script of a definition.
+    pub(crate) fn looked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        definition: &JobConfig,
+        found: Result<(), Hindrance>,
+    ) {
+        self.looking.found(turn, definition, found);
+    }
+
+    /// Looks whether what is known of the script has changed with time.
+    pub(crate) fn look_has_waited(&mut self, turn: &mut Turn<'_>) {
+        self.looking.has_waited(turn);
+    }
+
+    /// Has no script looked at any more, as the job is not served.
+    pub(crate) fn looks_no_more(&mut self, turn: &mut Turn<'_>) {
+        self.looking.stop(turn);
+    }
+
+    /// Returns the stored form of why the definition is refused, if it is.
+    pub(crate) fn refusal(&self) -> Option<Bytes> {
+        self.refusal.as_deref().map(ineligible::encode)
     }
 
     /// Handles the verdict on making the job's tree.
@@ -365,7 +432,7 @@ impl Definition {
         if mirror.config().is_absent() {
             self.made_at = None;
         }
-        (self.config, self.was_found) = (None, false);
+        (self.config, self.was_found, self.refusal) = (None, false, None);
         (self.is_making, self.is_writing) = (false, false);
     }
 }

@@ -7,6 +7,7 @@ use crate::alarms::Alarm;
 use crate::outbox::{JobChange, Purpose};
 use crate::turn::Turn;
 use flockwork_core::config::JobConfig;
+use flockwork_core::eligibility::Hindrance;
 use flockwork_core::execution::{CancelReason, Outcome, RunId};
 use flockwork_core::id::ShardIndex;
 use flockwork_core::time::Timestamp;
@@ -22,6 +23,21 @@ impl Job {
     /// Watches and reads the keys that tell whether and how the job is to be served.
     pub(crate) fn begin(&mut self, turn: &mut Turn<'_>) {
         self.reading.begin(turn, &mut self.mirror);
+    }
+
+    /// Handles what the edge found out about the script of a definition.
+    pub(crate) fn looked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        definition: &JobConfig,
+        found: Result<(), Hindrance>,
+    ) {
+        self.definition.looked(turn, definition, found);
+    }
+
+    /// Looks whether what is known of the script has changed with time.
+    pub(crate) fn look_has_waited(&mut self, turn: &mut Turn<'_>) {
+        self.definition.look_has_waited(turn);
     }
 
     /// Leaves the job because the program no longer serves it, whatever the program said before.

@@ -124,6 +124,7 @@ impl Job {
         if self.membership.leave_answered(turn, mirror, change, verdict)
             && let Some(why) = self.membership.left(turn)
         {
+            self.definition.looks_no_more(turn);
             turn.report(Report::Left { job: turn.name.clone(), why });
         }
     }
@@ -155,11 +156,13 @@ impl Job {
         self.cancel_runs(turn, CancelReason::Removed, |_| true);
         let why = "it was removed from the registry";
         turn.report(Report::Left { job: turn.name.clone(), why });
+        turn.mark_job();
     }
 
     /// Forgets what each duty knew of a job that is not in the registry any more.
     fn forget(&mut self, turn: &mut Turn<'_>) {
         self.membership.removed();
+        self.definition.looks_no_more(turn);
         self.timer.stop();
         self.leadership.removed();
         self.once.removed();

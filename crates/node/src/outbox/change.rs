@@ -57,6 +57,8 @@ pub(crate) enum JobChange {
     Handover,
     /// This instance notes how its clock stands.
     ClockNote,
+    /// This instance says why it may not serve the job, or no longer does.
+    Ineligible,
 }
 
 /// The kinds of changes of a shard.

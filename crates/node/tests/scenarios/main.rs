@@ -5,6 +5,7 @@ mod asking;
 mod attempts;
 mod clocks;
 mod definitions;
+mod eligibility;
 mod handover;
 mod joining;
 mod leaving;

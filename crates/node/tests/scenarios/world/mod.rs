@@ -1,13 +1,14 @@
 //! A small world without faults of its own: nodes over one memory store, in virtual time.
 
 use flockwork_core::config::JobConfig;
-use flockwork_core::execution::{Ending, Outcome, Part, Run, RunId};
+use flockwork_core::eligibility::Hindrance;
+use flockwork_core::execution::{Ending, Outcome, Part, Run, RunId, Work};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::record::{self, Stored};
 use flockwork_layout::trigger::Triggered;
-use flockwork_node::{Define, Effect, Event, Node, NotAsked, Report, Settings, TriggerId};
+use flockwork_node::{Define, Effect, Event, Looked, Node, NotAsked, Report, Settings, TriggerId};
 use flockwork_registry::SessionState;
 use flockwork_registry::memory::{Options, Store};
 use flockwork_registry::{Answer, Clock, Failure, Key, Op, Request, Scope, SessionId};
@@ -34,6 +35,11 @@ pub(crate) struct Host {
     watches: BTreeSet<(Key, Scope)>,
     /// How many of its next commits do not happen, and are not answered for.
     pub(crate) lost_commits: u32,
+    /// The scripts that it looks at, and those that it cannot start, by their programs.
+    looks_at: BTreeMap<JobName, Arc<JobConfig>>,
+    pub(crate) cannot_start: BTreeSet<&'static str>,
+    /// Whether nothing is told of scripts, as if their file system did not answer.
+    pub(crate) is_blind: bool,
 }
 
 pub(crate) struct World {
@@ -61,6 +67,23 @@ pub(crate) struct World {
     pub(crate) refuses_start: bool,
     /// Makes the next claim's answer be lost, and says what others do before the node asks.
     pub(crate) after_lost_claim: Option<fn(&mut Self)>,
+}
+
+impl Host {
+    /// What it finds out about a script.
+    fn looks(&mut self, job: JobName, at: Option<Arc<JobConfig>>) -> Option<Event> {
+        let Some(definition) = at else {
+            self.looks_at.remove(&job);
+            return None;
+        };
+        self.looks_at.insert(job.clone(), definition.clone());
+        let Work::Script(script) = &*definition.work else { return None };
+        let found = match self.cannot_start.contains(script.argv[0].as_str()) {
+            false => Ok(()),
+            true => Err(Hindrance::Script { code: "SCRIPT_NOT_ALLOWED", text: "no".to_owned() }),
+        };
+        (!self.is_blind).then(|| Event::Looked(Looked { job, definition, found }))
+    }
 }
 
 pub(crate) fn namespace() -> Namespace {
@@ -122,6 +145,9 @@ impl World {
             ahead: Duration::ZERO,
             watches: BTreeSet::new(),
             lost_commits: 0,
+            looks_at: BTreeMap::new(),
+            cannot_start: BTreeSet::new(),
+            is_blind: false,
         });
         self.tell_live(n);
         n
@@ -150,18 +176,42 @@ impl World {
     }
 
     /// The same with much that it is told at once.
-    pub(crate) fn step_all_held(&mut self, n: usize, events: Vec<Event>) -> Vec<Effect> {
+    pub(crate) fn step_all_held(&mut self, n: usize, mut events: Vec<Event>) -> Vec<Effect> {
         let now = self.now_of(n);
-        let mut effects = vec![];
-        if let Some(node) = self.hosts[n].node.as_mut() {
-            for event in events {
+        let mut held = vec![];
+        while !events.is_empty() {
+            let Some(node) = self.hosts[n].node.as_mut() else { break };
+            let mut effects = vec![];
+            for event in events.drain(..) {
                 node.step(now, event, &mut effects);
                 assert_eq!(node.check(), Ok(()));
             }
             node.flush(now, &mut effects);
             assert_eq!(node.check(), Ok(()));
+            for effect in effects {
+                match effect {
+                    // Its own files are no matter of the registry.
+                    Effect::Look(job, at) => events.extend(self.hosts[n].looks(job, at)),
+                    effect => held.push(effect),
+                }
+            }
         }
-        effects
+        held
+    }
+
+    /// Lets a node's host start a program from now on, or no more, and tells the node.
+    pub(crate) fn may_start(&mut self, n: usize, program: &'static str, may: bool) {
+        let host = &mut self.hosts[n];
+        match may {
+            true => host.cannot_start.remove(program),
+            false => host.cannot_start.insert(program),
+        };
+        let looks_at = host.looks_at.clone();
+        for (job, at) in looks_at {
+            if let Some(event) = self.hosts[n].looks(job, Some(at)) {
+                self.step(n, event);
+            }
+        }
     }
 
     /// Tells a node what has changed and what it reads of that, and keeps back what it does then.
@@ -276,6 +326,7 @@ impl World {
                 }
             }
             Effect::Report(report) => self.reports.push((self.now_ms, n, report)),
+            Effect::Look(job, at) => events.extend(self.hosts[n].looks(job, at)),
             Effect::Triggered(id, told) => self.triggered.push((id, told)),
             Effect::Drained => self.hosts[n].is_drained = true,
         }
