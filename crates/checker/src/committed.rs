@@ -103,6 +103,7 @@ impl Reader {
             Facet::Trigger(id) => About::Trigger(id.to_string()),
             Facet::Leader => About::Leader,
             Facet::Leaver(id) => About::Leaver(id.to_string()),
+            Facet::Ineligible(id) => About::Ineligible(id.to_string()),
             _ => return None,
         };
         Some(Fact::Mark(Mark {

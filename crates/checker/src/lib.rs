@@ -28,6 +28,7 @@ pub mod p18_clock_steps;
 pub mod p20_releases;
 pub mod p21_all_join;
 pub mod p22_listener;
+pub mod p23_who_may;
 pub mod story;
 pub mod timeline;
 pub mod trace;
@@ -43,7 +44,7 @@ use story::Stories;
 pub type Invariant = (&'static str, fn(&[Line], &Stories<'_>) -> Verdict);
 
 /// All invariants that are judged.
-pub const INVARIANTS: [Invariant; 16] = [
+pub const INVARIANTS: [Invariant; 17] = [
     (p01_one_holder::NAME, p01_one_holder::judge),
     (p03_every_fire_accounted::NAME, p03_every_fire_accounted::judge),
     (p04_nothing_invented::NAME, p04_nothing_invented::judge),
@@ -60,6 +61,7 @@ pub const INVARIANTS: [Invariant; 16] = [
     (p20_releases::NAME, p20_releases::judge),
     (p21_all_join::NAME, p21_all_join::judge),
     (p22_listener::NAME, p22_listener::judge),
+    (p23_who_may::NAME, p23_who_may::judge),
 ];
 
 /// Judges a whole trace by every invariant.

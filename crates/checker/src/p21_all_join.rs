@@ -1,10 +1,13 @@
-//! P21: who is given a job serves it.
+//! P21: who is given a job serves it, if it may.
 //!
 //! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`], each
 //! living process is registered for each job that it was given before that, and not told to leave
 //! since, if the job is defined in a way that this release can serve, and without a listener where it was
-//! given none. (Whoever was taken off a job and
+//! given none, and if its host can start the job's script. (Whoever was taken off a job and
 //! given it again joins it when what it still runs of it has ended.)
+//!
+//! A process whose host has not been able to start the script for that long is not registered for the job, once
+//! what it runs of it has ended, and says why.
 
 use crate::story::Stories;
 use crate::trace::{About, Call, Fact, Fault, Line, Probe};
@@ -29,6 +32,10 @@ struct Cluster<'a> {
     listeners: BTreeSet<(u32, &'a str)>,
     /// Who is registered for which job.
     registered: BTreeSet<(&'a str, &'a str)>,
+    /// Who says why it may not serve which job.
+    says: BTreeSet<(&'a str, &'a str)>,
+    /// Whether a node's host can start the script of a job, and since when.
+    scripts: BTreeMap<(u32, &'a str), (bool, u64)>,
     /// Code that runs, by job and instance, and when the last ended.
     running: BTreeMap<(&'a str, &'a str), (u32, u64)>,
 }
@@ -59,12 +66,18 @@ impl<'a> Cluster<'a> {
                 }
             }
             Fact::Mark(mark) => {
-                let About::Instance(instance) = &mark.about else { return };
-                if mark.value.is_some() {
-                    self.registered.insert((&mark.job, instance));
-                } else {
-                    self.registered.remove(&(&*mark.job, &**instance));
-                }
+                let (of, instance) = match &mark.about {
+                    About::Instance(instance) => (&mut self.registered, instance),
+                    About::Ineligible(instance) => (&mut self.says, instance),
+                    _ => return,
+                };
+                match mark.value.is_some() {
+                    true => of.insert((&mark.job, instance)),
+                    false => of.remove(&(&*mark.job, &**instance)),
+                };
+            }
+            Fact::Script { node, job, can } => {
+                self.scripts.insert((*node, job), (*can, at));
             }
             Fact::Start(Probe { job, instance, .. })
             | Fact::CallBegins(Call { job, instance, .. }) => {
@@ -84,9 +97,10 @@ impl<'a> Cluster<'a> {
         self.given.retain(|(of, _), _| *of != node);
     }
 
-    /// Who does not serve what it was given by `calm`.
+    /// Who does not serve what it was given by `calm`, or serves what it may not.
     fn missing(&self, calm: u64) -> Option<String> {
         self.given.iter().filter(|(_, at)| **at <= calm).find_map(|((node, job), _)| {
+            let (can, since) = self.scripts.get(&(*node, *job)).copied().unwrap_or((true, 0));
             let instance = self.living.get(node)?;
             let of = (*job, *instance);
             let ended = self.running.get(&of).map_or(0, |(count, last)| match count {
@@ -95,10 +109,19 @@ impl<'a> Cluster<'a> {
             });
             // Who has no listener cannot serve a job whose definition has one.
             let is_able = |has_one: &bool| !has_one || self.listeners.contains(&(*node, *job));
-            let is_missing =
-                self.defined.get(job).is_some_and(is_able) && !self.registered.contains(&of);
-            (is_missing && ended <= calm)
-                .then(|| format!("n{node} was given {job} and does not serve it"))
+            let is_registered = self.registered.contains(&of);
+            let wrong = match self.defined.get(job).filter(|_| since <= calm && ended <= calm) {
+                None => return None,
+                Some(_) if !can && is_registered => {
+                    "serves it, and its host cannot start its script"
+                }
+                Some(_) if !can && !self.says.contains(&of) => {
+                    "does not say why it may not serve it"
+                }
+                Some(has_one) if can && is_able(has_one) && !is_registered => "does not serve it",
+                Some(_) => return None,
+            };
+            Some(format!("n{node} was given {job} and {wrong}"))
         })
     }
 }

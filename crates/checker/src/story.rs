@@ -303,6 +303,7 @@ impl<'a> Stories<'a> {
             | Fact::Fault(_)
             | Fact::Healed
             | Fact::Clock { .. }
+            | Fact::Script { .. }
             | Fact::Withdraw { .. }
             | Fact::Drain { .. }
             | Fact::Exit { .. } => {}

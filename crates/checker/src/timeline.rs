@@ -11,6 +11,10 @@ pub fn told(line: &Line, only: Option<&str>) -> Option<String> {
             let who = job.node.map_or_else(|| "someone".to_owned(), |node| format!("n{node}"));
             format!("{who} is given {} {:?} x{}", job.job, job.schedule, job.shards)
         }
+        Fact::Script { node, job, can } if wanted(job) => {
+            let can = if *can { "can" } else { "cannot" };
+            format!("n{node} {can} start the script of {job}")
+        }
         Fact::Withdraw { node, job } if wanted(job) => format!("n{node} is to leave {job}"),
         Fact::Node { node, instance, .. } => format!("n{node} starts as {instance}"),
         Fact::Drain { node } => format!("n{node} is told to stop"),

@@ -53,6 +53,15 @@ pub enum Fact {
         /// By how much it runs fast from here on, in millionths.
         drift: i64,
     },
+    /// A host can start the script of a job from now on, or no more; it can until that is said.
+    Script {
+        /// The node.
+        node: u32,
+        /// The job.
+        job: String,
+        /// Whether it can.
+        can: bool,
+    },
     /// A process was told to serve a job no more, by its program or by an operator.
     Withdraw {
         /// The node.
@@ -489,6 +498,8 @@ pub enum About {
     Leader,
     /// An instance waits for its runs before it leaves: it is to be dealt no shards.
     Leaver(String),
+    /// An instance says why it may not serve the job.
+    Ineligible(String),
 }
 
 /// What user code knows of itself.

@@ -66,6 +66,8 @@ impl World {
         let fails = !self.is_healed && dice.chance(manners.fails);
         let hangs = !self.is_healed && dice.chance(manners.hangs);
         let code = if !fails { "OK" } else { *dice.pick(&["ERROR", "PANIC", "EXIT"]) };
+        let is_startable = !who.is_shard() || !self.hosts[at].cannot_start_script_of(who.job());
+        let code = if is_startable { code } else { "NOT_STARTED" };
         let is_stubborn = !self.is_healed && dice.chance(manners.stubborn);
         let is_shard = who.is_shard();
         let running = Running { who, code, end: 0, cancelled: None, is_stubborn };
@@ -118,6 +120,7 @@ impl World {
             (None, "OK") => Ending::Succeeded,
             (None, "PANIC") => Ending::Panicked("simulated".to_owned()),
             (None, "EXIT") => Ending::Exited(3),
+            (None, "NOT_STARTED") => Ending::NotStarted("simulated".to_owned()),
             (None, _) => Ending::Error("simulated".to_owned()),
         };
         let code = ending.code().to_owned();

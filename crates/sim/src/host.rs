@@ -6,11 +6,13 @@ use crate::link::Link;
 use crate::queue::Happens;
 use crate::zookeeper::Client;
 use flockwork_checker::trace::{Call, Fact, Probe};
+use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{CancelReason, RunId};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::{Mono, Now, Timestamp};
 use flockwork_node::Node;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A process standing still.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +102,10 @@ pub(crate) struct Host {
     pub(crate) secretly_ahead: i64,
     /// Instances it ever heard of; kept by mistake.
     pub(crate) ever_seen: BTreeSet<String>,
+    /// Jobs whose scripts it cannot start, whichever process asks.
+    pub(crate) cannot_start: BTreeSet<JobName>,
+    /// The definitions whose scripts are looked at.
+    pub(crate) looks_at: BTreeMap<JobName, Arc<JobConfig>>,
     /// Jobs that an operator took it off, until it is told that they were left.
     pub(crate) taken_off: BTreeSet<JobName>,
     pub(crate) is_draining: bool,
@@ -161,6 +167,11 @@ impl Host {
 
     pub(crate) fn is_up(&self) -> bool {
         self.node.is_some()
+    }
+
+    /// Whether it cannot start the script of a job; it can if the job runs none.
+    pub(crate) fn cannot_start_script_of(&self, job: &str) -> bool {
+        self.cannot_start.iter().any(|name| name.as_str() == job)
     }
 }
 

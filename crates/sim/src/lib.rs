@@ -7,7 +7,7 @@
 //! In reading order: randomness ([`dice`]), what a seed holds ([`scenario`]), the events (`queue`),
 //! the machines (`host`), their user code ([`code`]) and their way to the registry (`link`, `registry_side`; in some seeds
 //! ZooKeeper's own, `zookeeper`), what goes wrong (`trouble`), what becomes of the jobs (`jobs`), which of them have a
-//! listener ([`listening`]) and what becomes of two releases (`release`), the world
+//! listener ([`listening`]) or run a script (`scripts`) and what becomes of two releases (`release`), the world
 //! that turns it all ([`world`]), what it leaves ([`recorder`]) and what is told of it ([`outcome`],
 //! [`reached`], [`timeline`], [`digest`]), how a failing seed is made smaller ([`shrink`]), and the mistakes that
 //! prove the checker ([`mutants`]).
@@ -29,6 +29,7 @@ pub mod recorder;
 mod registry_side;
 mod release;
 pub mod scenario;
+mod scripts;
 pub mod shrink;
 pub mod timeline;
 mod trouble;

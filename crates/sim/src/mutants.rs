@@ -56,6 +56,8 @@ pub enum Mutant {
     DoubleCall,
     /// A call of a listener that failed counts as one that ended well.
     LyingListener,
+    /// A node is not told that a script cannot be started.
+    DeafToScripts,
 }
 
 /// Each with the invariant that it breaks first of all. One more was harmless and is left out, that a
@@ -90,10 +92,13 @@ const OF_LISTENERS: [(Mutant, &str); 2] = [
     (Mutant::LyingListener, checker::p22_listener::NAME),
 ];
 
+/// The mistakes about scripts, where jobs run any.
+const OF_SCRIPTS: [(Mutant, &str); 1] = [(Mutant::DeafToScripts, checker::p23_who_may::NAME)];
+
 /// All mistakes that can be made, each with the invariant that it breaks first of all.
 #[must_use]
 pub fn all() -> Vec<(Mutant, &'static str)> {
-    MUTANTS.iter().chain(&OF_LISTENERS).copied().collect()
+    MUTANTS.iter().chain(&OF_LISTENERS).chain(&OF_SCRIPTS).copied().collect()
 }
 
 impl Mutant {

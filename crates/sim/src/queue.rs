@@ -3,6 +3,7 @@
 use crate::dice::Dice;
 use crate::zookeeper;
 use flockwork_core::execution::RunId;
+use flockwork_core::id::JobName;
 use flockwork_node::{Event, TriggerId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -36,6 +37,8 @@ pub(crate) enum Happens {
     Sweep(JobAt, u8),
     /// A definition of a newer release is taken back.
     PutBack(JobAt),
+    /// A host can start the script of a job from now on, or no more.
+    Script(HostAt, JobAt, bool),
     /// A host's wall clock is set right.
     ClockRight(HostAt),
     /// Something goes wrong.
@@ -69,6 +72,8 @@ pub(crate) enum Within {
     RunEnds(RunId, u64),
     /// The drain takes too long.
     DrainOver,
+    /// The edge looks at the script of a job.
+    Looks(JobName),
     /// The node must have told what became of a request, when it is looked for the n-th time.
     AskedBy(TriggerId, u8),
     /// Something happens to its registry's client, where that is the real one.

@@ -98,10 +98,18 @@ const OF_LISTENERS: [&str; 6] = [
     "a fire was closed as a shard had no owner",
 ];
 
+/// The same, where jobs run scripts.
+const OF_SCRIPTS: [&str; 4] = [
+    "a host could not start a script from the beginning",
+    "a host could not start a script any more",
+    "an instance said why it may not serve a job",
+    "an instance served a job that it could not serve before",
+];
+
 /// All states that 300 seeds must reach.
 #[must_use]
 pub fn states() -> Vec<&'static str> {
-    STATES.iter().chain(&OF_LISTENERS).copied().collect()
+    STATES.iter().chain(&OF_LISTENERS).chain(&OF_SCRIPTS).copied().collect()
 }
 
 /// Counts the states that the trace tells of.
@@ -126,6 +134,7 @@ pub(crate) fn count(trace: &[Line], stories: &Stories<'_>, counts: &mut Counts) 
     plans(trace, counts);
     leavers(trace, counts);
     listeners(trace, counts);
+    scripts(trace, counts);
     lost_claims(trace, stories, counts);
 }
 
@@ -278,6 +287,29 @@ fn listeners(trace: &[Line], counts: &mut Counts) {
                 }
                 _ => {}
             },
+            _ => {}
+        }
+    }
+}
+
+/// Who could not start a script, and what it said.
+fn scripts(trace: &[Line], counts: &mut Counts) {
+    let mut said = BTreeSet::new();
+    for line in trace {
+        match &line.fact {
+            Fact::Script { can: false, .. } => counts.reach(match line.at {
+                0 => "a host could not start a script from the beginning",
+                _ => "a host could not start a script any more",
+            }),
+            Fact::Mark(Mark { job, about: About::Ineligible(id), value: Some(_), .. }) => {
+                counts.reach("an instance said why it may not serve a job");
+                said.insert((job, id));
+            }
+            Fact::Mark(Mark { job, about: About::Instance(id), value: Some(_), .. }) => {
+                let could_not = said.remove(&(job, id));
+                counts
+                    .reach_if("an instance served a job that it could not serve before", could_not);
+            }
             _ => {}
         }
     }

@@ -4,6 +4,7 @@ use crate::dice::Dice;
 use crate::listening::{Listening, has_one};
 use crate::manners::Manners;
 use crate::mutants::Mutant;
+use crate::scripts;
 use flockwork_core::config::{
     CatchUp, JobConfig, Kept, OnSessionLoss, Overlap, Retry, RetryOn, Strategy,
 };
@@ -127,6 +128,8 @@ pub struct Rates {
     pub rolling: u64,
     /// ... changes told late, twice and in another order.
     pub jumble: u64,
+    /// ... spells in which a host cannot start the script of a job.
+    pub scripts: u64,
     /// Lost answers, in a thousand.
     pub lost_answer: u64,
 }
@@ -185,6 +188,7 @@ impl Scenario {
         let skewed = dice.chance(300);
         let two_releases = dice.chance(300);
         let wall = EARLIEST + small(dice.below(TWO_MONTHS));
+        let scripts = scripts::rate(&mut root.split("scripts", 0));
         let scenario = Self {
             nodes,
             wall,
@@ -197,8 +201,8 @@ impl Scenario {
             versions_restart: root.split("versions", 0).chance(500),
             latency: *dice.pick(&[2, 5, 20, 80]),
             max_running: usize::try_from(dice.between(10, 40)).unwrap_or(10),
-            jobs: workloads(&root, jobs, wall),
-            rates: rates(&mut root.split("rates", 0)),
+            jobs: workloads(&root, jobs, wall, scripts > 0),
+            rates: Rates { scripts, ..rates(&mut root.split("rates", 0)) },
             heal_at: over_at - QUIET,
             over_at,
             mutant: None,
@@ -214,11 +218,18 @@ fn drawn<T>(dice: &mut Dice, count: usize, draw: impl Fn(&mut Dice) -> T) -> Vec
 
 /// Jobs that together have about [`RUNS`] runs in an hour: the first makes up for what the others
 /// lack.
-fn workloads(root: &Dice, jobs: u64, wall: i64) -> Vec<Workload> {
+fn workloads(root: &Dice, jobs: u64, wall: i64, has_scripts: bool) -> Vec<Workload> {
     let shards: Vec<u32> = (0..jobs).map(|at| shards(&mut root.split("shards", at))).collect();
     let period = HOUR * shards.iter().map(|n| u64::from(*n)).sum::<u64>() / RUNS;
     let drawn = |at: u64, shards: u32, period: u64| {
-        workload(&mut root.split("job", at), at, shards, period.max(1_000), wall)
+        let mut dice = root.split("job", at);
+        let mut drawn = workload(&mut dice, at, shards, period.max(1_000), wall);
+        if has_scripts {
+            let mut config = (*drawn.config).clone();
+            scripts::put_on(&mut config, &mut root.split("script", at), at);
+            drawn.redefine(config);
+        }
+        drawn
     };
     let others = (1..).zip(&shards[1..]).map(|(at, shards)| {
         let tenths = *root.split("period", at).pick(&[8, 10, 12, 16]);
@@ -269,6 +280,7 @@ fn rates(dice: &mut Dice) -> Rates {
         full: every(800_000),
         rolling: every(1_500_000),
         jumble: every(300_000),
+        scripts: 0,
         lost_answer: 0,
     };
     // There is no seed in which nearly nothing goes wrong.

@@ -19,7 +19,7 @@ pub struct Shrunk {
 
 type Kind = (&'static str, fn(&mut Rates));
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     ("lost answers", |rates| rates.lost_answer = 0),
     ("crashes", |rates| rates.crash = 0),
     ("restarts", |rates| rates.restart = 0),
@@ -33,6 +33,7 @@ const KINDS: [Kind; 13] = [
     ("full disks", |rates| rates.full = 0),
     ("rolling restarts", |rates| rates.rolling = 0),
     ("jumbled changes", |rates| rates.jumble = 0),
+    ("scripts that cannot be started", |rates| rates.scripts = 0),
 ];
 
 fn first_failure(outcome: &Outcome) -> Option<&'static str> {

@@ -157,6 +157,8 @@ impl World {
                 secretly_ahead: 0,
                 ever_seen: BTreeSet::new(),
                 taken_off: BTreeSet::new(),
+                cannot_start: BTreeSet::new(),
+                looks_at: BTreeMap::new(),
                 is_draining: false,
                 dice,
             });
@@ -167,6 +169,7 @@ impl World {
             self.strike_later(kind);
         }
         self.queue.push(self.scenario.heal_at, Happens::Heal);
+        self.plan_spells();
         self.begin_wire();
     }
 
@@ -209,6 +212,8 @@ impl World {
             Happens::Drain(at) => self.drain(at),
             Happens::Sweep(job, left) => self.sweep(job, left),
             Happens::PutBack(job) => self.put_back(job),
+            Happens::Script(..) if self.is_healed => {}
+            Happens::Script(at, job, can) => self.script_changes(at, job, can),
             Happens::ClockRight(at) => self.set_clock(at, 0),
             Happens::Strike(kind) => self.strike(kind),
             Happens::Heal => self.heal_if_enough_ran(),
@@ -238,6 +243,7 @@ impl World {
             Within::Noticed(connection) => self.noticed(at, connection),
             Within::RunEnds(run, end) => self.run_ends(at, run, end),
             Within::DrainOver => self.step(at, Event::DrainOver),
+            Within::Looks(job) => self.looks_at_script(at, job),
             Within::AskedBy(id, time) => {
                 let checked = self.hosts[at].asked.must_be_told(id);
                 match time {
@@ -278,6 +284,7 @@ impl World {
         host.secretly_ahead = if is_early { 3_000 } else { 0 };
         host.ever_seen.clear();
         host.taken_off.clear();
+        host.looks_at.clear();
         host.instance = settings.instance.clone();
         host.node = Some(Node::new(settings));
         host.origin = host.dice.below(1 << 40);
@@ -431,8 +438,7 @@ impl World {
                     }
                 }
                 Effect::Cancel(run, reason) => self.cancel(at, run, reason),
-                // No job runs a script.
-                Effect::Look(..) => {}
+                Effect::Look(job, definition) => self.look_at_script(at, job, definition),
                 Effect::Report(report) => {
                     if let Report::Left { job, .. } = &report {
                         self.told_left(at, job);
@@ -555,6 +561,7 @@ impl World {
         }
         self.heal_wire();
         self.switch_everything_on();
+        self.put_scripts_right();
         self.offer_everything();
         self.recorder.write(self.now, Fact::Healed);
     }

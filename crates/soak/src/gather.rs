@@ -41,7 +41,7 @@ fn rank(fact: &Fact) -> u8 {
     match fact {
         Fact::Unseen(_) => 0,
         Fact::Node { .. } => 1,
-        Fact::Job(_) | Fact::Withdraw { .. } => 2,
+        Fact::Job(_) | Fact::Script { .. } | Fact::Withdraw { .. } => 2,
         Fact::End { .. } | Fact::CallEnds { .. } => 3,
         Fact::Trust { .. } | Fact::Distrust { .. } | Fact::Drain { .. } => 4,
         Fact::Config(_) | Fact::Plan(_) | Fact::Stage(_) | Fact::Record(_) | Fact::Mark(_) => 5,

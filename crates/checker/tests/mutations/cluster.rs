@@ -188,6 +188,33 @@ pub(crate) fn never_join(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     true
 }
 
+/// The host of one that runs nothing of a job cannot start its script, and the node does not leave it.
+pub(crate) fn serve_without_a_script(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    insert(
+        trace,
+        62 + dice.roll(20),
+        Fact::Script { node: 1, job: "asked".to_owned(), can: false },
+    );
+    true
+}
+
+/// One says that it may not serve a job, and goes on to run it.
+pub(crate) fn run_what_it_says_it_may_not(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
+    let from = (62 + dice.roll(10)) * 1_000;
+    let first = trace.iter().find_map(|line| match &line.fact {
+        Fact::Start(probe) if line.at >= from => Some((line.at, probe.clone())),
+        _ => None,
+    });
+    let Some((at, probe)) = first else { return false };
+    let about = About::Ineligible(probe.instance);
+    let value = Some(String::new());
+    let mark =
+        Mark { job: probe.job, index: 1_000_000, session: CLIENT, about, value, lives_with: None };
+    let before = trace.iter().position(|line| line.at >= at).unwrap();
+    trace.insert(before, Line { at, fact: Fact::Mark(mark) });
+    true
+}
+
 pub(crate) fn forget_a_request(trace: &mut Vec<Line>, dice: &mut Dice) -> bool {
     let living = trace.iter().rev().find_map(|line| match &line.fact {
         Fact::Trust { node: 1, .. } => Some(()),

@@ -27,6 +27,7 @@ const P17: &str = flockwork_checker::p17_clean_stop::NAME;
 const P18: &str = flockwork_checker::p18_clock_steps::NAME;
 const P20: &str = flockwork_checker::p20_releases::NAME;
 const P21: &str = flockwork_checker::p21_all_join::NAME;
+const P23: &str = flockwork_checker::p23_who_may::NAME;
 const P10: &str = flockwork_checker::p10_unknown_is_not_no::NAME;
 
 /// How many histories each way is tried on.
@@ -87,6 +88,8 @@ const MUTATIONS: [(&str, Mutation, &str); 51] = [
     ("a newer release's field is lost", cluster::lose_a_field, P20),
     ("a newer release's definition is run", cluster::run_a_newer_definition, P20),
     ("who is given a job does not join it", cluster::never_join, P21),
+    ("who cannot start a script does not leave", cluster::serve_without_a_script, P21),
+    ("one runs what it says it may not", cluster::run_what_it_says_it_may_not, P23),
 ];
 
 fn invalid(trace: &[Line]) -> Vec<&'static str> {
