@@ -23,6 +23,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a node that serves the jobs of these files, until it is told to stop
+    #[command(
+        after_help = "Signals: SIGTERM, SIGINT and SIGHUP drain the node; a second SIGTERM or SIGINT \
+                            ends it at once. SIGUSR1 and SIGQUIT print how it stands. No other signal that \
+                            can be caught ends it."
+    )]
     Run(RunArgs),
     /// List the jobs
     Ps(PsArgs),
@@ -145,7 +150,7 @@ pub(crate) struct NodeFlags {
     /// How many runs this node has at a time
     #[arg(long, value_name = "N")]
     max_running: Option<String>,
-    /// How long runs may go on after SIGTERM, e.g. 25s
+    /// How long runs may go on after a signal to stop, e.g. 25s
     #[arg(long, value_name = "DURATION")]
     drain_timeout: Option<String>,
     /// How long a cancelled script has between SIGTERM and SIGKILL, e.g. 5s

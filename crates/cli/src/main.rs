@@ -16,6 +16,7 @@ mod problem;
 mod reply;
 mod runnable;
 mod show;
+mod state;
 
 use args::{Cli, Command};
 use clap::Parser;

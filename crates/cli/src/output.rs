@@ -103,6 +103,16 @@ pub(crate) fn complain(text: &str) {
     }
 }
 
+/// Writes a line of a node to standard error without waiting for who reads it.
+pub(crate) fn note(line: &str) {
+    match LIVE.get() {
+        Some(live) => live.stderr.push(line.as_bytes()),
+        None => {
+            let _ = io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
+}
+
 /// A text whose control characters are shown and not obeyed; tabs stay.
 pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());

@@ -46,7 +46,7 @@ pub enum Error {
     #[error("a node is started inside of a tokio runtime, e.g. under #[tokio::main]")]
     NoRuntime,
     /// The kernel refuses to catch signals.
-    #[error("SIGTERM and SIGINT cannot be caught: {0}")]
+    #[error("SIGTERM, SIGINT and SIGHUP cannot be caught: {0}")]
     Signals(#[source] io::Error),
     /// The node ended unasked.
     #[error(transparent)]

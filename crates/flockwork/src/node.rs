@@ -247,8 +247,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Drains the node at SIGTERM or SIGINT, and ends the whole program at the second. Without this
-    /// no signal is touched.
+    /// Drains the node at SIGTERM, SIGINT or SIGHUP (unless that is ignored, as under `nohup`), and ends
+    /// the whole program at the second SIGTERM or SIGINT. Without this no signal is touched.
     #[must_use]
     pub fn drain_on_signals(mut self) -> Self {
         self.signals = true;

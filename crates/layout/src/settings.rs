@@ -161,7 +161,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("drain-timeout"),
         kind: Kind::Duration(0, HOUR),
         default: "25s",
-        about: "How long runs may go on after SIGTERM.",
+        about: "How long runs may go on after SIGTERM, SIGINT or SIGHUP.",
         trouble: "Too short cuts runs off; longer than the service manager waits ends in SIGKILL, and a crash.",
     },
     Setting {

@@ -23,7 +23,7 @@
 //! own guard and runner is not held by any of this: it has the node's own rights.
 //!
 //! Guard and runner call themselves `flockwork-guard` and `flockwork-runner`, have a session of
-//! their own, ignore SIGTERM, SIGINT, SIGHUP and SIGQUIT (a service manager that signals every process of a
+//! their own, outlive SIGTERM, SIGINT, SIGHUP, SIGQUIT and the like (a service manager that signals every process of a
 //! service may take the script away, but not who accounts for it), and hold no descriptor of the
 //! node but their pipes.
 
@@ -97,17 +97,32 @@ pub(crate) fn this_program(role: &str, label: &str) -> Command {
 
 /// Outlives the signals that ask a program to go: guard and runner go when their work is done.
 /// They are caught, not ignored or blocked, as a child would inherit either; and what this process
-/// itself inherited of the kind (`nohup`, ignored ends of children) is undone for the script.
+/// itself inherited of the kind (`nohup`, ignored ends of children) is undone for the script, whichever
+/// signal whoever started the node ignored.
 fn outlive_signals() -> io::Result<()> {
     use signal_hook::consts::{
-        SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+        SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ,
     };
     let caught = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD] {
+    let known =
+        [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD, SIGXCPU, SIGXFSZ];
+    for signal in known {
         signal_hook::flag::register(signal, Arc::clone(&caught))?;
+    }
+    for signal in ignored() {
+        // The two that the C library keeps for itself cannot be caught, and no script misses them.
+        let _ = signal_hook::flag::register(signal, Arc::clone(&caught));
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     Ok(())
+}
+
+/// The signals that this process ignores.
+fn ignored() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect()
 }
 
 /// Closes what was inherited beyond the standard three: the node's program may hold descriptors

@@ -8,6 +8,7 @@ use crate::files::{self, Loaded};
 use crate::output::{self, Colour, LAST_WORDS};
 use crate::page::{self, About};
 use crate::place::{self, Found};
+use crate::state::Teller;
 use crate::{args, clock, live, logs, runnable, show};
 use flockwork_core::config::JobConfig;
 use flockwork_core::id::InstanceId;
@@ -80,7 +81,7 @@ fn own_address() -> String {
 }
 
 async fn serve(plan: Plan) -> Result<(), Fault> {
-    let signals = Signals::catch().map_err(|why| {
+    let signals = Signals::catch_all().map_err(|why| {
         Fault::new(Exit::Failed, "SIGNALS", format!("cannot catch signals: {why}"))
     })?;
     place::make_private(Path::new(&plan.settings.data))?;
@@ -110,7 +111,8 @@ async fn serve(plan: Plan) -> Result<(), Fault> {
     let pages = tokio::spawn(page::serve(listener, handle.clone(), about));
     let strangers = tokio::spawn(strangers::name(plan.found.clone(), names(&plan), handle.clone()));
     tokio::spawn(async move {
-        signals.drain_then_wait(handle).await;
+        let teller = Teller::new(handle.clone());
+        signals.obey(handle, || teller.tell()).await;
         output::last_words();
         std::process::exit(IMPATIENT_EXIT);
     });

@@ -11,6 +11,7 @@ mod page;
 mod process;
 mod replaced;
 mod secure;
+mod signals;
 mod streams;
 
 use process::{Node, PATIENCE, asked, get, scene};

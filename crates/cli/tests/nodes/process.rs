@@ -104,6 +104,17 @@ impl Drop for Node {
     }
 }
 
+/// Ends with the test, however that ends.
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended already, which is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub(crate) fn flockwork(at: &Path) -> Command {
     let mut command = Command::new(FLOCKWORK);
     command.current_dir(at).env_clear().stdin(Stdio::null());

@@ -1,6 +1,6 @@
 //! Readers of a node's two streams that read nothing, or have gone away: the node goes on.
 
-use crate::process::{FLOCKWORK, Lines, Node, PATIENCE, asked, flockwork, scene};
+use crate::process::{FLOCKWORK, Killed, Lines, Node, PATIENCE, asked, flockwork, scene};
 use rustix::pipe::fcntl_setpipe_size;
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
@@ -47,17 +47,6 @@ fn ends_in_order(child: &mut Child, case: &str) {
         std::thread::sleep(Duration::from_millis(50));
     }
     panic!("{case}: it has not ended");
-}
-
-/// Ends with the test, however that ends.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // It may have ended already, which is what is wanted.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Nobody reads one stream of a node; the other must tell of run after run.
