@@ -17,6 +17,7 @@ mod listener;
 mod looking;
 mod membership;
 mod once;
+mod pace;
 mod reading;
 mod timer;
 mod trigger;
@@ -45,8 +46,10 @@ use leadership::Leadership;
 use listener::{By, Listener};
 use membership::{Membership, Registered};
 use once::{Once, gate_of};
+use pace::Pace;
 use reading::Reading;
 use std::sync::Arc;
+use std::time::Duration;
 use timer::Timer;
 use trigger::Trigger;
 
@@ -65,6 +68,7 @@ pub(crate) struct Job {
     listener: Listener,
     trigger: Trigger,
     timer: Timer,
+    pace: Pace,
     shards: Vec<Shard>,
 }
 
@@ -85,6 +89,7 @@ impl Job {
             listener: Listener::default(),
             trigger: Trigger::default(),
             timer: Timer::default(),
+            pace: Pace::default(),
             shards: Vec::new(),
         }
     }
@@ -188,6 +193,9 @@ impl Job {
         self.reading.resync_from_time_to_time(turn, self.definition.resync_interval());
         self.reconcile_handover(turn);
         self.reconcile_ineligible_note(turn);
+        if self.mirror.watch_shards(turn) {
+            turn.mark_job_in(Duration::ZERO);
+        }
         if self.membership.is_to_leave() {
             return self.reconcile_leaving(turn);
         }
@@ -203,7 +211,8 @@ impl Job {
                 self.gone(turn);
             }
             Phase::Joining | Phase::Refused => self.join(turn),
-            Phase::Serving => self.serve(turn),
+            Phase::Serving if self.pace.may_look(turn, self.shards.len()) => self.serve(turn),
+            Phase::Serving => return self.go_on_dealing(turn),
         }
         self.settle(turn);
         self.give_back_stale(turn);
@@ -265,6 +274,15 @@ impl Job {
         }
         self.set_timer(turn);
         self.mark_all_shards(turn);
+    }
+
+    /// Deals what is left of an assignment. That takes no look at the job as a whole.
+    fn go_on_dealing(&mut self, turn: &mut Turn<'_>) {
+        if let Some(config) = self.definition.config()
+            && self.leadership.has_rest()
+        {
+            self.leadership.reconcile(turn, &mut self.mirror, config);
+        }
     }
 
     /// Looks at each shard that was marked, in the order of the marks.

@@ -22,6 +22,9 @@ use slot::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// The most shards whose keys begin to be watched in one turn: they take about a millisecond.
+const WATCHED_AT_ONCE: usize = 1_000;
+
 /// The beliefs about one job's keys.
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
@@ -43,6 +46,8 @@ pub(crate) struct Mirror {
     once: Slot<Guarantee>,
     watches_once: bool,
     shards: Vec<ShardSlots>,
+    /// How many of the shards have their keys watched, from the first one on.
+    watched: usize,
     /// The schedule of the definition that counts, as text. Plans that name the same schedule share it.
     schedule: Arc<str>,
 }
@@ -208,19 +213,33 @@ impl Mirror {
         &self.schedule
     }
 
-    /// Notes that another definition counts from here on, and watches the keys of the shards that are new.
+    /// Notes that another definition counts from here on, and begins to watch the keys of the shards that are
+    /// new.
     pub(crate) fn adopt(&mut self, turn: &mut Turn<'_>, schedule: String, shards: u32) {
         if *self.schedule != *schedule {
             self.schedule = schedule.into();
         }
         let schedule = self.schedule.clone();
         self.plan.revise(|plan| plan.sharing(&schedule));
-        let known = u32::try_from(self.shards.len()).expect("shards are counted in 32 bits");
-        for shard in known..shards {
-            self.shards.push(ShardSlots::default());
+        let shards = self.shards.len().max(shards as usize);
+        self.shards.resize_with(shards, ShardSlots::default);
+        self.watch_shards(turn);
+    }
+
+    /// Watches the keys of more of the shards that are not watched yet. Returns whether any are left.
+    pub(crate) fn watch_shards(&mut self, turn: &mut Turn<'_>) -> bool {
+        let end = self.shards.len().min(self.watched + WATCHED_AT_ONCE);
+        for shard in std::mem::replace(&mut self.watched, end)..end {
+            let shard = ShardIndex::try_from(shard).expect("shards are counted in 32 bits");
             self.watch(turn, Facet::Owner(shard));
             self.watch(turn, Facet::Disabled(shard));
         }
+        self.watched < self.shards.len()
+    }
+
+    /// Notes that the list of shards has changed, and leaves it to whoever changes it to read it.
+    pub(crate) fn doubt_sharding(&mut self) {
+        self.sharding.doubt_unread();
     }
 
     /// Watches which instances wait to leave. Only leaders need to know.
@@ -274,14 +293,14 @@ impl Mirror {
     /// Watches a key of the job and reads it.
     pub(crate) fn watch(&mut self, turn: &mut Turn<'_>, facet: Facet) {
         let request = Request::Watch(turn.key(&facet), scope(&facet));
-        turn.outbox.watch(request);
+        turn.outbox.watch(turn.job, request);
         self.read(turn, facet);
     }
 
     /// Stops watching a key of the job.
     pub(crate) fn unwatch(&self, turn: &mut Turn<'_>, facet: &Facet) {
         let request = Request::Unwatch(turn.key(facet), scope(facet));
-        turn.outbox.watch(request);
+        turn.outbox.watch(turn.job, request);
     }
 
     /// Reads again all that is believed about the job.

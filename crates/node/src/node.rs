@@ -533,7 +533,7 @@ impl Node {
                 && let Some((name, facet)) = self.settings.namespace.parse(key)
                 && let Some(ix) = self.index.get(&name).copied()
             {
-                self.outbox.watch(request);
+                self.outbox.watch(ix, request);
                 self.at(step, ix, |job, turn| job.changed(turn, facet));
             }
         }

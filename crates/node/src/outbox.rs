@@ -5,6 +5,7 @@
 //! once, so that no change waits for another.
 
 mod change;
+mod fair;
 mod repair;
 
 pub(crate) use change::{Change, JobChange, Purpose, ShardChange, Verdict};
@@ -12,10 +13,11 @@ pub(crate) use change::{Change, JobChange, Purpose, ShardChange, Verdict};
 use crate::Effect;
 use crate::event::TriggerId;
 use crate::names::JobIx;
+use fair::Fair;
 use flockwork_core::time::Mono;
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Answer, Failure, Limits, Op, Receipt, Refusal, Request, Ticket};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most changes in one commit: enough to share a round trip, few enough that a refusal costs little.
@@ -23,6 +25,12 @@ const MOST_CHANGES: usize = 100;
 /// The most commits without an answer: enough to keep a registry busy, few enough that waiting changes still
 /// share commits.
 const MOST_COMMITS: usize = 64;
+
+/// The most changes of one job that wait in line or have no answer: a few full commits, so that one job keeps
+/// a registry busy, and a commit of another job waits for no more than that.
+const MOST_CHANGES_OF_A_JOB: u32 = 512;
+/// The most reads and watches of one job that wait in line or have no answer, for the same reasons.
+const MOST_READS_OF_A_JOB: u32 = 256;
 
 /// The wait of a change that the registry could not take.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
@@ -43,8 +51,18 @@ enum Sent {
     Root,
     Read(JobIx, Facet),
     Asked(TriggerId),
-    Watch(Request),
+    Watch(JobIx, Request),
     Commit(Vec<Change>, Mono),
+}
+
+impl Sent {
+    /// The job for which something is read or watched.
+    fn job(&self) -> Option<JobIx> {
+        match self {
+            Self::Read(job, _) | Self::Watch(job, _) => Some(*job),
+            Self::Asked(_) | Self::Commit(..) => None,
+        }
+    }
 }
 
 /// The meaning of the registry's answer.
@@ -74,9 +92,12 @@ pub(crate) struct Outbox {
     limits: Limits,
     last_ticket: u64,
     sent: BTreeMap<Ticket, Sent>,
+    /// How many requests were sent and not answered.
+    under_way: usize,
+    /// How many of these are commits.
     commits: usize,
-    requests: VecDeque<(Ticket, Request)>,
-    changes: VecDeque<Change>,
+    requests: Fair<(Ticket, Request)>,
+    changes: Fair<Change>,
     paused_until: Option<Mono>,
     /// The reason why commits fail at present, as it was reported. Each reason is reported once, until a
     /// commit succeeds.
@@ -89,9 +110,10 @@ impl Outbox {
             limits,
             last_ticket: 0,
             sent: BTreeMap::new(),
+            under_way: 0,
             commits: 0,
-            requests: VecDeque::new(),
-            changes: VecDeque::new(),
+            requests: Fair::new(MOST_READS_OF_A_JOB),
+            changes: Fair::new(MOST_CHANGES_OF_A_JOB),
             paused_until: None,
             told_failure: None,
         }
@@ -115,16 +137,14 @@ impl Outbox {
     pub(crate) fn purposes(&self) -> impl Iterator<Item = Purpose> {
         let sent = self.sent.values().flat_map(|sent| match sent {
             Sent::Commit(changes, _) => changes.as_slice(),
-            Sent::Root | Sent::Read(..) | Sent::Asked(_) | Sent::Watch(_) => &[],
+            Sent::Root | Sent::Read(..) | Sent::Asked(_) | Sent::Watch(..) => &[],
         });
-        sent.chain(&self.changes).map(|change| change.purpose)
+        sent.chain(self.changes.iter()).map(|change| change.purpose)
     }
 
-    /// Takes a change back that waits to be sent. Says whether there was one.
+    /// Takes a change of no job back that waits to be sent. Says whether there was one.
     pub(crate) fn withdraw(&mut self, purpose: Purpose) -> bool {
-        let waiting = self.changes.len();
-        self.changes.retain(|change| change.purpose != purpose);
-        self.changes.len() < waiting
+        self.changes.take_out(|change| change.purpose == purpose)
     }
 
     /// The requests to run a job now whose questions are under way, or wait to be.
@@ -136,38 +156,39 @@ impl Outbox {
     }
 
     pub(crate) fn read(&mut self, job: JobIx, facet: Facet, request: Request) {
-        self.ask(Sent::Read(job, facet), request);
+        self.ask(Some(job), Sent::Read(job, facet), request);
     }
 
     pub(crate) fn read_root(&mut self, request: Request) {
-        self.ask(Sent::Root, request);
+        self.ask(None, Sent::Root, request);
     }
 
     pub(crate) fn ask_for(&mut self, id: TriggerId, request: Request) {
-        self.ask(Sent::Asked(id), request);
+        self.ask(None, Sent::Asked(id), request);
     }
 
-    pub(crate) fn watch(&mut self, request: Request) {
-        self.ask(Sent::Watch(request.clone()), request);
+    pub(crate) fn watch(&mut self, job: JobIx, request: Request) {
+        self.ask(Some(job), Sent::Watch(job, request.clone()), request);
     }
 
-    fn ask(&mut self, what: Sent, request: Request) {
+    fn ask(&mut self, job: Option<JobIx>, what: Sent, request: Request) {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.sent.insert(ticket, what);
-        self.requests.push_back((ticket, request));
+        self.requests.push(job, (ticket, request));
     }
 
     pub(crate) fn gather(&mut self, change: Change) {
-        self.changes.push_back(change);
+        self.changes.push(change.purpose.job(), change);
     }
 
     /// Puts a change before the changes that wait, but behind the parents: the change may need the parents as
     /// much as the others do.
     pub(crate) fn gather_first(&mut self, change: Change) {
-        let parents = self.changes.iter().take_while(|change| change.is_parent()).count();
+        let line = self.changes.line().iter();
+        let parents = line.take_while(|change| change.is_parent()).count();
         let at = if change.is_parent() { 0 } else { parents };
-        self.changes.insert(at, change);
+        self.changes.insert(at, change.purpose.job(), change);
     }
 
     /// Gathers again changes that were too large together: each is to be sent alone.
@@ -206,12 +227,14 @@ impl Outbox {
             Request::Watch(key, _) => Some(key),
             Request::Unwatch(..) | Request::Commit(_) => None,
         };
-        self.requests.drain(..).filter_map(|(_, request)| key(request)).collect()
+        let Self { sent, requests, .. } = self;
+        let asked = requests.take_all(|(ticket, _)| sent.get(ticket).and_then(Sent::job));
+        asked.into_iter().filter_map(|(_, request)| key(request)).collect()
     }
 
     /// Drops all changes that wait to be sent: they were meant for a session that has ended.
     pub(crate) fn drop_changes(&mut self) -> Vec<Change> {
-        self.changes.drain(..).collect()
+        self.changes.take_all(|change| change.purpose.job())
     }
 
     /// Sends the requests and commits that may be sent.
@@ -220,31 +243,32 @@ impl Outbox {
         if open {
             self.paused_until = None;
         }
-        while open && self.commits < MOST_COMMITS && !self.changes.is_empty() {
+        while open && self.commits < MOST_COMMITS && self.changes.front().is_some() {
             let changes = self.pack();
             let mut ops = Vec::with_capacity(changes.iter().map(|change| change.ops.len()).sum());
             for change in &changes {
                 ops.extend_from_slice(&change.ops);
             }
             self.commits += 1;
+            self.under_way += 1;
             self.last_ticket += 1;
             let ticket = Ticket(self.last_ticket);
             self.sent.insert(ticket, Sent::Commit(changes, now));
             effects.push(Effect::Submit(ticket, Request::Commit(ops)));
         }
         // Requests wait here rather than be refused by the registry; half of the room is left to commits.
-        let waiting = self.requests.len();
-        let under_way = self.sent.len() - waiting;
-        let room = (self.limits.max_in_flight / 2).saturating_sub(under_way).min(waiting);
-        effects.extend(
-            self.requests.drain(..room).map(|(ticket, request)| Effect::Submit(ticket, request)),
-        );
+        let room = (self.limits.max_in_flight / 2).saturating_sub(self.under_way);
+        for _ in 0..room {
+            let Some((ticket, request)) = self.requests.pop() else { break };
+            self.under_way += 1;
+            effects.push(Effect::Submit(ticket, request));
+        }
     }
 
     /// Takes the changes of the next commit: at least one, else as many as the limits allow.
     fn pack(&mut self) -> Vec<Change> {
         let (mut ops, mut bytes) = (0, 0);
-        let mut packed = Vec::with_capacity(self.changes.len().min(MOST_CHANGES));
+        let mut packed = Vec::with_capacity(self.changes.line().len().min(MOST_CHANGES));
         while let Some(change) = self.changes.front() {
             ops += change.ops.len();
             bytes += change.bytes();
@@ -256,23 +280,27 @@ impl Outbox {
             if !(packed.is_empty() || may_join) {
                 break;
             }
-            packed.extend(self.changes.pop_front());
+            packed.extend(self.changes.pop());
         }
         packed
     }
 
     /// Returns what an answer means, and sends again the changes that were not at fault.
     pub(crate) fn answered(&mut self, ticket: Ticket, answer: Answer) -> Reply {
-        match self.sent.remove(&ticket) {
-            Some(Sent::Watch(request)) if matches!(answer, Answer::Failed(_)) => {
+        let sent = self.sent.remove(&ticket);
+        self.under_way -= usize::from(sent.is_some());
+        self.requests.is_done(sent.as_ref().and_then(Sent::job));
+        match sent {
+            Some(Sent::Watch(_, request)) if matches!(answer, Answer::Failed(_)) => {
                 Reply::Unwatched(request)
             }
-            None | Some(Sent::Watch(_)) => Reply::Nothing,
+            None | Some(Sent::Watch(..)) => Reply::Nothing,
             Some(Sent::Root) => Reply::Root(answer),
             Some(Sent::Read(job, facet)) => Reply::Read(job, facet, answer),
             Some(Sent::Asked(id)) => Reply::Asked(id, answer),
             Some(Sent::Commit(changes, sent)) => {
                 self.commits -= 1;
+                changes.iter().for_each(|change| self.changes.is_done(change.purpose.job()));
                 self.commit_answered(changes, answer, sent)
             }
         }
@@ -294,7 +322,7 @@ impl Outbox {
                 let faulty = changes.remove(faulty.unwrap_or(0));
                 let refused = rested_on_the_same(&faulty, at, &refusal, &mut changes);
                 for change in changes.into_iter().rev() {
-                    self.changes.push_front(change);
+                    self.changes.insert(0, change.purpose.job(), change);
                 }
                 let first = (faulty, Refusal { at, ..refusal });
                 Reply::Refused(std::iter::once(first).chain(refused).collect())

@@ -23,6 +23,10 @@ impl Job {
         {
             return;
         }
+        if facet == Facet::Sharding && self.leadership.has_rest() {
+            // It changes with each part of what this instance deals, and is read after the last one.
+            return self.mirror.doubt_sharding();
+        }
         self.mirror.read(turn, facet);
     }
 

@@ -1,17 +1,20 @@
 //! The leadership of a job: being elected, and dealing the job's shards to the instances that live.
 
+mod dealing;
+
 use crate::Report;
 use crate::alarms::Alarm;
-use crate::mirror::{Held, Mirror, Slot};
+use crate::mirror::{Held, Mirror};
 use crate::outbox::{Change, JobChange, Verdict};
 use crate::turn::Turn;
-use flockwork_core::assignment::{Deal, deal};
+use dealing::{Basis, Dealing, Move, Rest};
 use flockwork_core::config::JobConfig;
 use flockwork_core::id::{InstanceId, ShardIndex};
 use flockwork_core::time::Mono;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::plan::{self, Plan};
 use flockwork_registry::{Index, Op, Stamp};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The most operations in one assignment: the rest follows in the next one.
@@ -30,16 +33,8 @@ pub(crate) struct Leadership {
     surplus_after: Option<Mono>,
     /// The position, among the surplus shards, of the shard that is taken away next.
     next_surplus: usize,
-}
-
-/// The changes after which each shard has its instance.
-struct Dealing {
-    leader: Stamp,
-    necessary: Option<Stamp>,
-    plan: Option<(Plan, Stamp)>,
-    moves: Vec<(ShardIndex, Option<Stamp>, InstanceId)>,
-    surplus: Vec<ShardIndex>,
-    instances: usize,
+    /// What is left of a dealing that did not fit into one commit.
+    rest: Option<Rest>,
 }
 
 impl Leadership {
@@ -61,7 +56,7 @@ impl Leadership {
         match leader {
             None if is_enabled == Some(true) => self.stand(turn),
             None => {}
-            Some(held) if !is_own(turn, held) => {}
+            Some(held) if !is_own(turn, held) => self.drop_rest(turn, mirror),
             Some(held) => {
                 let stamp = held.stamp;
                 if is_enabled == Some(false) {
@@ -99,7 +94,7 @@ impl Leadership {
 
     /// Returns what is to be dealt anew, once all that this depends on is known.
     fn dealing(
-        &self,
+        &mut self,
         turn: &mut Turn<'_>,
         mirror: &mut Mirror,
         config: &JobConfig,
@@ -109,26 +104,33 @@ impl Leadership {
             return None;
         }
         let live = without_leavers(turn, mirror, mirror.eligible()?)?;
-        let mirror = &*mirror;
         let held_plan = mirror.plan().known()?;
         let necessary = mirror.necessary().known()?.map(|held| held.stamp);
+        let plan = held_plan.map(|plan| (plan.value.clone(), plan.stamp));
+        let basis = Basis::new(leader, live, config);
+        if self.rest.as_ref().is_some_and(|rest| rest.basis != basis) {
+            self.drop_rest(turn, mirror);
+        }
+        if let Some(Rest { basis, moves }) = self.rest.take() {
+            let surplus = Vec::new();
+            return Some(Dealing { basis, necessary, plan, moves, surplus });
+        }
+        let mirror = &*mirror;
         let existing = mirror.sharding().value()?;
-        let moves = moves(turn, mirror, config, &live)?;
+        let moves = dealing::moves(turn, mirror, config, &basis.live)?;
         let is_too_early = self.surplus_after.is_some_and(|at| turn.now.mono < at);
         let surplus: Vec<_> = match is_too_early {
             true => Vec::new(),
             false => existing.range(config.shards..).copied().collect(),
         };
         let agrees =
-            held_plan.is_some_and(|plan| plan.value.agrees(mirror.schedule(), config.shards));
+            plan.as_ref().is_some_and(|(plan, _)| plan.agrees(mirror.schedule(), config.shards));
         // An instance lives, whatever a clock that was ahead has written: otherwise all fires that come due
         // until then would count as missed.
-        let is_alive = held_plan.is_none_or(|plan| plan.value.alive <= turn.now.wall);
+        let is_alive = plan.as_ref().is_none_or(|(plan, _)| plan.alive <= turn.now.wall);
         let is_settled =
             moves.is_empty() && surplus.is_empty() && agrees && is_alive && necessary.is_none();
-        let plan = held_plan.map(|plan| (plan.value.clone(), plan.stamp));
-        let instances = live.len();
-        (!is_settled).then_some(Dealing { leader, necessary, plan, moves, surplus, instances })
+        (!is_settled).then_some(Dealing { basis, necessary, plan, moves, surplus })
     }
 
     /// Deals as much as fits one commit. The rest follows when that commit is known to stand. Each shard has
@@ -140,42 +142,47 @@ impl Leadership {
         config: &JobConfig,
         dealing: Dealing,
     ) {
+        let Dealing { basis, necessary, plan, mut moves, surplus } = dealing;
         let is_rest_settled = mirror.plan_in_force(config.shards).is_some()
-            && dealing.moves.is_empty()
-            && dealing.necessary.is_none();
+            && moves.is_empty()
+            && necessary.is_none();
         let mut ops = vec![
-            Op::Check(turn.key(&Facet::Leader), Some(dealing.leader)),
-            next_plan(turn, mirror, config, dealing.plan),
+            Op::Check(turn.key(&Facet::Leader), Some(basis.leader)),
+            next_plan(turn, mirror, config, plan),
         ];
-        if let Some(stamp) = dealing.necessary {
+        if let Some(stamp) = necessary {
             // Only the request that was seen is deleted: a request that was made meanwhile stands, and is
             // served next.
             ops.push(Op::Delete(turn.key(&Facet::Necessary), Some(stamp)));
         }
-        let limits = turn.outbox.limits();
-        let mut moved = 0;
-        for (shard, stamp, instance) in dealing.moves {
-            let made = place(turn, mirror, shard, stamp, &instance);
-            let bytes: usize = ops.iter().chain(&made).map(Op::bytes).sum();
-            if ops.len() + made.len() > limits.max_ops.min(MOST_OPS) || bytes > limits.max_bytes {
-                break;
-            }
-            moved += 1;
-            ops.extend(made);
-        }
+        let moved = place_some(turn, &mut moves, &mut ops);
         // Surplus shards are taken away one at a time, and only when nothing else is to be done: a shard that
         // still runs cannot be taken away, and must not hold up the rest.
-        if is_rest_settled && !dealing.surplus.is_empty() {
+        if is_rest_settled && !surplus.is_empty() {
             let at = self.next_surplus;
             self.next_surplus = at.wrapping_add(1);
-            ops.extend(drop_shard(turn, mirror, dealing.surplus[at % dealing.surplus.len()]));
+            ops.extend(drop_shard(turn, mirror, surplus[at % surplus.len()]));
         }
         self.is_assigning = true;
         if moved > 0 {
-            let (job, instances) = (turn.name.clone(), dealing.instances);
+            let (job, instances) = (turn.name.clone(), basis.live.len());
             turn.report(Report::Assigned { job, moved, instances });
         }
+        self.rest = (!moves.is_empty()).then_some(Rest { basis, moves });
         turn.send_for_job(JobChange::Assign, ops);
+    }
+
+    /// Returns whether more is to be dealt as soon as what was dealt is known to stand.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Gives up what is left of a dealing: what it was based on does not stand. What has changed unread
+    /// meanwhile is read.
+    fn drop_rest(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
+        if self.rest.take().is_some() {
+            mirror.read(turn, Facet::Sharding);
+        }
     }
 
     /// Handles the verdict on standing for election, or on giving the leadership up.
@@ -209,8 +216,13 @@ impl Leadership {
         if let Verdict::Done(index) = verdict {
             self.is_assigning = false;
             turn.mark_job();
-            return take_in(turn, mirror, &change.ops, *index);
+            let given = take_in(turn, mirror, &change.ops, *index);
+            if !self.has_rest() {
+                mirror.read(turn, Facet::Sharding);
+            }
+            return given;
         }
+        self.drop_rest(turn, mirror);
         let based_on = [Facet::Leader, Facet::Plan, Facet::Sharding, Facet::Necessary];
         self.is_assigning = !mirror.is_over(turn, change, verdict, &based_on);
         if matches!(verdict, Verdict::Refused(..) | Verdict::Unknown) {
@@ -223,8 +235,9 @@ impl Leadership {
     }
 
     /// Notes that the job is gone from the registry.
-    pub(crate) fn removed(&mut self) {
+    pub(crate) fn removed(&mut self, turn: &mut Turn<'_>, mirror: &mut Mirror) {
         (self.is_electing, self.is_assigning) = (false, false);
+        self.drop_rest(turn, mirror);
     }
 }
 
@@ -246,34 +259,6 @@ fn without_leavers(
     // The instance that deals does not leave, whatever mark it has yet to take away.
     live.retain(|instance| instance == turn.instance() || !leavers.contains(instance));
     Some(live)
-}
-
-/// Returns the shards that are to change their instance, once the owner of each shard is known.
-fn moves(
-    turn: &Turn<'_>,
-    mirror: &Mirror,
-    config: &JobConfig,
-    live: &[InstanceId],
-) -> Option<Vec<(ShardIndex, Option<Stamp>, InstanceId)>> {
-    let known = |shard| mirror.owner(shard).and_then(Slot::known);
-    let owners: Option<Vec<Option<&Held<InstanceId>>>> = (0..config.shards).map(known).collect();
-    let owners = owners?;
-    let held: Vec<Option<InstanceId>> =
-        owners.iter().map(|owner| owner.map(|held| held.value.clone())).collect();
-    let dealt = deal(&Deal {
-        job: turn.name,
-        strategy: config.strategy,
-        is_static: config.static_sharding,
-        live,
-        held: &held,
-        now_ms: turn.now.wall.as_millis(),
-    });
-    let moves = (0..).zip(dealt.into_iter().zip(owners)).filter_map(|(shard, (dealt, owner))| {
-        let dealt = dealt?;
-        let stays = owner.is_some_and(|held| held.value == dealt);
-        (!stays).then(|| (shard, owner.map(|held| held.stamp), dealt))
-    });
-    Some(moves.collect())
 }
 
 /// Returns the plan of the next generation. It is written on the stamp of the plan that it follows, so of two
@@ -299,22 +284,33 @@ fn next_plan(
     }
 }
 
-fn place(
-    turn: &Turn<'_>,
-    mirror: &Mirror,
-    shard: ShardIndex,
-    stamp: Option<Stamp>,
-    instance: &InstanceId,
-) -> Vec<Op> {
-    let owner = turn.key(&Facet::Owner(shard));
-    let value = instance.to_string();
-    if let Some(stamp) = stamp {
+/// Adds the moves that fit one commit to its operations. Returns how many they are.
+fn place_some(turn: &Turn<'_>, moves: &mut VecDeque<Move>, ops: &mut Vec<Op>) -> usize {
+    let limits = turn.outbox.limits();
+    let mut bytes: usize = ops.iter().map(Op::bytes).sum();
+    let mut moved = 0;
+    while let Some(next) = moves.front() {
+        let made = place(turn, next);
+        bytes += made.iter().map(Op::bytes).sum::<usize>();
+        if ops.len() + made.len() > limits.max_ops.min(MOST_OPS) || bytes > limits.max_bytes {
+            break;
+        }
+        moved += 1;
+        ops.extend(made);
+        moves.pop_front();
+    }
+    moved
+}
+
+fn place(turn: &Turn<'_>, shard: &Move) -> Vec<Op> {
+    let owner = turn.key(&Facet::Owner(shard.shard));
+    let value = shard.to.to_string();
+    if let Some(stamp) = shard.old {
         return vec![Op::Set(owner, value.into(), Some(stamp))];
     }
-    let exists = mirror.sharding().value().is_some_and(|all| all.contains(&shard));
-    let make = Op::create(turn.key(&Facet::Shard(shard)), "");
+    let make = Op::create(turn.key(&Facet::Shard(shard.shard)), "");
     let own = Op::create(owner, value);
-    if exists { vec![own] } else { vec![make, own] }
+    if shard.exists { vec![own] } else { vec![make, own] }
 }
 
 /// Returns the operations that take away a shard that the definition no longer has. While the shard still
@@ -350,7 +346,6 @@ fn take_in(turn: &mut Turn<'_>, mirror: &mut Mirror, ops: &[Op], index: Index) -
             (_, facet) => mirror.read(turn, facet),
         }
     }
-    mirror.read(turn, Facet::Sharding);
     given
 }
 

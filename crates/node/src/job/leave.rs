@@ -164,7 +164,7 @@ impl Job {
         self.membership.removed();
         self.definition.looks_no_more(turn);
         self.timer.stop();
-        self.leadership.removed();
+        self.leadership.removed(turn, &mut self.mirror);
         self.once.removed();
         self.listener.removed(turn);
         self.trigger.removed();

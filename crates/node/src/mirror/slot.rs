@@ -123,10 +123,17 @@ impl<T> Slot<T> {
     }
 }
 
-impl<T> Any for Slot<T> {
-    fn doubt(&mut self) -> bool {
+impl<T> Slot<T> {
+    /// Notes that the belief no longer stands, and that the key is read later.
+    pub(crate) fn doubt_unread(&mut self) {
         self.is_fresh = false;
         self.is_changed_since = self.is_reading;
+    }
+}
+
+impl<T> Any for Slot<T> {
+    fn doubt(&mut self) -> bool {
+        self.doubt_unread();
         !std::mem::replace(&mut self.is_reading, true)
     }
 

@@ -122,7 +122,7 @@ impl Foreign {
     ) {
         if !std::mem::replace(&mut self.is_mark_watched, true) {
             let key = turn.key(&Facet::Running(shard));
-            turn.outbox.watch(Request::Watch(key, Scope::Value));
+            turn.outbox.watch(turn.job, Request::Watch(key, Scope::Value));
             // The mark may have gone before the watch was set.
             mirror.read(turn, Facet::Running(shard));
         }

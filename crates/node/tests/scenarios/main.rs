@@ -7,6 +7,7 @@ mod clocks;
 mod definitions;
 mod eligibility;
 mod handover;
+mod huge;
 mod joining;
 mod leaving;
 mod listener;

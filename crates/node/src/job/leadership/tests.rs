@@ -1,4 +1,5 @@
 use super::*;
+use crate::mirror::Slot;
 use crate::names::JobIx;
 use crate::outbox::{Outbox, Purpose};
 use crate::rig::{ME, OTHER, Rig, SESSION, at, config, entry, instance, mirror, stamp};
@@ -264,6 +265,57 @@ fn shards_are_dealt_as_far_as_the_limits_go_and_then_the_rest() {
     }
 }
 
+/// A part of the dealing that stands, of which some is left.
+fn part(
+    rig: &mut Rig,
+    mirror: &mut Mirror,
+    leadership: &mut Leadership,
+    config: &JobConfig,
+) -> Change {
+    leadership.reconcile(&mut rig.turn(), mirror, config);
+    let change = rig.sent_one();
+    leadership.assign_answered(&mut rig.turn(), mirror, change.clone(), &DONE);
+    mirror.holds(Facet::Plan, Some(entry(plan::encode(&plan_of(&change)), 9)));
+    change
+}
+
+#[test]
+fn the_list_of_shards_is_read_once_after_the_last_part_of_a_dealing() {
+    let (mut rig, mut mirror, config) = undealt(120, 100, 200_000);
+    let mut leadership = Leadership::default();
+    for (moves, is_read) in [(49, false), (49, false), (22, true)] {
+        let change = part(&mut rig, &mut mirror, &mut leadership, &config);
+        assert_eq!(given(&rig, &change).len(), moves);
+        assert_eq!(rig.asked().contains(&Facet::Sharding), is_read);
+        assert_eq!(leadership.has_rest(), !is_read);
+        // What it changes itself is in doubt meanwhile, and nothing waits for that.
+        mirror.doubt_sharding();
+    }
+}
+
+#[test]
+fn what_is_left_of_a_dealing_is_found_out_anew_if_its_basis_has_changed() {
+    let (mut rig, mut mirror, config) = undealt(120, 100, 200_000);
+    let mut leadership = Leadership::default();
+    part(&mut rig, &mut mirror, &mut leadership, &config);
+    mirror.lists(Facet::Instances, &[ME, OTHER]);
+    leadership.reconcile(&mut rig.turn(), &mut mirror, &config);
+    assert!(rig.sent().is_empty(), "who leaves is not known");
+    mirror.lists(Facet::Leavers, &[]);
+    leadership.reconcile(&mut rig.turn(), &mut mirror, &config);
+    assert!(!leadership.has_rest() && rig.sent().is_empty());
+    assert!(rig.asked().contains(&Facet::Sharding), "it has changed unread");
+    mirror.lists(Facet::Sharding, &[]);
+    leadership.reconcile(&mut rig.turn(), &mut mirror, &config);
+    let change = rig.sent_one();
+    assert!(given(&rig, &change).iter().any(|(_, to)| to == OTHER));
+
+    // A part that did not stand takes the rest along.
+    let refused = Verdict::Refused(Why::Changed, Some(Facet::Plan));
+    leadership.assign_answered(&mut rig.turn(), &mut mirror, change, &refused);
+    assert!(!leadership.has_rest());
+}
+
 #[test]
 fn an_assignment_is_as_large_as_the_registry_takes_and_no_larger() {
     for max_bytes in [1_000, 2_000, 4_000] {
@@ -423,6 +475,6 @@ fn a_job_that_is_removed_awaits_nothing() {
     leadership.reconcile(&mut rig.turn(), &mut mirror, &config);
     leadership.give_up(&mut rig.turn(), &mirror);
     assert_eq!(leadership.awaited().count(), 2);
-    leadership.removed();
+    leadership.removed(&mut rig.turn(), &mut mirror);
     assert_eq!(leadership.awaited().count(), 0);
 }

@@ -203,7 +203,7 @@ impl Records {
             let is_own = owner.is_some_and(|owner| owner.value == *turn.instance());
             let key = turn.key(&Facet::Record(shard));
             if is_own && self.watched.remove(&shard) {
-                turn.outbox.watch(Request::Unwatch(key, Scope::Value));
+                turn.outbox.watch(turn.job, Request::Unwatch(key, Scope::Value));
             } else if !is_own && self.watched.insert(shard) {
                 mirror.watch(turn, Facet::Record(shard));
             }
@@ -215,7 +215,7 @@ impl Records {
     pub(super) fn unfollow(&mut self, turn: &mut Turn<'_>) {
         for shard in std::mem::take(&mut self.watched) {
             let key = turn.key(&Facet::Record(shard));
-            turn.outbox.watch(Request::Unwatch(key, Scope::Value));
+            turn.outbox.watch(turn.job, Request::Unwatch(key, Scope::Value));
         }
     }
 
