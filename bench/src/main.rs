@@ -4,6 +4,7 @@ mod cron;
 mod definitions;
 mod events;
 mod idle;
+mod joining;
 mod lateness;
 mod listener;
 
@@ -15,13 +16,13 @@ use std::process::{Command, ExitCode};
 type Figures = fn(&mut dyn Write) -> std::io::Result<()>;
 
 const USAGE: &str = "usage: flockwork-bench core \
-    [cron|events|definitions|memory[-ahead]|embedded[-ahead]|other|idle|listener]";
+    [cron|events|definitions|memory[-ahead]|embedded[-ahead]|other|idle|listener|joining]";
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What each name measures.
-const CORE: [(&str, Figures); 10] = [
+const CORE: [(&str, Figures); 11] = [
     ("cron", cron::run),
     ("events", events::run),
     ("definitions", definitions::run),
@@ -32,6 +33,7 @@ const CORE: [(&str, Figures); 10] = [
     ("other", lateness::other),
     ("idle", idle::run),
     ("listener", listener::run),
+    ("joining", joining::run),
 ];
 
 fn main() -> ExitCode {
