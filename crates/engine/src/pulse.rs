@@ -22,24 +22,45 @@ const LOOK: Duration = Duration::from_millis(500);
 /// lost session is no reason by itself, as a job may say that its runs finish then
 /// (`on_session_loss: finish`); where it says otherwise, the loop cancels them.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse(Arc<AtomicU64>);
+pub struct Pulse(Arc<Beats>);
+
+#[derive(Debug, Default)]
+struct Beats {
+    /// When the last one was, in milliseconds of the monotonic clock; 0 before the first.
+    last: AtomicU64,
+    /// For how long a script may go on without any, in milliseconds; 0 while that is not known.
+    lease: AtomicU64,
+}
 
 impl Pulse {
     pub(crate) fn beat(&self, now: Mono) {
-        self.0.store(now.as_millis(), Ordering::Relaxed);
+        self.0.last.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Scripts that start from now on end two thirds of the session's time-out after their node was last
+    /// heard, so before others may run the same.
+    pub(crate) fn session_lasts(&self, timeout: Duration) {
+        let lease = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX) / 3 * 2;
+        self.0.lease.store(lease.max(1), Ordering::Relaxed);
+    }
+
+    /// How long a script that starts now may go on without its node, if the session's time-out is known.
+    fn lease(&self) -> Option<Duration> {
+        let lease = self.0.lease.load(Ordering::Relaxed);
+        (lease != 0).then(|| Duration::from_millis(lease))
     }
 
     /// Whether it has beaten within the last two seconds.
     #[must_use]
     pub fn is_felt(&self, now: Mono) -> bool {
-        now.since(Mono::from_millis(self.0.load(Ordering::Relaxed))) <= LONGEST_SILENCE
+        now.since(Mono::from_millis(self.0.last.load(Ordering::Relaxed))) <= LONGEST_SILENCE
     }
 
     /// What the worker asks before it renews a script's lease.
     #[must_use]
     pub fn trust(&self) -> Trust {
-        let pulse = self.clone();
-        Trust::new(move |_| pulse.is_felt(SystemClock.now().mono))
+        let (pulse, lasts) = (self.clone(), self.clone());
+        Trust::new(move |_| pulse.is_felt(SystemClock.now().mono)).within(move || lasts.lease())
     }
 
     /// Calls `silent`, once, on a thread of its own, when a loop that has begun to turn has not
@@ -71,7 +92,7 @@ impl Pulse {
     fn falls_silent(&self, limit: Duration, over: &Receiver<()>) -> bool {
         let mut silence = Silence::default();
         while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            if silence.look(self.0.load(Ordering::Relaxed)) > limit {
+            if silence.look(self.0.last.load(Ordering::Relaxed)) > limit {
                 return true;
             }
         }
@@ -110,6 +131,14 @@ mod tests {
         pulse.beat(Mono::from_millis(10_000));
         assert!(pulse.is_felt(Mono::from_millis(12_000)));
         assert!(!pulse.is_felt(Mono::from_millis(12_001)));
+    }
+
+    #[test]
+    fn a_script_ends_before_a_session_that_the_servers_made_shorter() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.lease(), None);
+        pulse.session_lasts(Duration::from_secs(9));
+        assert_eq!(pulse.lease(), Some(Duration::from_secs(6)));
     }
 
     #[test]

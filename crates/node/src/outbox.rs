@@ -60,7 +60,7 @@ impl Sent {
     fn job(&self) -> Option<JobIx> {
         match self {
             Self::Read(job, _) | Self::Watch(job, _) => Some(*job),
-            Self::Asked(_) | Self::Commit(..) => None,
+            Self::Root | Self::Asked(_) | Self::Commit(..) => None,
         }
     }
 }

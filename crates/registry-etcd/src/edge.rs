@@ -57,6 +57,8 @@ pub(crate) struct Edge {
     pub(crate) closing: watch::Receiver<bool>,
     /// The session proven alive at this moment; 0 for none.
     pub(crate) proven: Arc<AtomicU64>,
+    /// The session's time-out in milliseconds; 0 before there was one.
+    pub(crate) granted: Arc<AtomicU64>,
     /// The greatest revision seen, and in which data.
     pub(crate) cluster: Option<(u64, i64)>,
     /// What was said last of why there is no connection.
@@ -232,7 +234,9 @@ impl Edge {
                 return Err(fails);
             }
         };
-        let Stands { mark, trusted_until, cluster } = connection.stands;
+        let Stands { mark, trusted_until, cluster, timeout } = connection.stands;
+        self.granted
+            .store(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         if let Some(why) = self.look_for_loss(cluster, mark.revision) {
             if resumed {
                 self.refusing(Box::pin(session::give_up(&connection.server, mark))).await;

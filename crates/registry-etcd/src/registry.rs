@@ -7,7 +7,7 @@ use crate::told::{Told, UnderWay};
 use crate::{Address, Credentials};
 use flockwork_registry::inbox::{self, Sender};
 use flockwork_registry::{
-    Answer, Event, Failure, Inbox, Limits, Op, Registry, Request, SessionId, Ticket,
+    Answer, Event, Failure, Inbox, Limits, Op, Registry, Request, SessionId, SessionTimeout, Ticket,
 };
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -63,7 +63,8 @@ pub fn open(address: &Address, credentials: &Credentials) -> (Arc<Etcd>, Inbox) 
     let told = Told::new(Arc::clone(&sender), Arc::clone(&under_way));
     let (commands, taken) = mpsc::unbounded_channel();
     let (closing, closed) = (watch::Sender::new(false), watch::Sender::new(false));
-    let proven = Arc::new(AtomicU64::new(0));
+    let (proven, granted) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let asked = address.session_timeout;
     let edge = Edge {
         way: Way {
             servers: address.servers.clone(),
@@ -76,6 +77,7 @@ pub fn open(address: &Address, credentials: &Credentials) -> (Arc<Etcd>, Inbox) 
         commands: taken,
         closing: closing.subscribe(),
         proven: Arc::clone(&proven),
+        granted: Arc::clone(&granted),
         cluster: None,
         said: None,
     };
@@ -85,7 +87,9 @@ pub fn open(address: &Address, credentials: &Credentials) -> (Arc<Etcd>, Inbox) 
         ends.send_replace(true);
     });
     let (closed, describe) = (closed.subscribe(), address.to_string());
-    (Arc::new(Etcd { commands, sender, under_way, closing, closed, proven, describe }), inbox)
+    let timeout = (asked, granted);
+    let etcd = Etcd { commands, sender, under_way, closing, closed, proven, timeout, describe };
+    (Arc::new(etcd), inbox)
 }
 
 /// A connection to etcd.
@@ -98,6 +102,8 @@ pub struct Etcd {
     closing: watch::Sender<bool>,
     closed: watch::Receiver<bool>,
     proven: Arc<AtomicU64>,
+    /// The session's time-out as it was asked for, and what the servers gave, in milliseconds; 0 before.
+    timeout: (Duration, Arc<AtomicU64>),
     describe: String,
 }
 
@@ -161,6 +167,13 @@ impl Registry for Etcd {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn session_timeout(&self) -> Option<SessionTimeout> {
+        let (asked, granted) = &self.timeout;
+        let granted = granted.load(Ordering::Acquire);
+        let granted = (granted != 0).then(|| Duration::from_millis(granted))?;
+        Some(SessionTimeout { asked: *asked, granted })
     }
 
     fn describe(&self) -> String {

@@ -19,6 +19,8 @@ pub(crate) struct Stands {
     pub(crate) trusted_until: u64,
     /// Which data it is in.
     pub(crate) cluster: u64,
+    /// For how long it lives without a renewal.
+    pub(crate) timeout: Duration,
 }
 
 /// Why none stands.
@@ -49,6 +51,10 @@ fn header(header: Option<Header>) -> Result<Header, Fault> {
 /// hosts' clocks stay far within one part in 64.
 const CLOCK_MARGIN: u64 = 64;
 
+fn seconds(ttl: i64) -> Duration {
+    Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
+}
+
 fn after(sent: u64, ttl: i64) -> u64 {
     let lasts = u64::try_from(ttl).unwrap_or(0).saturating_mul(1_000);
     sent.saturating_add(lasts - lasts.div_ceil(CLOCK_MARGIN))
@@ -72,7 +78,8 @@ pub(crate) async fn begin(
     let opened = server.txn(Txn { compares: Vec::new(), then: vec![mark.put(place)] }).await?;
     let Header { revision, cluster, .. } = header(opened.header)?;
     let mark = Mark { revision, ..mark };
-    Ok(Stands { mark, trusted_until: after(sent, granted.ttl), cluster })
+    let (trusted_until, timeout) = (after(sent, granted.ttl), seconds(granted.ttl));
+    Ok(Stands { mark, trusted_until, cluster, timeout })
 }
 
 async fn make_root(server: &Server, place: &Place) -> Result<(), Fault> {
@@ -122,7 +129,8 @@ pub(crate) async fn resume(server: &Server, place: &Place, mark: Mark) -> Result
     }
     let Header { revision, cluster, .. } = header(fenced.header)?;
     let trusted_until = proven(sent, &renewed, header(fenced.header)?)?;
-    Ok(Stands { mark: Mark { revision, ..mark }, trusted_until, cluster })
+    let mark = Mark { revision, ..mark };
+    Ok(Stands { mark, trusted_until, cluster, timeout: seconds(renewed.ttl) })
 }
 
 /// The mark is not as it was, or later: why.

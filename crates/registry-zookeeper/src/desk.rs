@@ -7,7 +7,8 @@ use flockwork_registry::inbox::{self, Sender};
 use flockwork_registry::{Answer, Event, Failure, Inbox, Op, Request, Ticket};
 use flockwork_zookeeper::{Acl, Config};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Bytes of requests without an answer yet: what one node keeps at most for a slow server.
@@ -17,12 +18,21 @@ const BYTES_UNDER_WAY: usize = 16 * 1024 * 1024;
 pub(crate) struct Desk {
     pub(crate) sender: Arc<Sender>,
     under_way: Arc<UnderWay>,
+    /// The session's time-out in milliseconds, where it is not the one that was asked for.
+    granted: Arc<AtomicU64>,
 }
 
 impl Desk {
     pub(crate) fn open() -> (Self, Inbox) {
         let (sender, inbox) = inbox::channel();
-        (Self { sender: Arc::new(sender), under_way: Arc::default() }, inbox)
+        let (sender, under_way, granted) = (Arc::new(sender), Arc::default(), Arc::default());
+        (Self { sender, under_way, granted }, inbox)
+    }
+
+    /// What the servers gave as the session's time-out, if it is not what they were asked for.
+    pub(crate) fn granted(&self) -> Option<Duration> {
+        let granted = self.granted.load(Ordering::Acquire);
+        (granted != 0).then(|| Duration::from_millis(granted))
     }
 
     /// What turns its requests into questions.
@@ -34,7 +44,8 @@ impl Desk {
     ) -> Interpreter {
         let acl = if config.digest.is_some() { Acl::Creator } else { Acl::Open };
         let place = Place { root: root.to_owned(), acl };
-        Interpreter::new(place, Arc::clone(&self.sender), Arc::clone(&self.under_way), closing)
+        let (sender, under_way) = (Arc::clone(&self.sender), Arc::clone(&self.under_way));
+        Interpreter::new(place, sender, under_way, closing, Arc::clone(&self.granted))
     }
 
     /// A request as it is handed on; one that is not taken has its answer already.

@@ -11,7 +11,7 @@ use flockwork_zookeeper as zk;
 use flockwork_zookeeper::{Ask, Change, Code, Create, CreateMode, Lost, Reply, Stat};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 /// A request as it was submitted.
@@ -62,6 +62,8 @@ pub(crate) struct Interpreter {
     sender: Arc<Sender>,
     under_way: Arc<UnderWay>,
     closed: watch::Sender<bool>,
+    /// The session's time-out in milliseconds; 0 for the one that was asked for.
+    granted: Arc<AtomicU64>,
     pending: BTreeMap<u64, Pending>,
     last: u64,
     watches: Watches,
@@ -77,12 +79,14 @@ impl Interpreter {
         sender: Arc<Sender>,
         under_way: Arc<UnderWay>,
         closed: watch::Sender<bool>,
+        granted: Arc<AtomicU64>,
     ) -> Self {
         Self {
             place,
             sender,
             under_way,
             closed,
+            granted,
             pending: BTreeMap::new(),
             last: 0,
             watches: Watches::default(),
@@ -337,6 +341,7 @@ impl zk::User for Interpreter {
                 let session = SessionId(session.cast_unsigned());
                 self.sender.push(Event::Session(SessionState::Live { session, trusted_until }));
             }
+            zk::Event::Timeout(granted) => self.granted.store(granted, Ordering::Release),
             zk::Event::Suspended(why) => {
                 self.sender.push(Event::Session(SessionState::Suspended { why }));
             }
@@ -385,7 +390,8 @@ mod tests {
             let place = Place { root: root.to_owned(), acl: Acl::Open };
             let counts = Arc::clone(&under_way);
             let closed = watch::Sender::new(false);
-            let interpreter = Interpreter::new(place, Arc::new(sender), counts, closed);
+            let interpreter =
+                Interpreter::new(place, Arc::new(sender), counts, closed, Arc::default());
             Self { interpreter, inbox, under_way, submitted: 0 }
         }
 

@@ -3,7 +3,9 @@
 use crate::desk::Desk;
 use crate::interpreter::Command;
 use crate::{Address, Login};
-use flockwork_registry::{Clock, Inbox, Limits, Registry, Request, SessionId, Ticket};
+use flockwork_registry::{
+    Clock, Inbox, Limits, Registry, Request, SessionId, SessionTimeout, Ticket,
+};
 use flockwork_zookeeper::{Config, Handle, Servers, Tls, spawn};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -67,8 +69,8 @@ pub fn open(address: &Address, credentials: &Credentials) -> (Arc<ZooKeeper>, In
     let interpreter = desk.interpreter(&address.root, &config, closing);
     let servers = Servers { names: address.servers.clone(), tls: credentials.tls.clone() };
     let handle = spawn(servers, config, interpreter);
-    let describe = address.to_string();
-    (Arc::new(ZooKeeper { handle, desk, closed, describe }), inbox)
+    let (asked, describe) = (address.session_timeout, address.to_string());
+    (Arc::new(ZooKeeper { handle, desk, closed, asked, describe }), inbox)
 }
 
 /// A connection to ZooKeeper.
@@ -77,6 +79,8 @@ pub struct ZooKeeper {
     handle: Handle<Command>,
     desk: Desk,
     closed: watch::Receiver<bool>,
+    /// The time-out that sessions are asked for.
+    asked: Duration,
     describe: String,
 }
 
@@ -103,6 +107,11 @@ impl Registry for ZooKeeper {
 
     fn clock(&self) -> Clock {
         Clock::Told
+    }
+
+    fn session_timeout(&self) -> Option<SessionTimeout> {
+        let granted = self.desk.granted().unwrap_or(self.asked);
+        self.session().map(|_| SessionTimeout { asked: self.asked, granted })
     }
 
     fn describe(&self) -> String {

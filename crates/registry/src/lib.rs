@@ -26,6 +26,7 @@ pub use request::{Lifetime, Op, Request, Scope, Ticket};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// What one commit may hold, and how much may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,15 @@ pub struct Limits {
     pub max_value: usize,
     /// Requests without an answer yet; one more is answered [`Failure::NotSent`].
     pub max_in_flight: usize,
+}
+
+/// How long a session outlives the last sign of life, where servers have the last word on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimeout {
+    /// What they were asked for.
+    pub asked: Duration,
+    /// What they gave.
+    pub granted: Duration,
 }
 
 /// One node's connection to the registry: a linearizable tree of small values with watches and
@@ -101,6 +111,12 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
     /// With which clock of the registry's a node's can be compared: with none, if it does not say.
     fn clock(&self) -> Clock {
         Clock::Untold
+    }
+
+    /// The time-out of the last session that servers opened; none before the first one, and where nobody
+    /// but the node decides on it. It is known when [`SessionState::Live`] is delivered.
+    fn session_timeout(&self) -> Option<SessionTimeout> {
+        None
     }
 
     /// What this registry is and where, for people: `embedded:./flockwork-data`. Holds no secret.

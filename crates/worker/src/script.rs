@@ -85,16 +85,31 @@ impl Default for Scripts {
 /// Whether a run may go on, as far as the node can prove its session. The default always says yes:
 /// the lease then shows that the process lives and is not stopped, no more.
 #[derive(Clone)]
-pub struct Trust(Arc<dyn Fn(&Run) -> bool + Send + Sync>);
+pub struct Trust {
+    stands: Arc<dyn Fn(&Run) -> bool + Send + Sync>,
+    lease: Arc<dyn Fn() -> Option<Duration> + Send + Sync>,
+}
 
 impl Trust {
     /// Asks `stands`, from a thread of the worker's; it must not block.
     pub fn new(stands: impl Fn(&Run) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(stands))
+        Self { stands: Arc::new(stands), lease: Arc::new(|| None) }
+    }
+
+    /// Asks `lease` at each start how long a script may go on at most after its node was last heard; it
+    /// counts where it is shorter than [`Scripts::lease`]. It must not block.
+    #[must_use]
+    pub fn within(self, lease: impl Fn() -> Option<Duration> + Send + Sync + 'static) -> Self {
+        Self { lease: Arc::new(lease), ..self }
     }
 
     pub(crate) fn stands(&self, run: &Run) -> bool {
-        (self.0)(run)
+        (self.stands)(run)
+    }
+
+    /// The lease of a script that starts now.
+    pub(crate) fn lease(&self, most: Duration) -> Duration {
+        (self.lease)().map_or(most, |lease| lease.min(most))
     }
 }
 

@@ -321,7 +321,8 @@ impl Session {
     /// The session lives on this connection.
     fn enter(&mut self, sent: u64, welcome: Welcome, line: Line) {
         let session = welcome.session;
-        self.timeout = u64::try_from(welcome.timeout).unwrap_or(self.timeout);
+        let before = self.timeout;
+        self.timeout = u64::try_from(welcome.timeout).unwrap_or(before);
         self.identity = Some(Identity { id: session, password: welcome.password });
         self.phase = Phase::Live(line);
         self.route.arrived();
@@ -330,6 +331,9 @@ impl Session {
         let first = Line::open(self.config.digest.as_deref(), self.seen, &self.watches);
         self.out.extend(first.into_iter().map(Output::Write));
         self.tell(Event::Resync);
+        if self.timeout != before {
+            self.tell(Event::Timeout(self.timeout));
+        }
         let (trust, until) = Trust::opened(self.timeout, sent);
         self.trust = trust;
         self.trusted(until);

@@ -11,6 +11,7 @@ mod page;
 mod process;
 mod replaced;
 mod secure;
+mod sessions;
 mod signals;
 mod streams;
 

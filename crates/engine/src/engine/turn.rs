@@ -23,11 +23,14 @@ use crate::pulse::Pulse;
 use crate::report::Audience;
 use crate::timer::{StepWatch, WakeAt, is_due, pause};
 use crate::{Clock, engine::LEAVE_TIMEOUT};
+use flockwork_core::duration;
 use flockwork_core::execution::{Outcome, Run, RunId};
 use flockwork_core::id::JobName;
 use flockwork_core::time::{Mono, Now};
 use flockwork_node::{Define, Effect, Event, Looked, Node, Report, Status, TriggerId};
-use flockwork_registry::{Event as Told, Inbox, Registry, Request, SessionState, Ticket};
+use flockwork_registry::{
+    Event as Told, Inbox, Registry, Request, SessionState, SessionTimeout, Ticket,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -131,6 +134,8 @@ pub(super) struct Loop<M> {
     refused: Vec<RunId>,
     running: BTreeSet<RunId>,
     trusted_until: Option<Mono>,
+    /// The session's time-out as it was last told.
+    timeout: Option<SessionTimeout>,
     /// When each commit was sent. Bounded by the registry's `max_in_flight`.
     commits: BTreeMap<Ticket, Mono>,
     status: Option<(Mono, Duration, Arc<Status>)>,
@@ -168,6 +173,7 @@ impl<M: Machine> Loop<M> {
             refused: Vec::new(),
             running: BTreeSet::new(),
             trusted_until: None,
+            timeout: None,
             commits: BTreeMap::new(),
             status: None,
             leaving: Leaving::No,
@@ -283,7 +289,7 @@ impl<M: Machine> Loop<M> {
                     self.handle.metrics.commit_answered(now.mono.since(sent));
                 }
             }
-            Told::Session(state) => self.session(state),
+            Told::Session(state) => self.session(now, state),
             Told::Replaced(text) => self.is_replaced(text.clone()),
             Told::Changed(..) | Told::Resync | Told::SetBack(_) => {}
         }
@@ -291,7 +297,10 @@ impl<M: Machine> Loop<M> {
     }
 
     /// Until when the session is trusted is kept here too, for [`Loop::start`].
-    fn session(&mut self, state: &SessionState) {
+    fn session(&mut self, now: Now, state: &SessionState) {
+        if matches!(state, SessionState::Live { .. }) {
+            self.heed_timeout(now);
+        }
         self.trusted_until = match state {
             SessionState::Live { trusted_until, .. } => Some(Mono::from_millis(*trusted_until)),
             SessionState::Suspended { .. } | SessionState::Ended(_) => None,
@@ -303,6 +312,26 @@ impl<M: Machine> Loop<M> {
         self.trusted_until = None;
         let registry = self.registry.describe();
         self.replaced = Some(EngineError::RegistryReplaced { registry, text });
+    }
+
+    /// What servers give as a session's time-out is what counts, whatever they were asked for.
+    fn heed_timeout(&mut self, now: Now) {
+        let told = self.registry.session_timeout();
+        if told == self.timeout {
+            return;
+        }
+        self.timeout = told;
+        let Some(SessionTimeout { asked, granted }) = told else { return };
+        self.pulse.session_lasts(granted);
+        if granted != asked {
+            let (asked, granted) = (duration::format(asked), duration::format(granted));
+            let text = format!(
+                "the registry's servers gave the session a time-out of {granted}, {asked} were asked for: \
+                 a node counts as gone after {granted}; change session_timeout, or the servers' bounds"
+            );
+            self.audience
+                .tell(now.wall, Report::Trouble { job: None, code: "SESSION_TIMEOUT", text });
+        }
     }
 
     fn run_ended(&mut self, run: RunId, outcome: Outcome) {

@@ -108,7 +108,9 @@ fn hostile() -> Vec<Row> {
             )
             .hiding("hunter2"),
         Row::new(57, "a file with a secret that all can read")
-            .not_yet("no setting takes a secret yet, so no file may hold one (row 56)"),
+            .on(Flag, "registry-key-file=-----BEGIN PRIVATE KEY-----hunter2", Refused("SECRET_LITERAL"))
+            .hiding("hunter2")
+            .not_yet("a key or login file that others may read is refused when it is opened: papers_that_are_none_are_refused_at_once_by_their_name of the command"),
     ]
 }
 
@@ -132,7 +134,7 @@ fn addresses() -> Vec<Row> {
             .telling("write memory:, embedded:DIR"),
         Row::new(60, "session time-outs")
             .all(Flag, &["session-timeout=10ms", "session-timeout=10d", "session-timeout=30"], Refused("DURATION"))
-            .not_yet("what a server makes of it is told by registries that negotiate; this release has none"),
+            .not_yet("what a server makes of it is told by the node that hears of it: a_session_time_out_that_the_server_cut_is_told_with_both_numbers of the command"),
         Row::new(61, "namespaces")
             .all(Flag, &["namespace=", "namespace=/", "namespace=a//b", "namespace=a/../b", "namespace=/a"], Refused("NAMESPACE"))
             .on(Flag, "namespace=a/b", Taken),

@@ -5,7 +5,7 @@ use crate::fixture::{KIND, PATIENCE, address, opened};
 use crate::proxy::Proxy;
 use crate::server::{Server, ensemble};
 use flockwork_registry::client::Client;
-use flockwork_registry::{Event, Key, Op, Scope, SessionState};
+use flockwork_registry::{Event, Key, Op, Registry, Scope, SessionState, SessionTimeout};
 use flockwork_trials::server::{Server as _, await_leader};
 use flockwork_trials::trust;
 use std::time::Duration;
@@ -130,4 +130,18 @@ async fn servers_set_up_anew_are_noticed_and_joined_with_a_new_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_without_a_server_suspends_and_says_why() {
     trust::nobody(KIND).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_out_that_the_server_made_longer_is_told_with_what_was_asked_for() {
+    let server = Server::start();
+    let asked = Duration::from_millis(1_000);
+    let (registry, _inbox) = opened(&address(&[server.address()], "/short", asked)).await;
+    let told = registry.session_timeout().expect("a session was opened");
+    // Twice an election's time-out, at the least.
+    assert!(told.asked == asked && told.granted > asked, "{told:?}");
+    let asked = Duration::from_secs(30);
+    let (registry, _inbox) = opened(&address(&[server.address()], "/long", asked)).await;
+    let told = registry.session_timeout();
+    assert_eq!(told, Some(SessionTimeout { asked, granted: asked }));
 }

@@ -34,11 +34,12 @@ pub(crate) fn execute(
     }
     // One that waited for a thread for longer than a lease begins now, if the node stands behind it.
     let now = runner::boot_now();
-    let begun = if now.saturating_sub(since) < scripts.lease { since } else { now };
+    let lease = scripts.trust.lease(scripts.lease);
+    let begun = if now.saturating_sub(since) < lease { since } else { now };
     if !scripts.trust.stands(run) {
         return (Ending::Cancelled(CancelReason::SessionLost), String::new());
     }
-    let order = match order((run, begun), script, scripts, store, grace) {
+    let order = match order((run, begun, lease), script, scripts, store, grace) {
         Ok(order) => order,
         Err(text) => return (Ending::NotStarted(text), String::new()),
     };
@@ -60,7 +61,7 @@ struct Order {
 
 /// What the runner is told, or why nothing is started.
 fn order(
-    (run, begun): (&Run, Duration),
+    (run, begun, lease): (&Run, Duration, Duration),
     script: &Script,
     scripts: &Scripts,
     store: Option<&Store>,
@@ -90,7 +91,7 @@ fn order(
         open_files: scripts.open_files,
         grace_ms: millis(grace),
         begun_ms: millis(begun),
-        lease_ms: millis(scripts.lease),
+        lease_ms: millis(lease),
         pid_namespace: scripts.pid_namespace,
     };
     Ok(Order { spec, mark })
@@ -113,6 +114,7 @@ fn millis(duration: Duration) -> u64 {
 struct Supervision<'a> {
     run: &'a Run,
     scripts: &'a Scripts,
+    lease: Duration,
     live: &'a Live,
     mark: String,
     guard: Child,
@@ -145,6 +147,7 @@ impl<'a> Supervision<'a> {
         let mut supervision = Self {
             run,
             scripts,
+            lease: Duration::from_millis(order.spec.lease_ms),
             live,
             mark: order.mark,
             guard,
@@ -213,7 +216,7 @@ impl<'a> Supervision<'a> {
 
     /// Six renewals in a lease: some may come late.
     fn renewal(&self) -> Duration {
-        self.scripts.lease / 6
+        self.lease / 6
     }
 
     /// A full or broken pipe means a guard that is stopped or gone, which ends the lease.

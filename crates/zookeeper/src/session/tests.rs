@@ -128,6 +128,23 @@ fn a_session_opens_with_the_digest_first_and_is_trusted_from_the_sending() {
 }
 
 #[test]
+fn a_time_out_that_the_server_cut_is_told_before_the_session_and_goes_by() {
+    let mut stage = Stage::new();
+    stage.connect(1);
+    stage.input(Input::Received(welcome(3_000, 0x1f)));
+    let trusted_until = 1_000 + 3_000 - 3_000 / 40;
+    let live = Event::Live { session: 0x1f, trusted_until };
+    assert_eq!(stage.told, [Event::Resync, Event::Timeout(3_000), live]);
+    // On another connection of the same session it is no news.
+    stage.input(Input::Broken("reset".into()));
+    stage.forget();
+    stage.wants.push(Output::Resolve);
+    stage.connect(1);
+    stage.input(Input::Received(welcome(3_000, 0x1f)));
+    assert!(!stage.told.contains(&Event::Timeout(3_000)), "{:?}", stage.told);
+}
+
+#[test]
 fn silence_of_two_thirds_breaks_the_connection_and_what_is_under_way_is_unknown() {
     let mut stage = Stage::live();
     stage.delete(1);

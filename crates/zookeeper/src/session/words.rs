@@ -104,6 +104,9 @@ pub enum Event {
         /// Until when no server can have ended it, on the caller's clock.
         trusted_until: u64,
     },
+    /// The session's time-out is so many milliseconds, and not what was asked for or given before. Told
+    /// before [`Event::Live`].
+    Timeout(u64),
     /// There is no connection, and why.
     Suspended(String),
     /// The session has ended; another follows.
