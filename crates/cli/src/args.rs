@@ -159,6 +159,9 @@ pub(crate) struct NodeFlags {
     /// After how long without a sign of life a node counts as gone, e.g. 30s
     #[arg(long, value_name = "DURATION")]
     session_timeout: Option<String>,
+    /// Whether each script has a PID namespace of its own: true or false
+    #[arg(long, value_name = "TRUE|FALSE")]
+    scripts_pid_namespace: Option<String>,
     /// How often the node compares what it believes with the registry, e.g. 60s
     #[arg(long, value_name = "DURATION")]
     reconcile_interval: Option<String>,
@@ -184,6 +187,7 @@ impl NodeFlags {
             "drain-timeout" => &node.drain_timeout,
             "cancel-grace" => &node.cancel_grace,
             "session-timeout" => &node.session_timeout,
+            "scripts-pid-namespace" => &node.scripts_pid_namespace,
             "reconcile-interval" => &node.reconcile_interval,
             "time-zone" => &node.time_zone,
             "log" => &node.log,

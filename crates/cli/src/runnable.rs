@@ -6,6 +6,7 @@ use crate::output;
 use flockwork_core::config::JobConfig;
 use flockwork_core::execution::{Script, Work};
 use flockwork_layout::document;
+use flockwork_worker::runner;
 use flockwork_worker::script::{Allowlist, Refusal, Scripts, longest_context};
 
 /// The largest definition that every registry takes, in bytes: ElasticJob keeps it in one node, and
@@ -28,6 +29,13 @@ const PARAMETERS_KEYS: [&str; 2] = ["parameters", "shardingItemParameters"];
 pub(crate) fn check(loaded: &Loaded) -> Result<usize, Fault> {
     let scripts = scripts(loaded);
     let (mut refused, mut warnings) = (Vec::new(), 0);
+    let wants_namespaces = loaded.node.texts.get("scripts.pid_namespace");
+    if wants_namespaces.is_some_and(|(text, _)| text == "true")
+        && let Some(fault) = no_namespaces()
+    {
+        warnings += loaded.jobs.len();
+        output::complain(&fault.warning());
+    }
     for job in &loaded.jobs {
         match runs(job, loaded).and_then(|script| starts(job, script, &scripts, loaded)) {
             Ok(None) => {}
@@ -41,6 +49,18 @@ pub(crate) fn check(loaded: &Loaded) -> Result<usize, Fault> {
     let Some(last) = refused.pop() else { return Ok(warnings) };
     refused.iter().for_each(|fault| output::complain(&fault.text()));
     Err(last)
+}
+
+/// Why this process cannot give scripts PID namespaces of their own, if so: each run would fail.
+pub(crate) fn no_namespaces() -> Option<Fault> {
+    if runner::may_make_namespaces() {
+        return None;
+    }
+    let what = "scripts.pid_namespace is true, and this process has no CAP_SYS_ADMIN";
+    Some(Fault::new(Exit::Invalid, "PID_NAMESPACE", what).hint(
+        "give it that capability (of a service: AmbientCapabilities=CAP_SYS_ADMIN), or write false; \
+         docs/when-a-node-dies.md says what survives without it",
+    ))
 }
 
 /// What these files say of running scripts.

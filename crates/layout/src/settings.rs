@@ -23,6 +23,8 @@ pub enum Kind {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Switch,
     /// A whole number between two bounds.
     Count(u64, u64),
     /// A duration between two bounds, in milliseconds.
@@ -226,6 +228,15 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         about: "Programs this node may run: exact paths, or directories with all below them; relative to the file.",
         trouble: "Without it no script runs here, whatever the registry says.",
+    },
+    Setting {
+        name: "scripts.pid_namespace",
+        env: Some("FLOCKWORK_SCRIPTS_PID_NAMESPACE"),
+        flag: Some("scripts-pid-namespace"),
+        kind: Kind::Switch,
+        default: "false",
+        about: "Whether each script has a PID namespace of its own: the kernel then ends all of it even if node, guard and runner are killed at the same instant. Needs CAP_SYS_ADMIN.",
+        trouble: "With it a script sees and signals no process outside of it; without it what a script started may live on after such a kill, until a node starts on this host.",
     },
 ];
 

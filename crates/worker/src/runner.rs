@@ -86,6 +86,22 @@ pub fn is_installed() -> bool {
     INSTALLED.load(Ordering::Acquire)
 }
 
+/// Whether this process may give scripts PID namespaces of their own
+/// ([`Scripts::pid_namespace`](crate::script::Scripts::pid_namespace)), as far as its capabilities say.
+/// Where that is not known, it may not.
+#[must_use]
+pub fn may_make_namespaces() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    status_mask("CapEff:") & CAP_SYS_ADMIN != 0
+}
+
+/// A mask of bits in what the kernel tells of this process; 0 if it does not.
+fn status_mask(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix(name));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// This executable again, in another role, even if its file was replaced since.
 pub(crate) fn this_program(role: &str, label: &str) -> Command {
     use std::os::unix::process::CommandExt;
@@ -119,9 +135,7 @@ fn outlive_signals() -> io::Result<()> {
 
 /// The signals that this process ignores.
 fn ignored() -> Vec<i32> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let mask = status_mask("SigIgn:");
     (1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect()
 }
 

@@ -71,6 +71,11 @@ fn plan(args: &RunArgs) -> Result<Plan, Fault> {
     let ip = settings.ip.clone().unwrap_or_else(own_address);
     let instance = instance_id(&ip)
         .map_err(|why| Fault::new(Exit::Invalid, "ADDRESS", format!("--ip: {why}")))?;
+    if settings.scripts_pid_namespace
+        && let Some(fault) = runnable::no_namespaces()
+    {
+        return Err(fault);
+    }
     let found = Found::resolved(&settings)?;
     Ok(Plan { settings, found, loaded, instance, apply: args.apply, open_files })
 }
@@ -146,6 +151,7 @@ fn worker(plan: &Plan, pulse: &Pulse) -> Worker {
         open_files: plan.open_files.callers,
         lease: plan.settings.session_timeout * 2 / 3,
         trust: pulse.trust(),
+        pid_namespace: plan.settings.scripts_pid_namespace,
         ..runnable::scripts(&plan.loaded)
     };
     let settings = flockwork_worker::Settings {

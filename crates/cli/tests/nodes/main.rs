@@ -7,6 +7,7 @@
 mod clocks;
 mod limits;
 mod lost;
+mod namespaces;
 mod page;
 mod process;
 mod replaced;

@@ -1,7 +1,7 @@
 //! The node's own settings in a file.
 
 use super::reader::Reader;
-use crate::settings::{SETTINGS, Written, setting};
+use crate::settings::{Kind, SETTINGS, Written, setting};
 use crate::yaml::Node;
 use flockwork_core::config::{Code, Problem};
 
@@ -25,14 +25,23 @@ pub(super) fn node(value: &Node, problems: &mut Vec<Problem>) -> Written {
 
 /// The keys under `node`.
 fn known() -> Vec<&'static str> {
-    SETTINGS.iter().map(|setting| setting.name.split('.').next().unwrap_or("")).collect()
+    let first = SETTINGS.iter().map(|setting| setting.name.split('.').next().unwrap_or(""));
+    let mut known: Vec<_> = first.collect();
+    known.dedup();
+    known
 }
 
 fn scripts(value: &Node, written: &mut Written, reader: &mut Reader) {
     for (key, name, value) in reader.map("scripts", value).unwrap_or_default() {
         let place = format!("scripts.{name}");
+        if let Some(setting) = setting(&place).filter(|setting| setting.kind != Kind::Paths) {
+            if let Some(text) = reader.text(&place, value) {
+                written.texts.insert(setting.name, (text, value.position));
+            }
+            continue;
+        }
         if name != "allow" {
-            reader.unknown(&place, key, &["allow"]);
+            reader.unknown(&place, key, &["allow", "pid_namespace"]);
             continue;
         }
         let Some(list) = reader.list(&place, value) else { continue };

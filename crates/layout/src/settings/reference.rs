@@ -81,6 +81,7 @@ fn takes(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
         Kind::Word(words) => words.join(", "),
+        Kind::Switch => "true, false".to_owned(),
         Kind::Count(least, most) => format!("{least} to {most}"),
         Kind::Duration(least, most) => format!("{} to {}", time(least), time(most)),
         Kind::Registry => "address of a registry".to_owned(),

@@ -94,6 +94,8 @@ pub struct NodeSettings {
     pub log_format: String,
     /// `scripts.allow`, as written: relative paths are relative to the file.
     pub scripts_allow: Vec<String>,
+    /// `scripts.pid_namespace`.
+    pub scripts_pid_namespace: bool,
 }
 
 /// The files that secure connections to a registry on a network.
@@ -196,6 +198,7 @@ impl Values<'_> {
         let listen = self.parsed("listen", parse_listen);
         let time_zone = self.parsed("time_zone", parse_zone);
         let log_format = self.word("log_format");
+        let pid_namespace = self.switch("scripts.pid_namespace");
         let max_running = self.count("max_running");
         let drain_timeout = self.duration("drain_timeout");
         let cancel_grace = self.duration("cancel_grace");
@@ -226,6 +229,7 @@ impl Values<'_> {
             log: self.text("log").to_owned(),
             log_format: log_format?,
             scripts_allow: self.file.scripts_allow.clone(),
+            scripts_pid_namespace: pid_namespace?,
         })
     }
 
@@ -270,6 +274,14 @@ impl Values<'_> {
                 Err(problem.with_hint(format!("{hint}known are {}", words.join(", "))))
             }
             _ => Ok(text.to_owned()),
+        })
+    }
+
+    fn switch(&mut self, name: &'static str) -> Option<bool> {
+        self.parsed(name, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(Problem::error(Code::Type, "", "neither true nor false").with_value(text)),
         })
     }
 
@@ -383,6 +395,22 @@ mod tests {
         assert_eq!((origin.source, origin.value.as_str()), (Source::Flag, "3"));
         let others = [(Source::Environment, "2".to_owned()), (Source::File, "1".to_owned())];
         assert_eq!(origin.overridden, others);
+    }
+
+    #[test]
+    fn a_switch_is_true_or_false() {
+        let of = |text| {
+            let resolved =
+                resolve(&Written::default(), &said(&[]), &said(&[("scripts-pid-namespace", text)]));
+            resolved.settings.map(|settings| settings.scripts_pid_namespace).ok_or_else(|| {
+                resolved.problems.iter().map(|p| (p.place.clone(), p.code)).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!([of("true"), of("false")], [Ok(true), Ok(false)]);
+        for text in ["yes", "TRUE", "1", ""] {
+            let place = "--scripts-pid-namespace".to_owned();
+            assert_eq!(of(text), Err(vec![(place, Code::Type)]), "{text}");
+        }
     }
 
     #[test]

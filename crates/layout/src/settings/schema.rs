@@ -51,7 +51,8 @@ fn node_properties() -> Value {
         let schema = with_about(node_kind(setting.kind), setting.about, setting.default);
         match setting.name.split_once('.') {
             Some((group, member)) => {
-                properties.insert(group.to_owned(), closed(&json!({ member: schema })));
+                let group = properties.entry(group).or_insert_with(|| closed(&json!({})));
+                group["properties"][member] = schema;
             }
             None => {
                 properties.insert(setting.name.to_owned(), schema);
@@ -64,6 +65,7 @@ fn node_properties() -> Value {
 fn node_kind(kind: Kind) -> Value {
     match kind {
         Kind::Word(words) => words_of(words),
+        Kind::Switch => switch(),
         Kind::Count(least, most) => number(least, most),
         Kind::Duration(..) => duration(),
         Kind::Paths => json!({ "type": "array", "items": { "type": "string" } }),
@@ -148,6 +150,10 @@ fn number(least: impl Into<Value>, most: impl Into<Value>) -> Value {
         { "type": "integer", "minimum": least, "maximum": most },
         { "type": "string", "pattern": VARIABLE },
     ] })
+}
+
+fn switch() -> Value {
+    json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": VARIABLE }] })
 }
 
 fn duration() -> Value {

@@ -1,7 +1,8 @@
 //! The program as process 1 of a container.
 
 use crate::Test;
-use crate::rig::{LONG, NODE, children, may_make_namespaces, wait_for};
+use crate::rig::{LONG, NODE, children, wait_for};
+use flockwork_worker::runner::may_make_namespaces;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, Stdio};

@@ -24,13 +24,6 @@ pub(crate) fn role() -> Option<String> {
     std::env::var(NODE).ok()
 }
 
-/// Whether this process has CAP_SYS_ADMIN.
-pub(crate) fn may_make_namespaces() -> bool {
-    let rights = fs::read_to_string("/proc/self/status").unwrap();
-    let effective = rights.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-    u64::from_str_radix(effective.trim(), 16).unwrap() & (1 << 21) != 0
-}
-
 pub(crate) struct Rig {
     pub(crate) dir: TempDir,
     runtime: tokio::runtime::Runtime,

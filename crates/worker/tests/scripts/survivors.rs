@@ -1,10 +1,8 @@
 //! Nothing of a script survives its node, its runner or its guard, whatever it does to stay.
 
 use crate::Test;
-use crate::rig::{
-    LONG, NODE, Rig, alive, children, look, may_make_namespaces, run_of, settings, unique_job,
-    wait_for,
-};
+use crate::rig::{LONG, NODE, Rig, alive, children, look, run_of, settings, unique_job, wait_for};
+use flockwork_worker::runner::may_make_namespaces;
 use nix::sys::signal::{Signal::SIGKILL as KILL, kill, killpg};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader};
