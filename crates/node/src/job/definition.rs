@@ -1,9 +1,9 @@
 //! The tree and the definition of a job: made where there are none, adopted or refused where there are.
 
 use super::differences::differences;
+use super::looking::Looking;
 use crate::alarms::Alarm;
 use crate::history::{Absence, GATHERED_FOR, History};
-use super::looking::Looking;
 use crate::mirror::Mirror;
 use crate::outbox::{Change, JobChange, Verdict};
 use crate::turn::Turn;
