@@ -8,7 +8,7 @@ use flockwork_core::execution::{Ending, Outcome, RunId};
 use flockwork_core::id::InstanceId;
 use flockwork_core::schedule::{Every, Schedule};
 use flockwork_core::time::{Mono, Now, Timestamp};
-use flockwork_node::{Define, Effect, Event, Node, Report, Settings};
+use flockwork_node::{Define, Effect, Event, Looked, Node, Report, Settings};
 use flockwork_registry::memory::{Options, Store};
 use flockwork_registry::{Clock, Request, SessionId, SessionState, Ticket};
 use std::collections::VecDeque;
@@ -29,6 +29,8 @@ struct Slow {
     now_ms: u64,
     line: VecDeque<(Ticket, Request)>,
     ended: Vec<RunId>,
+    /// What was found out about scripts and is yet to be told: each can be started.
+    looked: Vec<Looked>,
     /// How late each fire of the small job began, in milliseconds.
     late: Vec<u64>,
     /// Fires of the small job that did not run.
@@ -48,7 +50,8 @@ impl Slow {
             reconcile_interval: Duration::from_secs(60),
         });
         let (line, ended, late) = (VecDeque::new(), Vec::new(), Vec::new());
-        let mut slow = Self { node, store, session, now_ms: 0, line, ended, late, lost: 0 };
+        let looked = Vec::new();
+        let mut slow = Self { node, store, session, now_ms: 0, line, ended, looked, late, lost: 0 };
         let live = SessionState::Live { session, trusted_until: u64::MAX };
         slow.step(vec![Event::Registry(flockwork_registry::Event::Session(live))]);
         slow
@@ -75,6 +78,9 @@ impl Slow {
             match effect {
                 Effect::Submit(ticket, request) => self.line.push_back((ticket, request)),
                 Effect::Start(run) => self.ended.push(run.id),
+                Effect::Look(job, Some(definition)) => {
+                    self.looked.push(Looked { job, definition, found: Ok(()) });
+                }
                 Effect::Report(Report::Started { run, late }) if run.job.as_str() == "small" => {
                     self.late.push(u64::try_from(late.as_millis()).expect("short"));
                 }
@@ -99,6 +105,7 @@ impl Slow {
             events.extend(told.map(Event::Registry));
             events.push(Event::Registry(flockwork_registry::Event::Answer(ticket, answer)));
         }
+        events.extend(std::mem::take(&mut self.looked).into_iter().map(Event::Looked));
         let ended = std::mem::take(&mut self.ended).into_iter();
         events.extend(ended.map(|run| Event::RunEnded(run, Outcome::of(Ending::Succeeded))));
         let (wall, mono) = self.node.wake_at();
