@@ -17,7 +17,9 @@ pub use error::AdminError;
 pub use remove::{Removal, Removed, Stopped};
 pub use switch::{Switch, Switched};
 pub use trigger::Triggered;
-pub use view::{ClockRow, Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};
+pub use view::{
+    ClockRow, Health, IneligibleRow, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow,
+};
 
 use flockwork_core::id::JobName;
 use flockwork_layout::keys::{Facet, Namespace};

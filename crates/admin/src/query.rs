@@ -1,7 +1,9 @@
 //! The questions.
 
 use crate::nearest::nearest;
-use crate::view::{ClockRow, Health, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow};
+use crate::view::{
+    ClockRow, Health, IneligibleRow, JobDetail, JobRow, ServerRow, ShardHealth, ShardRow,
+};
 use crate::{AdminError, Operator};
 use flockwork_core::account::{AHEAD, Record};
 use flockwork_core::config::{Checked, JobConfig};
@@ -9,7 +11,7 @@ use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::document::{self, Reading};
 use flockwork_layout::keys::{Facet, shard as shard_index};
-use flockwork_layout::{clock, plan, record};
+use flockwork_layout::{clock, ineligible, plan, record};
 use flockwork_registry::{Entry, Key};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,14 +51,16 @@ impl Operator {
         let leader = self.entries(vec![self.key(&name, &Facet::Leader)]).await?.remove(0);
         let next = self.next_fires(&name, definition.config.as_ref(), now, NEXT_FIRES).await?;
         let clocks = self.clocks(&name).await?;
+        let ineligible = self.ineligible(&name).await?;
         Ok(JobDetail {
-            health: health(definition.config.is_some(), &people, &owners),
+            health: health(definition.config.is_some(), &people, &owners, &ineligible),
             next,
             servers: people.servers,
             instances: people.instances,
             leader: leader.and_then(|entry| InstanceId::new(&text(&entry)).ok()),
             shards,
             clocks,
+            ineligible,
             definition,
             name,
         })
@@ -81,6 +85,7 @@ impl Operator {
             leader: None,
             shards: rows.collect(),
             clocks: Vec::new(),
+            ineligible: Vec::new(),
         })
     }
 
@@ -135,13 +140,18 @@ impl Operator {
         let people = self.people(name).await?;
         let owners = self.owners(name).await?;
         let next = self.next_fires(name, config.as_ref(), now, 1).await?.first().copied();
+        let ineligible = match people.instances.is_empty() {
+            true => self.ineligible(name).await?,
+            false => Vec::new(),
+        };
         Ok(Some(JobRow {
             name: name.clone(),
-            health: health(config.is_some(), &people, &owners),
+            health: health(config.is_some(), &people, &owners, &ineligible),
             schedule: config.as_ref().map(|config| config.schedule.clone()),
             description: config.as_ref().map(|c| c.description.clone()).unwrap_or_default(),
             shards: config.as_ref().map(|config| config.shards),
             instances: people.instances.len(),
+            ineligible,
             next,
         }))
     }
@@ -179,6 +189,18 @@ impl Operator {
         let rows = instances.into_iter().zip(entries).filter_map(|(instance, entry)| {
             let note = clock::decode(&entry?.value).map_err(|why| why.to_string());
             Some(ClockRow { instance, note })
+        });
+        Ok(rows.collect())
+    }
+
+    async fn ineligible(&mut self, job: &JobName) -> Result<Vec<IneligibleRow>, AdminError> {
+        let names = self.children(vec![self.key(job, &Facet::Ineligibles)]).await?.remove(0);
+        let instances: Vec<_> = names.iter().filter_map(|id| InstanceId::new(id).ok()).collect();
+        let key = |id: &InstanceId| self.key(job, &Facet::Ineligible(id.clone()));
+        let entries = self.entries(instances.iter().map(key).collect()).await?;
+        let rows = instances.into_iter().zip(entries).filter_map(|(instance, entry)| {
+            let reasons = ineligible::decode(&entry?.value).map_err(|why| why.to_string());
+            Some(IneligibleRow { instance, reasons })
         });
         Ok(rows.collect())
     }
@@ -252,13 +274,20 @@ fn row_of(shard: ShardIndex, entries: &[Option<Entry>], there: &BTreeSet<&Instan
     }
 }
 
-/// As ElasticJob's statistics tell it, and [`Health::InvalidConfig`] before all.
-fn health(is_readable: bool, people: &People, owners: &[Option<InstanceId>]) -> Health {
+/// As ElasticJob's statistics tell it, but that [`Health::InvalidConfig`] comes before all, and
+/// [`Health::Waiting`] where they know of nobody.
+fn health(
+    is_readable: bool,
+    people: &People,
+    owners: &[Option<InstanceId>],
+    ineligible: &[IneligibleRow],
+) -> Health {
     let mut owned = owners.iter().flatten().peekable();
     let is_owned = owned.peek().is_some();
     let all_there = owned.all(|owner| people.instances.contains(owner));
     match () {
         () if !is_readable => Health::InvalidConfig,
+        () if people.instances.is_empty() && !ineligible.is_empty() => Health::Waiting,
         () if people.instances.is_empty() => Health::Crashed,
         () if people.servers.iter().all(|server| !server.is_enabled) => Health::Disabled,
         () if !is_owned || !all_there => Health::ShardingFlag,

@@ -8,6 +8,8 @@ use flockwork_core::id::{InstanceId, JobName, ShardIndex};
 use flockwork_core::schedule::Schedule;
 use flockwork_core::time::Timestamp;
 use flockwork_layout::clock::ClockNote;
+use flockwork_layout::ineligible::Reason;
+use std::collections::BTreeSet;
 
 /// How a job is, as ElasticJob's statistics call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Health {
     Disabled,
     /// Shards wait for a new owner.
     ShardingFlag,
+    /// No instance serves it, and those that would may not: each says why. Not a word of ElasticJob's.
+    Waiting,
     /// No instance serves it.
     Crashed,
     /// Its definition cannot be read by this release.
@@ -34,6 +38,7 @@ impl Health {
             Self::Ok => "OK",
             Self::Disabled => "DISABLED",
             Self::ShardingFlag => "SHARDING_FLAG",
+            Self::Waiting => "WAITING",
             Self::Crashed => "CRASHED",
             Self::InvalidConfig => "INVALID_CONFIG",
             Self::Removed => "REMOVED",
@@ -47,6 +52,7 @@ impl Health {
             Self::Ok => "served, every shard has its owner",
             Self::Disabled => "disabled on every server",
             Self::ShardingFlag => "shards wait for a new owner",
+            Self::Waiting => "no instance that is there may serve it",
             Self::Crashed => "no instance serves it",
             Self::InvalidConfig => "its definition cannot be read",
             Self::Removed => "what became of its fires is kept",
@@ -98,6 +104,8 @@ pub struct JobRow {
     pub shards: Option<u32>,
     /// How many instances serve it.
     pub instances: usize,
+    /// Why instances may not serve it, if none does.
+    pub ineligible: Vec<IneligibleRow>,
     /// Its next due instant, if there is one.
     pub next: Option<Timestamp>,
 }
@@ -123,6 +131,26 @@ pub struct JobDetail {
     pub shards: Vec<ShardRow>,
     /// What instances say of their clocks, where the job limits the difference to the registry's.
     pub clocks: Vec<ClockRow>,
+    /// Which instances would serve it and may not, and why.
+    pub ineligible: Vec<IneligibleRow>,
+}
+
+/// Why an instance may not serve a job.
+#[derive(Clone, Debug)]
+pub struct IneligibleRow {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// What it says, or why that cannot be read.
+    pub reasons: Result<Vec<Reason>, String>,
+}
+
+impl IneligibleRow {
+    /// The codes of the reasons, each once; none if they cannot be read.
+    #[must_use]
+    pub fn codes(rows: &[Self]) -> BTreeSet<&str> {
+        let reasons = rows.iter().filter_map(|row| row.reasons.as_ref().ok()).flatten();
+        reasons.map(|reason| reason.code.as_str()).collect()
+    }
 }
 
 /// What an instance says of its clock.

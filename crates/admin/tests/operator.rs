@@ -1,12 +1,15 @@
 //! Questions and orders over a memory registry, with a job as nodes leave it there.
 #![allow(clippy::unwrap_used, reason = "a scene that cannot be set is a failed test")]
 
-use flockwork_admin::{AdminError, Health, Operator, Removal, ShardHealth, ShardRow, Switch};
+use flockwork_admin::{
+    AdminError, Health, IneligibleRow, Operator, Removal, ShardHealth, ShardRow, Switch,
+};
 use flockwork_core::account::{Claim, ClaimState, Last, Record};
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::{InstanceId, JobName};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::clock::{self, ClockNote};
+use flockwork_layout::ineligible::{self, Reason};
 use flockwork_layout::keys::{Facet, Namespace};
 use flockwork_layout::plan::{self, Plan};
 use flockwork_layout::record::{self, Stored};
@@ -160,6 +163,35 @@ async fn what_instances_say_of_their_clocks_is_shown() {
     let clocks = operator.job("settle", NOW).await.unwrap().clocks;
     assert_eq!((&clocks[0].instance, clocks[0].note.as_ref()), (&scene.me, Ok(&note)));
     assert!(clocks[1].note.is_err(), "a newer form is told as not readable");
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_may_serve_waits_and_each_says_why() {
+    let mut scene = Scene::new().await;
+    let other = InstanceId::new("10.0.0.2@-@7-b").unwrap();
+    let reason = Reason { code: "SCRIPT_NOT_ALLOWED".into(), text: "name it".into() };
+    let says = ineligible::encode(std::slice::from_ref(&reason));
+    let ops = vec![
+        Op::create(scene.key(&Facet::Ineligibles), ""),
+        Op::create_for_session(scene.key(&Facet::Ineligible(other.clone())), says),
+        Op::create_for_session(scene.key(&Facet::Ineligible(scene.me.clone())), r#"{"v":9}"#),
+    ];
+    scene.serving.commit(ops).await.unwrap();
+    let (mut operator, _) = scene.operator();
+    let row = operator.jobs(NOW).await.unwrap().remove(0);
+    assert!(row.health == Health::Ok && row.ineligible.is_empty(), "somebody serves it");
+    let detail = operator.job("settle", NOW).await.unwrap();
+    let says = |n: usize| (&detail.ineligible[n].instance, detail.ineligible[n].reasons.as_deref());
+    assert!(says(0).0 == &scene.me && says(0).1.is_err(), "a newer form is told as not readable");
+    assert_eq!(says(1), (&other, Ok(&[reason][..])));
+
+    let gone = Op::Delete(scene.key(&Facet::Instance(scene.me.clone())), None);
+    scene.serving.commit(vec![gone]).await.unwrap();
+    let row = operator.jobs(NOW).await.unwrap().remove(0);
+    assert_eq!(row.health, Health::Waiting);
+    let codes: Vec<_> = IneligibleRow::codes(&row.ineligible).into_iter().collect();
+    assert_eq!(codes, ["SCRIPT_NOT_ALLOWED"]);
+    assert_eq!(operator.job("settle", NOW).await.unwrap().health, Health::Waiting);
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 use crate::clock;
 use crate::live::duration;
 use crate::output::{escaped, table};
-use flockwork_admin::{ClockRow, JobDetail, JobRow, ShardRow};
+use flockwork_admin::{ClockRow, IneligibleRow, JobDetail, JobRow, ShardRow};
 use flockwork_core::account::{Claim, ClaimState, Last};
 use flockwork_core::config::duration as period;
 use flockwork_core::schedule::{Once, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::clock::difference;
+use flockwork_layout::ineligible::Reason;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -32,12 +33,21 @@ pub(crate) fn cells(row: &JobRow, now: Timestamp) -> Vec<String> {
     let count = |number: Option<u32>| number.map_or("?".to_owned(), |number| number.to_string());
     vec![
         row.name.to_string(),
-        row.health.code().to_owned(),
+        status(row),
         row.schedule.as_ref().map_or("?".to_owned(), |when| escaped(&schedule(when))),
         count(row.shards),
         row.instances.to_string(),
         next.unwrap_or_else(|| "-".to_owned()),
     ]
+}
+
+/// A job's state, with what it waits for by name.
+fn status(row: &JobRow) -> String {
+    let why: Vec<_> = IneligibleRow::codes(&row.ineligible).into_iter().map(escaped).collect();
+    match why.is_empty() {
+        true => row.health.code().to_owned(),
+        false => format!("{}: {}", row.health.code(), why.join(", ")),
+    }
 }
 
 /// All jobs, an array.
@@ -48,6 +58,7 @@ pub(crate) fn json_list(rows: &[JobRow]) -> String {
             json!({
                 "name": row.name.as_str(),
                 "status": row.health.code(),
+                "reasons": IneligibleRow::codes(&row.ineligible),
                 "schedule": row.schedule.as_ref().map(schedule),
                 "description": row.description,
                 "shards": row.shards,
@@ -79,6 +90,7 @@ pub(crate) fn json_detail(job: &JobDetail, now: Timestamp) -> String {
         "instances": job.instances.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "leader": job.leader.as_ref().map(ToString::to_string),
         "clocks": job.clocks.iter().map(json_clock).collect::<Vec<_>>(),
+        "ineligible": job.ineligible.iter().map(json_ineligible).collect::<Vec<_>>(),
         "shards": job.shards.iter().map(|shard| json_shard(job, shard, now)).collect::<Vec<_>>(),
     });
     format!("{value}\n")
@@ -165,6 +177,9 @@ pub(crate) fn detail(job: &JobDetail, now: Timestamp, is_raw: bool) -> String {
             line("clock", &text);
         }
     }
+    for text in job.ineligible.iter().flat_map(may_not_serve) {
+        line("ineligible", &text);
+    }
     for problem in &job.definition.problems {
         line("problem", &problem.to_string());
     }
@@ -195,6 +210,32 @@ fn clock_differs(row: &ClockRow) -> Option<String> {
         Ok(_) => None,
         Err(why) => Some(format!("what {instance} says of its clock is not readable: {why}")),
     }
+}
+
+/// Why an instance may not serve a job: a line for each reason.
+fn may_not_serve(row: &IneligibleRow) -> Vec<String> {
+    let instance = &row.instance;
+    match &row.reasons {
+        Ok(reasons) => reasons
+            .iter()
+            .map(|why| {
+                format!("warning[{}]: {instance} may not serve this job: {}", why.code, why.text)
+            })
+            .collect(),
+        Err(why) => {
+            vec![format!("what {instance} says of why it may not serve is not readable: {why}")]
+        }
+    }
+}
+
+fn json_ineligible(row: &IneligibleRow) -> Value {
+    let reasons = row.reasons.as_ref().ok();
+    let reason = |why: &Reason| json!({ "code": why.code, "text": why.text });
+    json!({
+        "instance": row.instance.as_str(),
+        "reasons": reasons.map(|all| all.iter().map(reason).collect::<Vec<_>>()),
+        "trouble": row.reasons.as_ref().err(),
+    })
 }
 
 fn json_clock(row: &ClockRow) -> Value {

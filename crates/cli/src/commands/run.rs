@@ -8,6 +8,7 @@ use crate::files::{self, Loaded};
 use crate::output::{self, Colour, LAST_WORDS};
 use crate::page::{self, About};
 use crate::place::{self, Found};
+use crate::runnable::For;
 use crate::state::Teller;
 use crate::{args, clock, live, logs, runnable, show};
 use flockwork_core::config::JobConfig;
@@ -67,7 +68,7 @@ fn plan(args: &RunArgs) -> Result<Plan, Fault> {
     let log_is_default = origins.iter().any(|o| o.name == "log" && o.source == Source::Default);
     let filter = if log_is_default { logs::DEFAULT_FILTER } else { &settings.log };
     logs::start(filter, settings.log_format == "json")?;
-    runnable::check(&loaded)?;
+    runnable::check(&loaded, For::ThisNode)?;
     let ip = settings.ip.clone().unwrap_or_else(own_address);
     let instance = instance_id(&ip)
         .map_err(|why| Fault::new(Exit::Invalid, "ADDRESS", format!("--ip: {why}")))?;

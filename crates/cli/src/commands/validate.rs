@@ -3,12 +3,13 @@
 
 use crate::args::ValidateArgs;
 use crate::fault::Fault;
+use crate::runnable::For;
 use crate::{clock, files, reply, runnable, show};
 use std::fmt::Write as _;
 
 pub(crate) fn run(args: &ValidateArgs) -> Result<(), Fault> {
     let loaded = files::load(&args.files, args.time_zone.as_deref(), clock::now())?;
-    let warnings = runnable::check(&loaded)?;
+    let warnings = runnable::check(&loaded, For::People)?;
     let mut text = String::new();
     for job in &loaded.jobs {
         let _ = writeln!(

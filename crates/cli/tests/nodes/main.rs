@@ -2,9 +2,12 @@
 //! again by the other. In files of their own: clocks, limits, the status page, secured registries, what
 //! reads their output, a registry that is replaced, and one that loses
 //! its data.
+//! again by the other. In files of their own: clocks, who may run what, limits, the status page, secured
+//! registries, what reads their output.
 #![allow(clippy::unwrap_used, reason = "a process that cannot be started is a failed test")]
 
 mod clocks;
+mod eligibility;
 mod limits;
 mod lost;
 mod namespaces;
