@@ -22,6 +22,10 @@ const INTERVAL: Duration = Duration::from_secs(3);
 /// programs the interval becomes longer.
 const PACE: Duration = Duration::from_millis(10);
 
+/// How many jobs whose program was just looked at are gone through in that time: with more than 75,000 jobs the
+/// interval becomes longer, too.
+const JOBS_AT_ONCE: usize = 256;
+
 /// What was found: whether the script can be started now.
 pub type Found = Result<(), Hindrance>;
 
@@ -54,6 +58,8 @@ struct Watched {
     definition: Arc<JobConfig>,
     tell: Tell,
     told: Option<Found>,
+    /// Whether the kernel takes what the script is given, once that was looked at.
+    fits: Option<Found>,
 }
 
 /// What programs were found to be within one round, by their names as they are written.
@@ -73,7 +79,7 @@ impl Lookout {
     pub(crate) fn watch(&self, job: JobName, definition: Arc<JobConfig>, tell: Tell) {
         let mut state = self.shared.state();
         state.fresh.insert(job.clone());
-        state.watched.insert(job, Watched { definition, tell, told: None });
+        state.watched.insert(job, Watched { definition, tell, told: None, fits: None });
         if !std::mem::replace(&mut state.has_thread, true) {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name("flockwork-look".to_owned());
@@ -154,23 +160,31 @@ impl Shared {
     /// Goes on with a round, up to and with the next program that was not looked at in it.
     fn look_at_one_program(&self, round: &mut Round) {
         let known = round.programs.len();
-        while round.programs.len() == known {
+        for _ in 0..JOBS_AT_ONCE {
             let Some(job) = round.jobs.pop_front() else { return };
             self.look(&job, &mut round.programs);
+            if round.programs.len() > known {
+                return;
+            }
         }
     }
 
     /// Looks at one job's script, and tells what is found if it differs from what was told before.
     fn look(&self, job: &JobName, programs: &mut Programs) {
-        let Some(definition) = self.state().watched.get(job).map(|of| of.definition.clone()) else {
-            return;
-        };
+        let watched =
+            self.state().watched.get(job).map(|of| (of.definition.clone(), of.fits.clone()));
+        let Some((definition, known)) = watched else { return };
         let Work::Script(script) = &*definition.work else { return };
         // Without the lock: a file system may take its time.
-        let found = self.found(script, programs).and_then(|()| fits(script, &definition));
+        let fits = known.unwrap_or_else(|| fits(script, &definition));
+        let found = self.found(script, programs).and_then(|()| fits.clone());
         let mut state = self.state();
         let Some(of) = state.watched.get_mut(job) else { return };
-        if Arc::ptr_eq(&of.definition, &definition) && of.told.as_ref() != Some(&found) {
+        if !Arc::ptr_eq(&of.definition, &definition) {
+            return;
+        }
+        of.fits = Some(fits);
+        if of.told.as_ref() != Some(&found) {
             of.told = Some(found.clone());
             (of.tell)(found);
         }
