@@ -146,6 +146,20 @@ pub(crate) const DUTIES: &[SourceMutant] = &[
         "a_mark_goes_with_its_session",
     ),
     node(
+        "looking: a script that is missing counts at once",
+        "crates/node/src/job/looking.rs",
+        "self.doubt.take_if(|(since, _)| now.since(*since) >= GRACE)",
+        "self.doubt.take()",
+        "a_script_found_wanting_counts_for_the_grace_and_not_if_it_comes_back",
+    ),
+    node(
+        "ineligible note: one that is there and says another thing counts as written",
+        "crates/node/src/job/ineligible.rs",
+        "(Note::Made(_, said), Some(value)) if *said != value => Op::Set(key, value, None),",
+        "(Note::Made(_, said), Some(_)) if said.is_empty() => return,",
+        "what_became_of_a_note_says_what_is_done_next",
+    ),
+    node(
         "clock note: one that is absent counts as there after a refusal",
         "crates/node/src/job/clock_note.rs",
         "self.note = turn.session().filter(|_| *why == Why::Exists);",

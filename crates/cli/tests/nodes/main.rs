@@ -1,9 +1,6 @@
 //! Two nodes of one host: they share the shards of a job, and what a killed one was running is run
-//! again by the other. In files of their own: clocks, limits, the status page, secured registries, what
-//! reads their output, a registry that is replaced, and one that loses
-//! its data.
 //! again by the other. In files of their own: clocks, who may run what, limits, the status page, secured
-//! registries, what reads their output.
+//! registries, what reads their output, a registry that is replaced, and one that loses its data.
 #![allow(clippy::unwrap_used, reason = "a process that cannot be started is a failed test")]
 
 mod clocks;
