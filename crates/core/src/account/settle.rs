@@ -128,8 +128,13 @@ pub(super) fn oldest_due(
     until: Timestamp,
     most: usize,
 ) -> Vec<Timestamp> {
-    let next = |last: &Timestamp| policy.next_after(*last);
-    std::iter::successors(next(&after), next).take_while(|due| *due <= until).take(most).collect()
+    let mut last = after;
+    // Nothing is looked for behind the first fire that is not due yet: that search is the dearest part.
+    let fires = std::iter::from_fn(|| {
+        last = policy.next_after(last)?;
+        Some(last)
+    });
+    fires.take_while(|due| *due <= until).take(most).collect()
 }
 
 /// The fires due after `after` and up to `until` while no node lived: a note of those that are looked at no more
