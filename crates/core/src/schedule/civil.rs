@@ -82,20 +82,21 @@ fn days_before(year: i64, month: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// Year, month and day of the day `days` after 1970-01-01.
+/// Year, month and day of the day `days` after 1970-01-01, which is none before the year 0. Without signs
+/// these divisions cost about half.
 fn date_of(days: i64) -> (i32, i32, i32) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
+    let days = u32::try_from(days + 719_468).unwrap_or(0);
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * from_march + 2) / 5 + 1;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let narrow = |value: i64| i32::try_from(value).unwrap_or(i32::MAX);
-    (narrow(year), narrow(month), narrow(day))
+    let year = era * 400 + year_of_era + u32::from(month <= 2);
+    let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    (signed(year), signed(month), signed(day))
 }
 
 #[cfg(test)]

@@ -63,7 +63,17 @@ impl<'a> Search<'a> {
     /// asks for them: the one that is found by a search from before the change, as Quartz's own triggers
     /// search from the fire before.
     pub(super) fn quartz(&self, second: i64) -> Option<i64> {
-        let first = self.offsets.past_what_is_shown_again(bounded(second)?);
+        let first = bounded(second)?;
+        let stretch = self.offsets.stretch_at(first);
+        match is_far_from_changes(&stretch, first) {
+            true => self.as_quartz_in(stretch, first),
+            false => self.near_a_change(first),
+        }
+    }
+
+    /// Finds the first fire where a change of clocks is near, or may be.
+    fn near_a_change(&self, second: i64) -> Option<i64> {
+        let first = self.offsets.past_what_is_shown_again(second);
         let found = self.as_quartz(first);
         let Some(gap) = self.offsets.gap_between(first - AFTER_A_GAP, first + BEFORE_A_GAP) else {
             return found;
@@ -77,22 +87,21 @@ impl<'a> Search<'a> {
     /// Finds the first fire of a search that goes through a gap. The search begins at the last fire before
     /// the gap, as that of a Quartz trigger does, or else a good while before the gap.
     fn through(&self, gap: i64) -> Option<i64> {
-        let is_before = |at: i64| self.as_quartz(at).is_some_and(|fire| fire < gap);
+        let is_before = |fire: &i64| *fire < gap;
+        let from_afar = self.as_quartz(gap - BEFORE_A_GAP);
+        if from_afar.filter(is_before).is_none() {
+            return from_afar;
+        }
         // Backwards in growing steps: the fires of a dense schedule lie close to the gap.
+        let finds_one = |at: i64| self.as_quartz(at).filter(is_before).is_some();
         let (mut step, mut none_left) = (1, gap);
-        let mut after_fire = loop {
-            let at = (gap - step).max(gap - BEFORE_A_GAP);
-            if is_before(at) {
-                break at;
-            }
-            if step >= BEFORE_A_GAP {
-                return self.as_quartz(at);
-            }
-            (none_left, step) = (at, 2 * step);
-        };
+        while !finds_one(gap - step) {
+            (none_left, step) = (gap - step, (2 * step).min(BEFORE_A_GAP));
+        }
+        let mut after_fire = gap - step;
         while none_left - after_fire > 1 {
             let middle = after_fire + (none_left - after_fire) / 2;
-            match is_before(middle) {
+            match finds_one(middle) {
                 true => after_fire = middle,
                 false => none_left = middle,
             }
@@ -102,7 +111,11 @@ impl<'a> Search<'a> {
 
     /// What Quartz finds when it is asked from before `first`.
     fn as_quartz(&self, first: i64) -> Option<i64> {
-        let stretch = self.offsets.stretch_at(first);
+        self.as_quartz_in(self.offsets.stretch_at(first), first)
+    }
+
+    /// As [`Search::as_quartz`], from an instant of which the stretch is known.
+    fn as_quartz_in(&self, stretch: Stretch, first: i64) -> Option<i64> {
         let gaps = (!self.offsets.never_change()).then_some(self.offsets);
         let mut walk = self.walk(first, first + stretch.offset);
         walk = Walk { gaps, stretch, ..walk };
@@ -162,6 +175,13 @@ impl<'a> Search<'a> {
 const EARLIEST: i64 = -2 * 86_400;
 /// 2300-01-03: every clock shows a year after the last one.
 const LATEST: i64 = 10_413_964_800;
+
+/// Whether what clocks show at `second` is shown once only, and no gap is near. All but a few searches begin
+/// so, and need not look at the changes of clocks around them.
+fn is_far_from_changes(stretch: &Stretch, second: i64) -> bool {
+    let wall = second + stretch.offset;
+    stretch.walls.start <= wall - AFTER_A_GAP && wall + BEFORE_A_GAP < stretch.walls.end
+}
 
 fn bounded(second: i64) -> Option<i64> {
     (second < LATEST).then_some(second.max(EARLIEST))
@@ -391,4 +411,40 @@ fn first_from(set: u64, from: i32) -> Option<i32> {
 
 fn least(set: u64) -> i32 {
     i32::try_from(set.trailing_zeros()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Zone, parse};
+
+    /// The seconds around a change of clocks at which a search may be told to be near it or far from it.
+    fn around(change: i64) -> impl Iterator<Item = i64> {
+        let hours = (-96..=96).map(|half| half * 1_800);
+        let edges = [-BEFORE_A_GAP, AFTER_A_GAP].into_iter();
+        hours.chain(edges).flat_map(move |at| (-1..=1).map(move |by| change + at + by))
+    }
+
+    #[test]
+    fn far_from_a_change_of_clocks_a_search_finds_what_it_finds_by_looking_at_the_change() {
+        let expressions =
+            ["0/5 * * * * ?", "0 30 * * * ?", "0 0/30 3 * * ?", "0 15 2/7 * * ?", "0 0 3 1W * ?"];
+        // 2026-01-01T00:00:00Z and a year later.
+        let (start, end) = (1_767_225_600, 1_798_761_600);
+        for zone in ["America/New_York", "Australia/Lord_Howe", "Antarctica/Troll"] {
+            let zone = Zone::parse(zone).unwrap();
+            let next = |at: &i64| Some(zone.offsets().period_at(*at).1);
+            let changes = std::iter::successors(Some(start), next).skip(1);
+            for change in changes.take_while(|at| *at < end) {
+                for expression in expressions {
+                    let fields = parse::fields(expression, None).unwrap().fields;
+                    let search = Search::new(&fields, zone.offsets(), None);
+                    for at in around(change) {
+                        let what = format!("{expression} in {zone} from {at}");
+                        assert_eq!(search.quartz(at), search.near_a_change(at), "{what}");
+                    }
+                }
+            }
+        }
+    }
 }
