@@ -114,21 +114,16 @@ impl Json {
         // All of them: the first comma below is that of one that is not zero.
         let Counts { ran, triggered, misfired, skipped, missed, succeeded, failed, crashed } =
             *counts;
-        let fields = [
-            (",\"ran\":", ran),
-            (",\"triggered\":", triggered),
-            (",\"misfired\":", misfired),
-            (",\"skipped\":", skipped),
-            (",\"missed\":", missed),
-            (",\"ok\":", succeeded),
-            (",\"failed\":", failed),
-            (",\"crashed\":", crashed),
-        ];
         self.raw(",\"counts\":{");
         let first = self.0.len();
-        for (field, count) in fields {
-            self.number(field, count);
-        }
+        self.number(",\"ran\":", ran);
+        self.number(",\"triggered\":", triggered);
+        self.number(",\"misfired\":", misfired);
+        self.number(",\"skipped\":", skipped);
+        self.number(",\"missed\":", missed);
+        self.number(",\"ok\":", succeeded);
+        self.number(",\"failed\":", failed);
+        self.number(",\"crashed\":", crashed);
         self.0.remove(first);
         self.raw("}");
     }
