@@ -294,7 +294,7 @@ impl Job {
 
     fn settle_shard(&mut self, turn: &mut Turn<'_>, index: ShardIndex) {
         let Some(shard) = self.shards.get(index as usize) else { return };
-        match shard.begins(turn, &self.facts(turn), &self.mirror) {
+        match shard.begins(turn, || self.facts(turn), &self.mirror) {
             Begins::NoClaim => self.consider(turn, index),
             begins => {
                 // The claim's own answer may have told that the clocks differ; the definition may by now be

@@ -320,8 +320,9 @@ impl Node {
                 if let Some(at) = receipt.at {
                     self.clock.told(at, sent, step.now.mono);
                 }
+                let verdict = Verdict::Done(receipt.index);
                 for change in changes {
-                    self.tell(step, change, &Verdict::Done(receipt.index));
+                    self.tell(step, change, &verdict);
                 }
             }
             Reply::Refused(refused) => {

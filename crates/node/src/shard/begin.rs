@@ -13,11 +13,18 @@ use crate::turn::Turn;
 use flockwork_core::execution::Source;
 
 impl Shard {
-    /// Returns whether the run of a claim that stands may begin, as far as the shard is concerned.
-    pub(crate) fn begins(&self, turn: &Turn<'_>, facts: &Facts<'_>, mirror: &Mirror) -> Begins {
+    /// Returns whether the run of a claim that stands may begin, as far as the shard is concerned. The facts
+    /// are asked for where they matter, which is rare.
+    pub(crate) fn begins<'a>(
+        &self,
+        turn: &Turn<'_>,
+        facts: impl FnOnce() -> Facts<'a>,
+        mirror: &Mirror,
+    ) -> Begins {
         let State::Standing(standing) = &self.state else { return Begins::NoClaim };
-        let is_on = mirror.is_off(self.index) == Some(false);
-        match !standing.is_looked_at() || (self.may_own(turn, facts, mirror) && is_on) {
+        let is_mine_and_on =
+            || mirror.is_off(self.index) == Some(false) && self.may_own(turn, &facts(), mirror);
+        match !standing.is_looked_at() || is_mine_and_on() {
             true => Begins::IfAllowed,
             false => Begins::Never,
         }
@@ -157,7 +164,7 @@ mod tests {
     }
 
     fn begins(scene: &mut Scene, shard: &Shard) -> Begins {
-        scene.act(|turn, facts, mirror| shard.begins(turn, facts, mirror))
+        scene.act(|turn, facts, mirror| shard.begins(turn, || *facts, mirror))
     }
 
     fn switched_off(scene: &mut Scene) {

@@ -146,18 +146,19 @@ impl Claiming {
         let owner = mirror.owner(shard)?.held()?.stamp;
         let plan = mirror.plan().held()?.stamp;
         let from = mirror.plan_in_force(facts.shards())?.from(shard);
-        let mut after = Stored::clone(&before);
+        let mut after = before.clone();
+        let record = &mut Arc::make_mut(&mut after).record;
         match fire.source {
             Source::Trigger => {
-                after.record.counts.ran += 1;
-                after.record.counts.triggered += 1;
+                record.counts.ran += 1;
+                record.counts.triggered += 1;
             }
             _ => notes.push(ran(fire)),
         }
-        after.record.account(&notes);
+        record.account(&notes);
         let mark_lasts = facts.fails_over();
         let id = turn.capacity.name_run();
-        after.record.claim = Some(claim(turn, id, fire, mark_lasts));
+        record.claim = Some(claim(turn, id, fire, mark_lasts));
         // The plan decides what is due. Other instances would take over a claim that is based on an outdated
         // plan if its answer is lost.
         let mut ops = vec![
@@ -190,11 +191,12 @@ impl Claiming {
         let is_taken_over = has_crashed && lasts && old.crashes < JobConfig::MAX_TAKEOVERS;
         let crashes = old.crashes + u32::from(is_taken_over);
         let id = turn.capacity.name_run();
-        let mut after = Stored::clone(stored);
-        after.record.counts.crashed += u64::from(has_crashed);
+        let mut after = stored.clone();
+        let record = &mut Arc::make_mut(&mut after).record;
+        record.counts.crashed += u64::from(has_crashed);
         let next =
             Claim { attempt: old.attempt + 1, crashes, ..claim(turn, id, old.fire, mark_lasts) };
-        after.record.claim = Some(next);
+        record.claim = Some(next);
         let mut ops = vec![is_on(keys)];
         ops.extend(still_gone(turn, old));
         ops.push(write_record(keys, mirror, shard, &after));
@@ -215,7 +217,7 @@ impl Claiming {
     fn send(
         (turn, shard, id): (&mut Turn<'_>, ShardIndex, RunId),
         (facts, mirror): (&Facts<'_>, &Mirror),
-        (before, after): (Arc<Stored>, Stored),
+        (before, after): (Arc<Stored>, Arc<Stored>),
         basis: Basis,
         ops: Vec<Op>,
     ) -> Self {
@@ -229,7 +231,7 @@ impl Claiming {
             basis,
             before,
             before_stamp,
-            after: Arc::new(after),
+            after,
             on_session_loss: facts.config.map_or(OnSessionLoss::Finish, |it| it.on_session_loss),
         });
         Self(claim)

@@ -69,7 +69,9 @@ impl Ended {
         let Ending { ended, record } = &ending;
         let claim = &ended.claim;
         let value = record::encode(record);
-        let mut ops = vec![Op::Set(keys.record.clone(), value, Some(ended.stamp))];
+        // Most ends write the record and take the mark away.
+        let mut ops = Vec::with_capacity(2);
+        ops.push(Op::Set(keys.record.clone(), value, Some(ended.stamp)));
         if claim.mark_stands(turn.session()) {
             ops.push(Op::Delete(keys.running.clone(), None));
         }
@@ -95,17 +97,16 @@ impl Ended {
         mirror: &Mirror,
     ) -> Ending {
         let next = Next::of(&self, turn, shard, facts, mirror);
-        let record = Arc::new(self.record(turn, next));
+        let record = self.record(turn, next);
         Ending { ended: self, record }
     }
 
     /// Returns the record as the end is to write it.
-    fn record(&self, turn: &Turn<'_>, next: Next) -> Stored {
-        let claim = self.claim.claim().clone();
+    fn record(&self, turn: &Turn<'_>, next: Next) -> Arc<Stored> {
         let ending = &self.outcome.ending;
-        let mut stored = Stored::clone(self.claim.after());
-        let record = &mut stored.record;
-        record.claim = None;
+        let mut stored = self.claim.after().clone();
+        let record = &mut Arc::make_mut(&mut stored).record;
+        let claim = record.claim.take().expect("a claim's record holds the claim");
         let mut code = ending.code();
         match next {
             Next::Done => record.counts.succeeded += 1,
