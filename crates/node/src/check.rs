@@ -120,7 +120,7 @@ mod tests {
     use flockwork_layout::keys::Facet;
     use flockwork_layout::plan::{self, Plan};
     use flockwork_layout::record::{self, Stored};
-    use flockwork_registry::{Answer, Index};
+    use flockwork_registry::{Answer, Entry, Index, SessionId};
     use std::collections::BTreeMap;
 
     const DONE: Verdict = Verdict::Done(Index(9));
@@ -134,13 +134,14 @@ mod tests {
         stored.record.watermark = at(through);
         let held = |facet, value: Bytes| (facet, Answer::Entry(Some(entry(value, 1))));
         let list = |facet| (facet, Answer::Children(None));
+        let led = Entry { session: Some(SessionId(8)), ..entry(OTHER, 1) };
         BTreeMap::from([
             held(Facet::Config, document::encode(config).into()),
             held(Facet::Job, "x".into()),
             held(Facet::OwnJob, "".into()),
             held(Facet::Server(instance(ME).server().to_owned()), "ENABLED".into()),
             held(Facet::Plan, plan::encode(&plan)),
-            held(Facet::Leader, OTHER.into()),
+            (Facet::Leader, Answer::Entry(Some(led))),
             held(Facet::Owner(0), ME.into()),
             held(Facet::Record(0), record::encode(&stored)),
             list(Facet::Instances),

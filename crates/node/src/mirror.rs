@@ -369,15 +369,34 @@ impl Mirror {
             self.forget(facet, turn.instance());
             return Err(Unreadable::NotAnswered);
         }
+        let named_nobody = self.names_nobody(facet);
         match self.take(facet, answer, turn.instance()) {
-            Ok(true) => self.ask(turn, facet.clone()),
-            Ok(false) => {}
+            Ok(is_old) => {
+                if !named_nobody && self.names_nobody(facet) {
+                    let text = format!("{facet:?}: it names no instance, and counts as nobody's");
+                    turn.trouble("NOT_READABLE", text);
+                }
+                if is_old {
+                    self.ask(turn, facet.clone());
+                }
+            }
             Err(text) => {
                 let is_new = self.slot(facet).is_none_or(Any::not_understood);
                 return Err(Unreadable::NotUnderstood { text, is_new });
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a key that is to name an instance was last seen to name none.
+    fn names_nobody(&self, facet: &Facet) -> bool {
+        let slot = match facet {
+            Facet::Leader => Some(&self.leader),
+            Facet::Owner(shard) => self.owner(*shard),
+            _ => None,
+        };
+        let seen = slot.and_then(Slot::last_seen);
+        seen.is_some_and(|seen| seen.as_str() == intake::NOBODY)
     }
 
     /// Takes in that this instance leads.

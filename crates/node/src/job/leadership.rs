@@ -56,6 +56,9 @@ impl Leadership {
         match leader {
             None if is_enabled == Some(true) => self.stand(turn),
             None => {}
+            Some(held) if held.session.is_none() && is_enabled == Some(true) => {
+                self.depose(turn, held);
+            }
             Some(held) if !is_own(turn, held) => self.drop_rest(turn, mirror),
             Some(held) => {
                 let stamp = held.stamp;
@@ -81,6 +84,18 @@ impl Leadership {
     pub(crate) fn give_up(&mut self, turn: &mut Turn<'_>, mirror: &Mirror) {
         if let Some(held) = mirror.leader().held().filter(|held| is_own(turn, held)) {
             self.abdicate(turn, held.stamp);
+        }
+    }
+
+    /// Takes away a leader's entry that lives with no session: whoever it names was not elected, and it would
+    /// stay for ever.
+    fn depose(&mut self, turn: &mut Turn<'_>, held: &Held<InstanceId>) {
+        if !std::mem::replace(&mut self.is_electing, true) {
+            let text =
+                format!("{} leads by an entry without a session; a leader is elected", held.value);
+            turn.trouble("LEADER_LASTS", text);
+            let op = Op::Delete(turn.key(&Facet::Leader), Some(held.stamp));
+            turn.send_for_job(JobChange::Elect, vec![op]);
         }
     }
 

@@ -46,7 +46,7 @@ impl Mirror {
         let unit = |_: &Bytes| Ok(());
         let instance = |value: &Bytes| {
             let id = instance(&String::from_utf8_lossy(value), me);
-            id.map_err(|error| error.to_string())
+            Ok(id.unwrap_or_else(|_| nobody()))
         };
         let schedule = &self.schedule;
         match facet {
@@ -96,6 +96,14 @@ impl Mirror {
             _ => false,
         }
     }
+}
+
+/// Stands for a text that names no instance. Nobody of that name lives, so what is assigned to it, or led by
+/// it, is assigned or led anew.
+pub(super) const NOBODY: &str = "nobody@-@unreadable";
+
+fn nobody() -> InstanceId {
+    InstanceId::new(NOBODY).expect("it reads like an id")
 }
 
 /// Takes the state of a key in, if the mirror has a slot for it.

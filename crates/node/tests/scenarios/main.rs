@@ -6,6 +6,7 @@ mod attempts;
 mod clocks;
 mod definitions;
 mod eligibility;
+mod foreign_data;
 mod handover;
 mod huge;
 mod joining;

@@ -168,6 +168,23 @@ fn what_another_session_made_is_not_this_ones_to_lead_or_to_give_up() {
     }
 }
 
+/// It was not elected, and nothing would ever take it away.
+#[test]
+fn a_leader_without_a_session_is_deposed_by_whoever_is_switched_on() {
+    let (mut rig, mut mirror, config) = leading();
+    for (status, version, deposes) in [("DISABLED", 2, false), ("ENABLED", 3, true)] {
+        mirror.holds(server(ME), Some(entry(status, version)));
+        mirror.holds(Facet::Leader, Some(entry(OTHER, 3)));
+        let change = reconcile(&mut rig, &mut mirror, &config);
+        assert_eq!(change.is_some(), deposes, "{status}");
+        let told = rig.reports().len();
+        assert_eq!(told, usize::from(deposes), "{status}");
+        let Some(change) = change else { continue };
+        let delete = Op::Delete(rig.turn().key(&Facet::Leader), Some(stamp(3)));
+        assert_eq!(change.ops, [delete], "as it was seen");
+    }
+}
+
 #[test]
 fn nothing_is_dealt_where_all_stands_as_it_should() {
     let (mut rig, mut mirror, config) = leading();
