@@ -61,13 +61,15 @@ impl Ran {
 impl SetBack {
     /// Forgets what matters no more to a shard that has come so far. Returns whether nothing is left.
     ///
-    /// A note of fires that lie around an instant that ran does not say that it ran, so both are kept.
+    /// A note of fires that lie around an instant that ran does not say that it ran, so both are kept. Since
+    /// when the schedule is in force is kept for good: a clock may be set back once more, to before the instant
+    /// that the plan names, and what ran before that must be known then.
     pub(super) fn is_over(&mut self, watermark: Timestamp, notes: &[Note]) -> bool {
         let is_around = |ran: &Ran| {
             notes.iter().any(|note| note.span.first < ran.first && ran.last < note.span.last)
         };
         self.ran.retain(|ran| ran.last > watermark || is_around(ran));
-        self.ran.is_empty() && self.begins.is_none_or(|begins| begins.planned <= watermark)
+        self.ran.is_empty() && self.begins.is_none()
     }
 }
 
@@ -105,7 +107,10 @@ pub fn set_back(
     }
     let begins = match policy.from > now {
         true => Some(Begins { planned, from: now }),
-        false => record.set_back.as_ref().and_then(|left| left.begins),
+        false => {
+            let begins = record.set_back.as_ref().and_then(|left| left.begins);
+            begins.filter(|begins| begins.planned == planned)
+        }
     };
     let ran = ran(&policy, record, &withdrawn, now);
     kept.watermark = record.watermark.min(now);
