@@ -4,7 +4,7 @@
 //! then whoever offers the job makes it anew. Two things tell of a loss. The registry itself says that the
 //! servers are behind what they had shown. And the root of the namespace, which nothing that removes a job
 //! deletes, is gone, or another commit has made it. So the root is read first under each new session, and
-//! until it was, a definition that is gone says nothing.
+//! once more when a definition is found to be gone; until then that says nothing.
 
 use crate::outbox::Outbox;
 use crate::{Report, Settings};
@@ -25,9 +25,14 @@ pub(crate) struct History {
     number: u32,
     /// The commit that made the namespace's root.
     root: Option<Index>,
-    /// Whether the root was read under the present session.
-    is_known: bool,
-    is_reading: bool,
+    /// How many reads of the root were sent, how many have an answer, and the last one that told anything.
+    sent: u64,
+    answered: u64,
+    told: u64,
+    /// The first read under the present session.
+    first: u64,
+    /// Whether a read goes out with the next requests.
+    is_wanted: bool,
     /// Whether the registry told of the loss that the root may show now.
     was_told: bool,
     made_anew: Vec<JobName>,
@@ -50,9 +55,17 @@ impl History {
         self.number
     }
 
-    /// Says why a definition that was last read in a history is not there.
-    pub(crate) fn absence(&self, last_read: u32) -> Absence {
-        match (self.is_known, last_read == self.number) {
+    /// Asks for the root to be read after all that is known now. Returns the number of that read, which
+    /// all who ask before the next requests go out share.
+    pub(crate) fn want(&mut self) -> u64 {
+        self.is_wanted = true;
+        self.sent + 1
+    }
+
+    /// Says why a definition is not there that was last read in a history, by a read of the root that was
+    /// sent after its absence was known.
+    pub(crate) fn absence(&self, last_read: u32, by: u64) -> Absence {
+        match (self.told >= by.max(self.first), last_read == self.number) {
             (false, _) => Absence::Unknown,
             (true, true) => Absence::Removed,
             (true, false) => Absence::Lost,
@@ -61,22 +74,26 @@ impl History {
 
     /// Begins under a new session, before anything else is read there.
     pub(crate) fn session_is_new(&mut self, outbox: &mut Outbox, settings: &Settings) {
-        (self.is_known, self.is_reading) = (false, false);
         self.read(outbox, settings);
+        self.first = self.sent;
     }
 
     /// Learns of the root once there is one: whatever was committed may have made it.
-    pub(crate) fn committed(&mut self, outbox: &mut Outbox, settings: &Settings) {
-        if self.is_known && self.root.is_none() {
+    pub(crate) fn committed(&mut self) {
+        let is_under_way = self.sent > self.answered;
+        self.is_wanted |= self.root.is_none() && !is_under_way;
+    }
+
+    /// Reads the root if that is wanted.
+    pub(crate) fn flush(&mut self, outbox: &mut Outbox, settings: &Settings) {
+        if std::mem::take(&mut self.is_wanted) {
             self.read(outbox, settings);
         }
     }
 
-    /// Reads the root, unless that is under way.
-    pub(crate) fn read(&mut self, outbox: &mut Outbox, settings: &Settings) {
-        if !std::mem::replace(&mut self.is_reading, true) {
-            outbox.read_root(Request::Get(settings.namespace.root()));
-        }
+    fn read(&mut self, outbox: &mut Outbox, settings: &Settings) {
+        self.sent += 1;
+        outbox.read_root(Request::Get(settings.namespace.root()));
     }
 
     /// Handles what was read of the root. Returns whether that answers anything, and the loss that it shows.
@@ -85,12 +102,12 @@ impl History {
         answer: &Answer,
         settings: &Settings,
     ) -> (bool, Option<Report>) {
-        self.is_reading = false;
+        self.answered += 1;
         let Answer::Entry(found) = answer else { return (false, None) };
         let made = found.as_ref().map(|entry| entry.stamp.created);
         let before = std::mem::replace(&mut self.root, made);
         let was_told = std::mem::take(&mut self.was_told);
-        self.is_known = true;
+        self.told = self.answered;
         if before.is_none() || before == made || was_told {
             return (true, None);
         }
@@ -103,7 +120,7 @@ impl History {
     /// Handles the registry's word that it is behind what it had shown.
     pub(crate) fn set_back(&mut self, why: &str) -> Report {
         self.number += 1;
-        (self.is_known, self.was_told) = (false, true);
+        (self.first, self.was_told) = (self.sent + 1, true);
         lost(why)
     }
 
@@ -163,7 +180,7 @@ mod tests {
         let (rig, mut history) = (Rig::new(), History::default());
         let lost = roots.iter().filter(|made| {
             history.session_is_new(&mut outbox(&rig), &rig.settings);
-            assert_eq!(history.absence(0), Absence::Unknown);
+            assert_eq!(history.absence(0, 0), Absence::Unknown);
             history.root_read(&root(**made), &rig.settings).1.is_some()
         });
         let lost = lost.count();
@@ -183,9 +200,9 @@ mod tests {
         ];
         for (roots, losses, absence) in table {
             let (history, lost) = after(roots);
-            assert_eq!((lost, history.absence(0)), (losses, absence), "{roots:?}");
+            assert_eq!((lost, history.absence(0, 0)), (losses, absence), "{roots:?}");
             assert_eq!(
-                history.absence(history.number()),
+                history.absence(history.number(), 0),
                 Removed,
                 "what was read since is removed"
             );
@@ -199,9 +216,25 @@ mod tests {
         history.session_is_new(&mut outbox(&rig), &rig.settings);
         let away = Answer::Failed(Failure::NotSent("away".to_owned()));
         assert!(!history.root_read(&away, &rig.settings).0);
-        assert_eq!(history.absence(0), Absence::Unknown);
+        assert_eq!(history.absence(0, 0), Absence::Unknown);
         assert!(history.root_read(&root(Some(5)), &rig.settings).0);
-        assert_eq!(history.absence(0), Absence::Removed);
+        assert_eq!(history.absence(0, 0), Absence::Removed);
+    }
+
+    #[test]
+    fn only_a_root_that_was_read_after_it_tells_why_a_definition_is_gone() {
+        let (mut history, _) = after(&[Some(5)]);
+        let rig = Rig::new();
+        // One that was sent before is under way.
+        history.want();
+        history.flush(&mut outbox(&rig), &rig.settings);
+        let by = history.want();
+        assert_eq!(history.want(), by, "all who ask together share one");
+        assert!(history.root_read(&root(Some(5)), &rig.settings).0);
+        assert_eq!(history.absence(0, by), Absence::Unknown);
+        history.flush(&mut outbox(&rig), &rig.settings);
+        assert!(history.root_read(&root(None), &rig.settings).1.is_some());
+        assert_eq!(history.absence(0, by), Absence::Lost);
     }
 
     #[test]
@@ -212,11 +245,11 @@ mod tests {
             let told = history.set_back("the servers have lost what they knew");
             let Report::Trouble { code: "REGISTRY_LOST_DATA", text, .. } = told else { panic!() };
             assert!(text.starts_with("the servers have lost what they knew; "), "{text}");
-            assert_eq!(history.absence(0), Absence::Unknown, "until the root is read");
+            assert_eq!(history.absence(0, 0), Absence::Unknown, "until the root is read");
             history.session_is_new(&mut outbox(&rig), &rig.settings);
             let (is_answer, again) = history.root_read(&root(found), &rig.settings);
             assert!(is_answer && again.is_none());
-            assert_eq!(history.absence(0), Absence::Lost);
+            assert_eq!(history.absence(0, 0), Absence::Lost);
         }
     }
 

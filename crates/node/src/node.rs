@@ -136,6 +136,7 @@ impl Node {
             self.at(&mut step, ix, Job::reconcile);
         }
         self.admit_waiting(&mut step);
+        self.history.flush(&mut self.outbox, &self.settings);
         self.outbox.flush(now.mono, step.effects);
         if self.is_draining && !self.is_drained && self.has_left() {
             self.is_drained = true;
@@ -316,7 +317,7 @@ impl Node {
             }
             Reply::Asked(id, answer) => self.asked(step, id, answer),
             Reply::Committed(changes, receipt, sent) => {
-                self.history.committed(&mut self.outbox, &self.settings);
+                self.history.committed();
                 if let Some(at) = receipt.at {
                     self.clock.told(at, sent, step.now.mono);
                 }
@@ -568,7 +569,9 @@ impl Node {
             Alarm::Reread(ix) => self.at(step, ix, Job::reread_unanswered),
             Alarm::Resync(ix) => self.at(step, ix, Job::resync_by_time),
             Alarm::Clock(ix) => self.at(step, ix, Job::probe_clock),
-            Alarm::Root => self.history.read(&mut self.outbox, &self.settings),
+            Alarm::Root => {
+                self.history.want();
+            }
             Alarm::MadeAnew => {
                 self.history.tell_made_anew().into_iter().for_each(|told| step.report(told));
             }

@@ -2,7 +2,6 @@
 
 use super::Job;
 use super::definition::Found;
-use crate::history::Absence;
 use crate::mirror::{RecordIs, Unreadable};
 use crate::outbox::{Change, JobChange, ShardChange, Verdict};
 use crate::phase::Phase;
@@ -93,11 +92,11 @@ impl Job {
     /// watches, and what was read of those entries may be older. (A read of them that is under way is not
     /// older: it was sent after this one.)
     pub(super) fn definition_read(&mut self, turn: &mut Turn<'_>) {
-        let absence = self.definition.absence(turn.history);
+        let was_lost = self.definition.is_outlived(turn.history);
         match self.definition.read(&self.mirror, turn.history) {
             Found::Same => return,
             Found::First => {}
-            Found::MadeAnew => self.made_anew(turn, absence),
+            Found::MadeAnew => self.made_anew(turn, was_lost),
         }
         if !self.mirror.implementation().is_being_read() {
             self.mirror.read(turn, Facet::Job);
@@ -107,13 +106,13 @@ impl Job {
         }
     }
 
-    pub(super) fn made_anew(&mut self, turn: &mut Turn<'_>, before: Absence) {
+    pub(super) fn made_anew(&mut self, turn: &mut Turn<'_>, was_lost: bool) {
         self.membership.made_anew();
         match self.membership.phase() {
             _ if self.membership.is_to_leave() => {
                 self.cancel_runs(turn, CancelReason::Removed, |_| true);
             }
-            Phase::Joining | Phase::Serving | Phase::Refused if before == Absence::Lost => {
+            Phase::Joining | Phase::Serving | Phase::Refused if was_lost => {
                 self.lost(turn);
             }
             Phase::Joining | Phase::Serving | Phase::Refused => self.removed(turn),

@@ -48,6 +48,8 @@ pub(crate) struct Definition {
     made_at: Option<Index>,
     /// The registry's history in which the definition was last read.
     read_in: u32,
+    /// The read of the namespace's root that tells why the definition is gone, if it is.
+    told_by: Option<u64>,
     /// Whether the definition went with what the registry lost, and is not there again.
     is_lost: bool,
     /// Whether the job's tree is being made.
@@ -103,6 +105,7 @@ impl Definition {
             looking: Looking::default(),
             made_at: None,
             read_in: 0,
+            told_by: None,
             is_lost: false,
             is_making: false,
             is_writing: false,
@@ -149,8 +152,14 @@ impl Definition {
     }
 
     /// Says why the definition is not there, though it was.
-    pub(crate) fn absence(&self, history: &History) -> Absence {
-        history.absence(self.read_in)
+    pub(crate) fn absence(&mut self, history: &mut History) -> Absence {
+        let told_by = *self.told_by.get_or_insert_with(|| history.want());
+        history.absence(self.read_in, told_by)
+    }
+
+    /// Returns whether the registry has lost what it knew since the definition was read.
+    pub(crate) fn is_outlived(&self, history: &History) -> bool {
+        self.read_in != history.number()
     }
 
     /// Makes a new job's tree, as a whole or not at all. Returns whether that is under way. Only a node that
@@ -217,7 +226,7 @@ impl Definition {
         let Some(made) = mirror.config().held().map(|held| held.stamp.created) else {
             return Found::Same;
         };
-        self.read_in = history.number();
+        (self.read_in, self.told_by) = (history.number(), None);
         match self.made_at.replace(made) {
             Some(before) if before == made => Found::Same,
             Some(_) => Found::MadeAnew,
@@ -432,7 +441,8 @@ impl Definition {
         if mirror.config().is_absent() {
             self.made_at = None;
         }
-        (self.config, self.was_found, self.refusal) = (None, false, None);
+        (self.config, self.was_found) = (None, false);
+        (self.told_by, self.refusal) = (None, None);
         (self.is_making, self.is_writing) = (false, false);
     }
 }

@@ -116,6 +116,33 @@ fn a_job_that_is_removed_stays_removed_also_after_a_loss_and_under_a_new_session
     }
 }
 
+/// Somebody deletes all there is under the eyes of the nodes, whose sessions live on: no removal of a job
+/// does that.
+#[test]
+fn a_namespace_that_is_deleted_as_a_whole_is_made_anew_and_a_removed_job_is_not() {
+    let mut world = World::new(quick);
+    for n in 0..2 {
+        world.add(100);
+        world.define(n, &job("a", 1));
+        world.define(n, &job("b", 1));
+    }
+    world.run_for(2_300);
+    world.sweep(&namespace().key(&JobName::new("a").unwrap(), &Facet::Job));
+    world.run_for(3_000);
+    assert_eq!(world.starts_of("a", 0).len(), 2, "it stays removed");
+    assert!(troubles(&world, 0).is_empty());
+    for root in [namespace().root(), namespace().own_root()] {
+        world.sweep(&root);
+    }
+    let before = world.starts_of("b", 0).len();
+    world.run_for(10_000);
+    assert_eq!(world.starts_of("a", 0).len(), 2, "it was removed before");
+    let since = world.starts_of("b", 0).len() - before;
+    assert!(since >= 8, "{since}: {:?}", world.reports);
+    let all = [troubles(&world, 0), troubles(&world, 1)].concat();
+    assert!(all.iter().any(|text| text.contains("definitions: b;")), "{all:#?}");
+}
+
 /// A backup that knows one job and not the other.
 #[test]
 fn from_an_older_copy_only_what_it_lacks_is_made_anew() {
