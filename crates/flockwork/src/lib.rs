@@ -65,7 +65,9 @@ pub use flockwork_core::schedule::DstPolicy;
 pub use flockwork_core::time::Timestamp;
 pub use flockwork_engine::metrics::{Metrics, Numbers};
 pub use flockwork_engine::report::{Reported, Reporter, Subscription, Told};
-pub use flockwork_engine::{Connect, Connecting, Handle, Link, NoLink, Stopped, Unavailable};
+pub use flockwork_engine::{
+    Connect, Connecting, EngineError, Handle, Link, NoLink, Stopped, Unavailable,
+};
 pub use flockwork_node::{Account, JobStatus, Report, ShardStatus, Status};
 pub use flockwork_worker::{AsyncJob, BoxError, Context, Function, Job as BlockingJob};
 pub use flockwork_worker::{JobFuture, JobResult, Listener};
