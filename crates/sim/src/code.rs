@@ -1,15 +1,21 @@
-//! User code, of shards and of listeners: how long it runs, how it ends, whether it stops when told to.
+//! User code, of shards and of listeners: how long it runs, how it ends, whether it stops when told to; and
+//! whether a host can start the script that a job names, which its edge tells the node some time later.
 //! It writes its own probes into the trace.
 
 use crate::dice::Dice;
 use crate::host::{Running, Who};
 use crate::manners::Manners;
 use crate::mutants::Mutant;
-use crate::queue::{HostAt, Within};
+use crate::queue::{Happens, HostAt, JobAt, Within};
+use crate::scripts;
 use crate::world::World;
 use flockwork_checker::trace::{self, Call, Fact, Fire, Probe};
-use flockwork_core::execution::{CancelReason, Ending, Outcome, Part, Run, RunId};
-use flockwork_node::Event;
+use flockwork_core::config::JobConfig;
+use flockwork_core::eligibility::Hindrance;
+use flockwork_core::execution::{CancelReason, Ending, Outcome, Part, Run, RunId, Work};
+use flockwork_core::id::JobName;
+use flockwork_node::{Event, Looked};
+use std::sync::Arc;
 
 /// How soon after all is healed every run ends: milliseconds.
 const SOON: u64 = 3_000;
@@ -147,5 +153,83 @@ impl World {
         for (id, end, later) in ends {
             self.push_within(at, self.now + later, Within::RunEnds(id, end));
         }
+    }
+
+    /// Plans when which host cannot start the script of which job.
+    pub(crate) fn plan_spells(&mut self) {
+        let (mean, end) = (self.scenario.rates.scripts, self.scenario.heal_at);
+        let runs_one = |job: &usize| matches!(*self.jobs[*job].config.work, Work::Script(_));
+        let jobs: Vec<usize> =
+            (0..self.jobs.len()).filter(|job| mean > 0 && runs_one(job)).collect();
+        for job in jobs {
+            for host in 0..self.hosts.len() {
+                let mut dice = self.root.split("spells", host as u64).split("job", job as u64);
+                for spell in scripts::spells(&mut dice, host == 0, mean, end) {
+                    self.queue.push(spell.start, Happens::Script(host, job, false));
+                    self.queue.push(spell.end, Happens::Script(host, job, true));
+                }
+            }
+        }
+    }
+
+    /// A host can start a job's script from now on, or no more.
+    pub(crate) fn script_changes(&mut self, host: HostAt, job: JobAt, can: bool) {
+        let name = self.jobs[job].config.name.clone();
+        let at = &mut self.hosts[host];
+        let has_changed = match can {
+            true => at.cannot_start.remove(&name),
+            false => at.cannot_start.insert(name.clone()),
+        };
+        if !has_changed {
+            return;
+        }
+        let (node, job) = (at.number, name.to_string());
+        self.recorder.write(self.now, Fact::Script { node, job, can });
+        let later = self.scripts_dice(host).below(scripts::LOOKS_WITHIN);
+        self.push_within(host, self.now + later, Within::Looks(name));
+    }
+
+    /// Every host can start every script.
+    pub(crate) fn put_scripts_right(&mut self) {
+        for host in 0..self.hosts.len() {
+            for job in 0..self.jobs.len() {
+                self.script_changes(host, job, true);
+            }
+        }
+    }
+
+    /// A node asks its edge to look at a script.
+    pub(crate) fn look_at_script(
+        &mut self,
+        at: HostAt,
+        job: JobName,
+        definition: Option<Arc<JobConfig>>,
+    ) {
+        let Some(definition) = definition else {
+            self.hosts[at].looks_at.remove(&job);
+            return;
+        };
+        self.hosts[at].looks_at.insert(job.clone(), definition);
+        let later = scripts::answers_after(&mut self.scripts_dice(at));
+        self.push_within(at, self.now + later, Within::Looks(job));
+    }
+
+    /// The edge looks at a script, and tells the node what it finds.
+    pub(crate) fn looks_at_script(&mut self, at: HostAt, job: JobName) {
+        let Some(definition) = self.hosts[at].looks_at.get(&job).cloned() else { return };
+        let is_deaf = self.is(Mutant::DeafToScripts);
+        let found = match self.hosts[at].cannot_start.contains(&job) && !is_deaf {
+            false => Ok(()),
+            true => {
+                let text = format!("{job} is not there");
+                Err(Hindrance::Script { code: "PROGRAM_MISSING", text })
+            }
+        };
+        self.step(at, Event::Looked(Looked { job, definition, found }));
+    }
+
+    /// Drawn apart, so that what else a seed holds is the same with and without scripts.
+    fn scripts_dice(&self, host: HostAt) -> Dice {
+        self.root.split("scripts of", host as u64).split("at", self.now)
     }
 }

@@ -1,16 +1,9 @@
-//! Scripts, as far as a node sees anything of them: whether its host can start what a job names. That comes and
-//! goes by the seed, and the edge tells the node of it some time later, as it does in earnest.
+//! Scripts, as far as a node sees anything of them: which jobs run one, and when which host cannot start it.
 
 use crate::dice::Dice;
-use crate::mutants::Mutant;
-use crate::queue::{Happens, HostAt, JobAt, Within};
-use crate::world::World;
-use flockwork_checker::trace::Fact;
 use flockwork_core::config::JobConfig;
-use flockwork_core::eligibility::Hindrance;
 use flockwork_core::execution::{Script, Work};
-use flockwork_core::id::JobName;
-use flockwork_node::{Event, Looked};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How many jobs of a seed that has any run a script, of a thousand. The first one, which is to have much to do,
@@ -18,7 +11,7 @@ use std::sync::Arc;
 const WITH_SCRIPT: u64 = 400;
 
 /// How long the edge takes at most until it looks again, and until it answers when it is asked: milliseconds.
-const LOOKS_WITHIN: u64 = 3_000;
+pub(crate) const LOOKS_WITHIN: u64 = 3_000;
 const ANSWERS_WITHIN: u64 = 60;
 
 /// The shortest spells are over within the grace.
@@ -41,98 +34,43 @@ pub(crate) fn put_on(config: &mut JobConfig, dice: &mut Dice, number: u64) {
     }
 }
 
-impl World {
-    /// Plans when which host cannot start the script of which job. The first host nearly always can.
-    pub(crate) fn plan_spells(&mut self) {
-        let mean = self.scenario.rates.scripts;
-        if mean == 0 {
-            return;
-        }
-        for job in 0..self.jobs.len() {
-            if !matches!(*self.jobs[job].config.work, Work::Script(_)) {
-                continue;
-            }
-            for host in 0..self.hosts.len() {
-                let dice = self.root.split("spells", host as u64).split("job", job as u64);
-                self.plan_spells_of(host, job, mean, dice);
-            }
-        }
+/// When a host cannot start the script of a job, up to an instant. The first host nearly always can.
+pub(crate) fn spells(dice: &mut Dice, is_first: bool, mean: u64, end: u64) -> Vec<Range<u64>> {
+    let lengths = if is_first { &NOBODY[..] } else { &LENGTHS };
+    let starts_able = is_first || dice.chance(700);
+    let mut at = if starts_able { dice.between(mean / 4, mean * 7 / 4) } else { 0 };
+    let mut spells = Vec::new();
+    while at < end {
+        let until = at + *dice.pick(lengths);
+        spells.push(at..until);
+        at = until + dice.between(mean / 4, mean * 7 / 4);
     }
+    spells
+}
 
-    fn plan_spells_of(&mut self, host: HostAt, job: JobAt, mean: u64, mut dice: Dice) {
-        let lengths = if host == 0 { &NOBODY[..] } else { &LENGTHS };
-        let starts_able = host == 0 || dice.chance(700);
-        let mut at = if starts_able { dice.between(mean / 4, mean * 7 / 4) } else { 0 };
-        while at < self.scenario.heal_at {
-            let until = at + *dice.pick(lengths);
-            self.queue.push(at, Happens::Script(host, job, false));
-            self.queue.push(until, Happens::Script(host, job, true));
-            at = until + dice.between(mean / 4, mean * 7 / 4);
-        }
-    }
+/// After how long the edge answers when it is asked: mostly at once.
+pub(crate) fn answers_after(dice: &mut Dice) -> u64 {
+    let within = if dice.chance(50) { LOOKS_WITHIN } else { ANSWERS_WITHIN };
+    dice.below(within)
+}
 
-    /// A host can start a job's script from now on, or no more.
-    pub(crate) fn script_changes(&mut self, host: HostAt, job: JobAt, can: bool) {
-        let name = self.jobs[job].config.name.clone();
-        let at = &mut self.hosts[host];
-        let has_changed = match can {
-            true => at.cannot_start.remove(&name),
-            false => at.cannot_start.insert(name.clone()),
-        };
-        if !has_changed {
-            return;
-        }
-        let (node, job) = (at.number, name.to_string());
-        self.recorder.write(self.now, Fact::Script { node, job, can });
-        let later = self.scripts_dice(host).below(LOOKS_WITHIN);
-        self.push_within(host, self.now + later, Within::Looks(name));
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Every host can start every script.
-    pub(crate) fn put_scripts_right(&mut self) {
-        for host in 0..self.hosts.len() {
-            for name in self.hosts[host].cannot_start.clone() {
-                let job = self.jobs.iter().position(|job| job.config.name == name);
-                if let Some(job) = job {
-                    self.script_changes(host, job, true);
-                }
+    #[test]
+    fn spells_follow_each_other_and_the_first_host_is_soon_able_again() {
+        for seed in 0..50 {
+            for is_first in [true, false] {
+                let spells = spells(&mut Dice::new(seed), is_first, 300_000, 3_600_000);
+                assert!(!spells.is_empty());
+                assert!(spells.windows(2).all(|two| two[0].end < two[1].start), "{spells:?}");
+                let longest = spells.iter().map(|spell| spell.end - spell.start).max();
+                assert!(
+                    !is_first || (longest <= Some(15_000) && spells[0].start > 0),
+                    "{spells:?}"
+                );
             }
         }
-    }
-
-    /// A node asks its edge to look at a script.
-    pub(crate) fn look_at_script(
-        &mut self,
-        at: HostAt,
-        job: JobName,
-        definition: Option<Arc<JobConfig>>,
-    ) {
-        let Some(definition) = definition else {
-            self.hosts[at].looks_at.remove(&job);
-            return;
-        };
-        self.hosts[at].looks_at.insert(job.clone(), definition);
-        let mut dice = self.scripts_dice(at);
-        let within = if dice.chance(50) { LOOKS_WITHIN } else { ANSWERS_WITHIN };
-        self.push_within(at, self.now + dice.below(within), Within::Looks(job));
-    }
-
-    /// The edge looks at a script, and tells the node what it finds.
-    pub(crate) fn looks_at_script(&mut self, at: HostAt, job: JobName) {
-        let Some(definition) = self.hosts[at].looks_at.get(&job).cloned() else { return };
-        let is_deaf = self.is(Mutant::DeafToScripts);
-        let found = match self.hosts[at].cannot_start.contains(&job) && !is_deaf {
-            false => Ok(()),
-            true => {
-                let text = format!("{job} is not there");
-                Err(Hindrance::Script { code: "PROGRAM_MISSING", text })
-            }
-        };
-        self.step(at, Event::Looked(Looked { job, definition, found }));
-    }
-
-    /// Drawn apart, so that what else a seed holds is the same with and without scripts.
-    fn scripts_dice(&self, host: HostAt) -> Dice {
-        self.root.split("scripts of", host as u64).split("at", self.now)
     }
 }

@@ -1,9 +1,10 @@
 //! A seed is replayed exactly, in another process too.
 
+use flockwork_checker::p23_who_may;
 use flockwork_sim::mutants::Mutant;
-use flockwork_sim::run;
 use flockwork_sim::scenario::Scenario;
 use flockwork_sim::shrink::shrink;
+use flockwork_sim::{run, run_scenario};
 use std::process::Command;
 
 /// The seeds that are run again elsewhere.
@@ -28,6 +29,8 @@ fn the_same_seed_gives_the_same_trace_in_another_process() {
     }
     let on_the_wire = SEEDS.iter().filter(|seed| Scenario::draw(**seed).wire.is_some()).count();
     assert_eq!(on_the_wire, 2, "seeds of both kinds are compared");
+    let has_scripts = |seed: &u64| Scenario::draw(*seed).rates.scripts > 0;
+    assert!(SEEDS.iter().any(has_scripts) && !SEEDS.iter().all(has_scripts));
     hashes.sort();
     hashes.dedup();
     assert_eq!(hashes.len(), SEEDS.len(), "seeds differ");
@@ -43,6 +46,19 @@ fn a_seed_keeps_every_invariant_and_runs_something() {
         assert!(outcome.counts.claims >= outcome.counts.runs, "seed {seed}: a run has its claim");
         assert!(!outcome.trace.is_empty());
     }
+}
+
+/// Of those in which hosts cannot start scripts, the first few are enough.
+#[test]
+fn a_node_that_is_not_told_that_it_cannot_start_a_script_is_found() {
+    let seeds = (0..).filter(|seed| Scenario::draw(*seed).rates.scripts > 0).take(10);
+    let mut found = seeds.map(|seed| {
+        let scenario = Scenario { mutant: Some(Mutant::DeafToScripts), ..Scenario::draw(seed) };
+        let verdicts = run_scenario(seed, scenario, false).verdicts;
+        let of = |name| verdicts.iter().any(|(of, verdict)| *of == name && verdict.is_invalid());
+        of(p23_who_may::NAME)
+    });
+    assert!(found.any(|is_found| is_found));
 }
 
 #[test]
@@ -78,7 +94,7 @@ fn a_failing_seed_is_made_smaller_and_still_fails() {
     assert_eq!(shrunk.invariant, flockwork_checker::p04_nothing_invented::NAME);
     assert_eq!(
         (shrunk.strikes, shrunk.without.len()),
-        (0, 13),
+        (0, 14),
         "it takes no fault at all: {:?}",
         shrunk.without
     );
