@@ -26,7 +26,8 @@ use tokio::time::timeout;
 use turn::{Loop, Machine};
 
 /// How long after the drain time a node may still wait for runs that were told to stop and for the
-/// registry to hear of them. What is not done then is found by others as crashed.
+/// registry to hear of them; and how long after the end of its last run for the registry alone. What is not
+/// done then is found by others as crashed.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long closing the session may take: the contract says five seconds, and a registry that
@@ -70,8 +71,8 @@ pub struct Start {
 pub enum Stopped {
     /// Every run ended and the registry knows it.
     InOrder,
-    /// The time was over: so many runs were still under way, or the registry was away. Other nodes
-    /// find them as crashed.
+    /// The time was over: so many runs were still under way, or the registry did not take what became of
+    /// the last ones. Other nodes find them as crashed.
     TimedOut {
         /// Runs still under way.
         running: usize,

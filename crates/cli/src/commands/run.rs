@@ -230,6 +230,11 @@ fn ended(stopped: Result<Stopped, EngineError>) -> Result<(), Fault> {
             Ok(())
         }
         Ok(Stopped::NeverConnected) => Ok(()),
+        Ok(Stopped::TimedOut { running: 0 }) => {
+            let what = "stopped: every run has ended, but the registry did not take all that became of them";
+            Err(Fault::new(Exit::Timeout, "DRAIN_TIMEOUT", what)
+                .hint("others find what it does not know as crashed; the log says what it lacks"))
+        }
         Ok(Stopped::TimedOut { running }) => {
             let what = format!("stopped with {running} runs under way; others take them over");
             Err(Fault::new(Exit::Timeout, "DRAIN_TIMEOUT", what))

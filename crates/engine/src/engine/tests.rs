@@ -309,6 +309,24 @@ async fn a_registry_that_was_replaced_ends_the_node_once_nothing_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_ends_when_nothing_runs_though_the_registry_takes_nothing() {
+    let bench = Bench::of(|_, event, effects| {
+        if is_live(event) {
+            effects.push(Effect::Start(run(7)));
+        }
+    });
+    sleep(SHORT).await;
+    bench.running.handle().drain();
+    // The run takes ten seconds of the drain; the machine never says that it has left.
+    sleep(Duration::from_secs(10)).await;
+    bench.endings.clone().ended(RunId(7), Outcome::of(Ending::Succeeded));
+    let ended = Instant::now();
+    assert_eq!(bench.running.join().await, Ok(Stopped::TimedOut { running: 0 }));
+    let took = ended.elapsed();
+    assert!((LEAVE_TIMEOUT..LEAVE_TIMEOUT * 3 / 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_in_the_loop_ends_the_node_with_an_error() {
     let bench = Bench::of(|_, event, _| assert!(!is_live(event), "as the script says"));
     let handle = bench.running.handle().clone();

@@ -29,7 +29,8 @@ use flockwork_core::id::JobName;
 use flockwork_core::time::{Mono, Now};
 use flockwork_node::{Define, Effect, Event, Looked, Node, Report, Status, TriggerId};
 use flockwork_registry::{
-    Event as Told, Inbox, Registry, Request, SessionState, SessionTimeout, Ticket,
+    Answer as Answered, Event as Told, Inbox, Registry, Request, SessionState, SessionTimeout,
+    Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -140,6 +141,8 @@ pub(super) struct Loop<M> {
     commits: BTreeMap<Ticket, Mono>,
     status: Option<(Mono, Duration, Arc<Status>)>,
     leaving: Leaving,
+    /// Since when a node on its way out has no run under way, and the registry takes nothing of it.
+    idle_since: Option<Mono>,
     left: bool,
     /// The registry is gone: what the node ends with once nothing runs.
     replaced: Option<EngineError>,
@@ -177,6 +180,7 @@ impl<M: Machine> Loop<M> {
             commits: BTreeMap::new(),
             status: None,
             leaving: Leaving::No,
+            idle_since: None,
             left: false,
             replaced: None,
         }
@@ -284,7 +288,10 @@ impl<M: Machine> Loop<M> {
     fn told(&mut self, told: Told) {
         let now = self.clock.now();
         match &told {
-            Told::Answer(ticket, _) => {
+            Told::Answer(ticket, answer) => {
+                if matches!(answer, Answered::Committed(_)) {
+                    self.idle_since = None;
+                }
                 if let Some(sent) = self.commits.remove(ticket) {
                     self.handle.metrics.commit_answered(now.mono.since(sent));
                 }
@@ -374,8 +381,8 @@ impl<M: Machine> Loop<M> {
 
     /// Goes one step further on the way out, if it is time; whether it did.
     fn leave(&mut self) -> bool {
-        let now = self.clock.now();
-        match self.leaving {
+        let (now, leaving) = (self.clock.now(), self.leaving);
+        match leaving {
             Leaving::No if *self.drained.borrow() || self.replaced.is_some() => {
                 self.leaving = Leaving::Draining(now.mono.plus(self.drain_timeout));
                 self.step(now, Event::Drain);
@@ -386,8 +393,22 @@ impl<M: Machine> Loop<M> {
                 self.step(now, Event::DrainOver);
                 true
             }
+            Leaving::Draining(_) if self.is_idle_for_long(now.mono) => {
+                self.leaving = Leaving::Over(now.mono);
+                true
+            }
             Leaving::No | Leaving::Draining(_) | Leaving::Over(_) => false,
         }
+    }
+
+    /// Whether a node on its way out has nothing under way, and the registry has taken nothing of it, for so
+    /// long that a registry is not waited for any more (its disk is full, say).
+    fn is_idle_for_long(&mut self, now: Mono) -> bool {
+        if !self.running.is_empty() {
+            self.idle_since = None;
+            return false;
+        }
+        now.since(*self.idle_since.get_or_insert(now)) >= LEAVE_TIMEOUT
     }
 
     /// Wakes the machine if it asked for it, or if the wall clock was set; whether it asked.
