@@ -142,3 +142,74 @@ fn of_shard(job: &JobStatus, shard: &ShardStatus) -> Option<String> {
     let waiting = shard.waiting.as_ref()?;
     Some(format!("{at} waits for a free place with fire {}", waiting.due))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flockwork_core::id::{InstanceId, JobName};
+    use flockwork_core::time::Mono;
+
+    fn job(name: &str, phase: Phase) -> JobStatus {
+        JobStatus {
+            name: JobName::new(name).unwrap(),
+            phase,
+            schedule: String::new(),
+            next: None,
+            instances: Vec::new(),
+            leader: None,
+            shards: Vec::new(),
+            clock: None,
+        }
+    }
+
+    fn of(jobs: Vec<JobStatus>) -> Status {
+        Status {
+            instance: InstanceId::new("10.0.0.1@-@4711-9f3c").unwrap(),
+            is_suspended: false,
+            trusted_until: Mono::default(),
+            is_draining: false,
+            running: 0,
+            waiting: 0,
+            commits_in_flight: 0,
+            jobs,
+        }
+    }
+
+    fn told(status: &Status) -> Vec<String> {
+        lines(Ok(status), Timestamp::default())
+    }
+
+    #[test]
+    fn what_a_node_waits_for_is_named() {
+        let jobs = vec![job("a", Phase::Joining), job("b", Phase::Serving)];
+        let busy = Status {
+            is_suspended: true,
+            is_draining: true,
+            running: 2,
+            waiting: 3,
+            commits_in_flight: 4,
+            ..of(jobs)
+        };
+        let text = told(&busy).join("\n");
+        for named in [
+            "session not proven, draining; 2 jobs, 2 runs under way",
+            "waits for the registry",
+            "waits for the end of 2 runs",
+            "waits for a free place (max_running): 3 fires",
+            "waits for the registry's answer to 4 commits",
+            "a: waits to be joined",
+            "b: serving, 0 shards; no next fire known; waits for a leader",
+        ] {
+            assert!(text.contains(named), "no {named} in {text}");
+        }
+        assert_eq!(told(&of(Vec::new())).len(), 1, "an idle node waits for nothing");
+    }
+
+    #[test]
+    fn however_many_jobs_there_are_the_lines_are_few() {
+        let jobs = (0..1_000).map(|number| job(&format!("job-{number}"), Phase::Left));
+        let lines = told(&of(jobs.collect()));
+        assert_eq!(lines.len(), MOST_LINES + 2);
+        assert!(lines[MOST_LINES + 1].starts_with("and 800 more lines"), "{lines:?}");
+    }
+}
