@@ -9,7 +9,7 @@ pub use write::encode;
 
 use flockwork_core::account::{
     Begins, Claim, ClaimState, Counts, Fate, Last, Note, Ran, Reason, Record, SetBack, Span,
-    record::NOTES, set_back::MOST_RAN,
+    beyond::MOST_RAN, record::NOTES,
 };
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::InstanceId;

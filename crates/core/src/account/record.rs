@@ -1,7 +1,7 @@
 //! A shard's record: all that the registry keeps about its fires.
 
+use super::beyond::{Ran, SetBack};
 use super::note::{Fate, Note};
-use super::set_back::{Ran, SetBack};
 use crate::execution::{Fire, Source};
 use crate::id::InstanceId;
 use crate::time::Timestamp;

@@ -1,8 +1,8 @@
 //! What is to become of fires that are due and not accounted.
 
+use super::beyond::Ran;
 use super::note::{Fate, Note, Reason, Span};
 use super::record::Record;
-use super::set_back::Ran;
 use crate::config::{CatchUp, JobConfig, Overlap};
 use crate::execution::{Fire, Source};
 use crate::schedule::{Memo, Schedule};
