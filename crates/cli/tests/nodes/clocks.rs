@@ -2,10 +2,11 @@
 
 use crate::is_start;
 use crate::process::{FLOCKWORK, Node, PATIENCE, asked, flockwork, get, scene};
+use flockwork_core::time::Timestamp;
 use flockwork_soak::registry::Which;
 use flockwork_trials::clock::with_clock;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Until the answer has it.
 fn await_answer(what: &str, ask: impl Fn() -> String) -> String {
@@ -66,4 +67,37 @@ fn a_registry_that_tells_no_time_is_named_and_the_job_runs() {
     let mut node = Node::run(command);
     node.await_line(|line| line.contains("warning[CLOCK_NOT_TOLD]"));
     node.await_line(is_start);
+}
+
+/// On an embedded registry, where all nodes share the clock of their host.
+#[test]
+fn a_clock_that_was_ahead_is_told_and_the_job_goes_on_as_soon_as_it_is_right() {
+    for (ahead, at_start) in [("+3600", false), ("+34560000", true)] {
+        let directory = scene("1s", "true");
+        let at = directory.path().canonicalize().unwrap();
+        let file = at.join("clock");
+        std::fs::write(&file, if at_start { ahead } else { "+0" }).unwrap();
+        let mut command = with_clock(FLOCKWORK, &file);
+        command.current_dir(&at).stdin(Stdio::null());
+        let mut node = Node::run(command);
+        node.await_line(is_start);
+        if !at_start {
+            std::fs::write(&file, ahead).unwrap();
+            node.await_line(|line| line.contains("CLOCK_STEP"));
+            node.await_line(is_start);
+        }
+        std::fs::write(&file, "+0").unwrap();
+        let told = node.await_line(|line| line.contains("CLOCK_WAS_AHEAD"));
+        assert!(told.contains("none that ran runs again"), "{told}");
+        node.await_line(is_start);
+        let next = asked(&at, &["ps"]).1;
+        assert!(next.contains(&this_year()), "{ahead}: {next}");
+    }
+}
+
+/// By the host's clock, in UTC.
+fn this_year() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap());
+    now.to_string()[..4].to_owned()
 }
