@@ -319,6 +319,9 @@ impl Job {
             return;
         }
         self.at(turn, index, |shard, turn, facts, mirror| shard.consider(turn, facts, mirror));
+        if self.shards[index as usize].goes_back() {
+            self.clock_note.was_ahead(turn, index);
+        }
     }
 
     /// Claims the next fire of each shard, if `at` is the instant for that.

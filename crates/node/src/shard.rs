@@ -43,7 +43,7 @@ use flockwork_core::time::{Mono, Timestamp};
 use flockwork_layout::record::Stored;
 use foreign::{Decision, Foreign, is_released_to};
 pub(crate) use gated::has_run;
-use gated::{left_by_the_past, settle_by};
+use gated::{alive_since, left_by_the_past, settle_by};
 use keys::Keys;
 use place::Place;
 use state::State;
@@ -248,6 +248,7 @@ impl Shard {
         let policy = Policy::of(facts.config?, plan.from(self.index)).of_record(&stored.record);
         let policy = Policy { memo: facts.memo, ..policy };
         let watermark = stored.record.watermark;
+        let alive = alive_since(plan, &policy, &stored.record, now);
         if watermark < policy.from {
             let notes = left_by_the_past(plan, &policy, (self.index, &stored.record), now);
             if !notes.is_empty() {
@@ -255,10 +256,10 @@ impl Shard {
             }
         }
         let settled = match facts.gate {
-            Gate::None => settle(&policy, watermark, plan.alive, self.hold, now),
+            Gate::None => settle(&policy, watermark, alive, self.hold, now),
             // A shard that was added since has no part in the fire.
             Gate::Open(_, shards, _) if self.index >= shards => return Some(Settled::default()),
-            gate => return Some(settle_by(gate, &policy, plan.alive, (stored, is_off))),
+            gate => return Some(settle_by(gate, &policy, alive, (stored, is_off))),
         };
         Some(match settled {
             Settled { notes, run: None } if self.ask.is_open() && !is_off => {
@@ -283,7 +284,8 @@ impl Shard {
         let Some(plan) = mirror.plan_in_force(facts.shards()) else { return };
         let policy = Policy::of(config, plan.from(self.index)).of_record(&stored.record);
         let policy = Policy { memo: facts.memo, ..policy };
-        let (held, instants) = ((plan.alive, self.hold), (turn.now.wall, due));
+        let alive = alive_since(plan, &policy, &stored.record, turn.now.wall);
+        let (held, instants) = ((alive, self.hold), (turn.now.wall, due));
         if !left_by_the_past(plan, &policy, (self.index, &stored.record), due).is_empty() {
             return;
         }

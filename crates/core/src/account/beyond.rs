@@ -1,6 +1,6 @@
 //! What a record knows of instants beyond its watermark, where a clock that was ahead has been there.
 
-use super::note::Note;
+use super::note::{Fate, Note};
 use crate::time::Timestamp;
 
 /// How many spans of instants that ran are kept. If there are more, all up to the last one count as run.
@@ -49,7 +49,8 @@ impl SetBack {
     /// that the plan names, and what ran before that must be known then.
     pub(super) fn is_over(&mut self, watermark: Timestamp, notes: &[Note]) -> bool {
         let is_around = |ran: &Ran| {
-            notes.iter().any(|note| note.span.first < ran.first && ran.last < note.span.last)
+            let mut notes = notes.iter().filter(|note| note.fate != Fate::Withdrawn);
+            notes.any(|note| note.span.first < ran.first && ran.last < note.span.last)
         };
         self.ran.retain(|ran| ran.last > watermark || is_around(ran));
         self.ran.is_empty() && self.begins.is_none()

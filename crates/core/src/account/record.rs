@@ -143,7 +143,7 @@ impl Record {
     pub fn account(&mut self, notes: &[Note]) {
         for note in notes {
             if let Some(count) = self.counts.of(note.fate) {
-                *count += note.span.fires;
+                *count = count.saturating_add(note.span.fires);
             }
             if note.fate != Fate::Ran {
                 self.keep(*note);

@@ -22,7 +22,8 @@ pub const AHEAD: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// Sets a shard's record back to `now`, if what it accounts, or the beginning of its schedule, lies more than
-/// [`AHEAD`] beyond that. `planned` is since when the schedule is in force by the plan.
+/// [`AHEAD`] beyond that. `planned` is since when the schedule is in force by the plan, `first` since when any
+/// schedule was: what an earlier one made due and had run is not due again by this one.
 ///
 /// Returns the record as it is then, and a note of the fires that are withdrawn; it names no fires if the
 /// clock had passed over none. `None` if the record stays as it is: also where the schedule's one fire has run.
@@ -30,7 +31,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 pub fn set_back(
     policy: &Policy<'_>,
     record: &Record,
-    planned: Timestamp,
+    (first, planned): (Timestamp, Timestamp),
     now: Timestamp,
 ) -> Option<(Record, Note)> {
     let policy = policy.of_record(record);
@@ -45,7 +46,8 @@ pub fn set_back(
         kept.notes.extend(stays);
         withdrawn.extend(goes);
     }
-    if withdrawn.is_empty() && is_done(&policy, record) {
+    let is_due_again = withdrawn.iter().any(|note| note.span.last > policy.from);
+    if !is_due_again && is_done(&policy, record) {
         return None;
     }
     for note in &withdrawn {
@@ -55,15 +57,13 @@ pub fn set_back(
     }
     let begins = match policy.from > now {
         true => Some(Begins { planned, from: now }),
-        false => {
-            let begins = record.set_back.as_ref().and_then(|left| left.begins);
-            begins.filter(|begins| begins.planned == planned)
-        }
+        false => record.set_back.as_ref().and_then(|left| left.begins),
     };
-    let ran = ran(&policy, record, &withdrawn, now);
+    let ran = ran(policy.schedule, record, &withdrawn, now.max(first.min(policy.from)));
     kept.watermark = record.watermark.min(now);
-    kept.set_back =
-        (begins.is_some() || !ran.is_empty()).then(|| Box::new(SetBack { ran, begins }));
+    let mut left = SetBack { ran, begins };
+    let is_over = left.is_over(kept.watermark, &kept.notes);
+    kept.set_back = (!is_over).then(|| Box::new(left));
     let note = summed_up(&withdrawn, (now, reached));
     if note.span.fires > 0 {
         kept.keep(note);
@@ -93,34 +93,30 @@ fn parted(policy: &Policy<'_>, note: &Note, now: Timestamp) -> (Option<Note>, Op
     let part = |first, last, fires| {
         (fires > 0).then_some(Note { span: Span { first, last, fires }, ..*note })
     };
-    let next = policy.next_after(now).unwrap_or(last);
+    let next = policy.next_after(now).map_or(last, |next| next.min(last));
     (part(first, until, before), part(next, last, fires - before))
 }
 
 /// How many fires of a span were due up to an instant in it, and the last of them. Of more than are settled at
-/// a time, as many as there would be if they lay evenly.
+/// a time, and of those of an earlier schedule, as many as there would be if they lay evenly.
 fn counted(policy: &Policy<'_>, span: Span, now: Timestamp) -> (u64, Timestamp) {
     let due = oldest_due(policy, span.first.minus(MOMENT), now, MOST_LATE);
-    match due.last() {
-        Some(last) if due.len() < MOST_LATE => (due.len() as u64, *last),
-        Some(_) => {
-            let share = now.since(span.first).as_millis() * u128::from(span.fires);
-            let evenly = share / span.time().as_millis().max(1);
-            (u64::try_from(evenly).unwrap_or(u64::MAX), now)
-        }
-        None => (0, now),
+    if due.first() == Some(&span.first) && due.len() < MOST_LATE {
+        return (due.len() as u64, *due.last().unwrap_or(&now));
     }
+    let share = now.since(span.first).as_millis() * u128::from(span.fires);
+    let evenly = share / span.time().as_millis().max(1);
+    (u64::try_from(evenly).unwrap_or(u64::MAX), now)
 }
 
-/// The instants after `now` that the record accounts as run: all that no withdrawn note speaks of, and those that
+/// The instants after one that the record accounts as run: all that no withdrawn note speaks of, and those that
 /// it kept as run before.
-fn ran(policy: &Policy<'_>, record: &Record, withdrawn: &[Note], now: Timestamp) -> Vec<Ran> {
-    let mut from = now.max(policy.from).plus(MOMENT);
-    let mut ran: Vec<Ran> =
-        record.ran_ahead().iter().filter(|ran| ran.last > now).copied().collect();
+fn ran(schedule: &Schedule, record: &Record, withdrawn: &[Note], after: Timestamp) -> Vec<Ran> {
+    let mut from = after.plus(MOMENT);
+    let mut ran = record.ran_ahead().to_vec();
     let mut add = |first: Timestamp, last: Timestamp| {
         let before = first.minus(MOMENT);
-        let is_due = policy.schedule.next_after(before, before).is_some_and(|due| due <= last);
+        let is_due = schedule.next_after(before, before).is_some_and(|due| due <= last);
         ran.extend((first <= last && is_due).then_some(Ran { first, last }));
     };
     for note in withdrawn {
@@ -153,7 +149,7 @@ fn joined(mut ran: Vec<Ran>) -> Vec<Ran> {
 fn summed_up(withdrawn: &[Note], (now, reached): (Timestamp, Timestamp)) -> Note {
     let first = withdrawn.first().map_or(now, |note| note.span.first);
     let last = withdrawn.last().map_or(reached, |note| note.span.last);
-    let fires = withdrawn.iter().map(|note| note.span.fires).sum();
+    let fires = withdrawn.iter().fold(0_u64, |all, note| all.saturating_add(note.span.fires));
     let span = Span { first, last, fires };
     Note { fate: Fate::Withdrawn, reason: Reason::ClockWasAhead, span }
 }

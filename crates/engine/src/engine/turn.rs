@@ -402,13 +402,15 @@ impl<M: Machine> Loop<M> {
     }
 
     /// Whether a node on its way out has nothing under way, and the registry has taken nothing of it, for so
-    /// long that a registry is not waited for any more (its disk is full, say).
+    /// long that a registry is not waited for any more (its disk is full, say). As long as the session may live,
+    /// the end of a run may still be written, which nobody repeats then.
     fn is_idle_for_long(&mut self, now: Mono) -> bool {
         if !self.running.is_empty() {
             self.idle_since = None;
             return false;
         }
-        now.since(*self.idle_since.get_or_insert(now)) >= LEAVE_TIMEOUT
+        let session = self.timeout.map_or(Duration::ZERO, |timeout| timeout.granted);
+        now.since(*self.idle_since.get_or_insert(now)) >= LEAVE_TIMEOUT.max(session)
     }
 
     /// Wakes the machine if it asked for it, or if the wall clock was set; whether it asked.

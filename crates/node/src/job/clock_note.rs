@@ -7,6 +7,8 @@ use crate::alarms::Alarm;
 use crate::outbox::{Change, JobChange, Verdict};
 use crate::turn::Turn;
 use bytes::Bytes;
+use flockwork_core::id::ShardIndex;
+use flockwork_core::time::Mono;
 use flockwork_layout::clock::{ClockNote as Note, difference, encode};
 use flockwork_layout::keys::Facet;
 use flockwork_registry::{Clock, Lifetime, Op, SessionId, Why};
@@ -15,6 +17,9 @@ use std::time::Duration;
 /// How often a difference that is too great is measured anew, and how long a note that could not be written
 /// waits: soon enough for people who set a clock, rarely enough to be no load.
 const PROBE: Duration = Duration::from_secs(5);
+
+/// How long no more is told of shards that are set back: those of one job are within moments of each other.
+const TOLD_FOR: Duration = Duration::from_secs(60);
 
 /// The state of the clock note of one job.
 #[derive(Debug, Default)]
@@ -29,6 +34,8 @@ pub(crate) struct ClockNote {
     is_probing: bool,
     /// Whether the node has reported that nothing can be compared.
     is_untold_said: bool,
+    /// When the node has reported that a clock was ahead.
+    told_ahead: Option<Mono>,
 }
 
 /// The result of comparing the clocks.
@@ -88,6 +95,22 @@ impl ClockNote {
             turn.alarm_in(PROBE, Alarm::Clock(turn.job));
         }
         turn.mark_job();
+    }
+
+    /// Reports that a shard is set back, as a clock was ahead: once for all shards of the job.
+    pub(crate) fn was_ahead(&mut self, turn: &mut Turn<'_>, shard: ShardIndex) {
+        let is_told = self.told_ahead.is_some_and(|told| turn.now.mono.since(told) < TOLD_FOR);
+        if is_told {
+            return;
+        }
+        self.told_ahead = Some(turn.now.mono);
+        let text = format!(
+            "a clock was ahead: shard {shard}, and perhaps others, was accounted beyond {}, which this node's \
+             clock shows; it is set back: fires that were passed over are due again, and none that ran runs \
+             again",
+            turn.now.wall
+        );
+        turn.trouble("CLOCK_WAS_AHEAD", text);
     }
 
     /// Makes the note due: clocks drift, and are compared again even if nothing is committed.

@@ -140,8 +140,9 @@ impl Job {
     }
 
     /// Takes back a job that went with what the registry lost: as nobody removed it, this node offers it
-    /// again. What runs was told to stop with the session that ended.
+    /// again. What must not run twice is told to stop, as its claims are gone: the session may live on.
     pub(super) fn lost(&mut self, turn: &mut Turn<'_>) {
+        self.cancel_runs(turn, CancelReason::SessionLost, Shard::must_stop_without_session);
         self.forget(turn);
         self.definition.lost(&self.mirror);
         self.membership.is_defined_again();

@@ -3,7 +3,7 @@
 use crate::turn::Turn;
 use flockwork_core::account::AHEAD;
 use flockwork_core::config::JobConfig;
-use flockwork_core::schedule::Memo;
+use flockwork_core::schedule::{Memo, Once, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::plan::Plan;
 
@@ -62,8 +62,10 @@ impl Timer {
         }
         let mut memo = self.memo;
         let mut first_after = |instant| {
-            // What begins later by a clock that was ahead begins as soon as a shard finds that out.
-            let is_ahead = |from: Timestamp| from > now.plus(AHEAD);
+            // What begins later by a clock that was ahead begins as soon as a shard finds that out. What is due
+            // as soon as it begins needs no timer then.
+            let is_at_once = config.schedule == Schedule::Once(Once::Now);
+            let is_ahead = |from: Timestamp| from > now.plus(AHEAD) && !is_at_once;
             let first_of = |from| memo.search(&config.schedule, instant, from);
             let begins = plan.begins().map(|from| if is_ahead(from) { now } else { from });
             begins.filter_map(first_of).min()

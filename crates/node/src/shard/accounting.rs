@@ -7,7 +7,7 @@ use crate::mirror::Mirror;
 use crate::outbox::{Purpose, ShardChange};
 use crate::turn::Turn;
 use crate::{Account, Report};
-use flockwork_core::account::{Claim, ClaimState, Note, Record};
+use flockwork_core::account::{Claim, ClaimState, Note, Reason, Record};
 use flockwork_core::id::ShardIndex;
 use flockwork_layout::keys::Facet;
 use flockwork_layout::record::Stored;
@@ -100,6 +100,11 @@ impl Accounting {
     ) -> Self {
         turn.send(Purpose::Shard(turn.job, shard, ShardChange::Account), ops);
         Self { stored, notes }
+    }
+
+    /// Returns whether it sets the record back.
+    pub(crate) fn is_set_back(&self) -> bool {
+        self.notes.first().is_some_and(|note| note.reason == Reason::ClockWasAhead)
     }
 
     pub(crate) fn into_parts(self) -> (Arc<Stored>, Vec<Note>) {

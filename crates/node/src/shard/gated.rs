@@ -2,7 +2,7 @@
 //! that a replaced schedule left.
 
 use crate::facts::Gate;
-use flockwork_core::account::{Fate, Note, Passed, Policy, Reason, Record, Settled};
+use flockwork_core::account::{AHEAD, Fate, Note, Passed, Policy, Reason, Record, Settled};
 use flockwork_core::account::{settle_opened, settle_passed, settle_replaced};
 use flockwork_core::execution::{Fire, Source};
 use flockwork_core::id::ShardIndex;
@@ -10,6 +10,21 @@ use flockwork_core::schedule::{Memo, Schedule};
 use flockwork_core::time::Timestamp;
 use flockwork_layout::plan::Plan;
 use flockwork_layout::record::Stored;
+
+/// Returns since when some node has lived without a break. An instant far beyond this node's clock was written by
+/// a clock that is ahead: what came due since the shard was last accounted is not taken for missed then, as this
+/// node lives.
+pub(super) fn alive_since(
+    plan: &Plan,
+    policy: &Policy<'_>,
+    record: &Record,
+    now: Timestamp,
+) -> Timestamp {
+    match plan.alive > now.plus(AHEAD) {
+        true => record.watermark.max(policy.from),
+        false => plan.alive,
+    }
+}
 
 /// Accounts what the oldest of the replaced schedules left of a shard that had come so far.
 pub(super) fn left_by_the_past(
@@ -19,6 +34,7 @@ pub(super) fn left_by_the_past(
     now: Timestamp,
 ) -> Vec<Note> {
     let watermark = record.watermark;
+    let alive = alive_since(plan, policy, record, now);
     // Whoever replaced a schedule may have had a clock that was ahead.
     let now = now.min(policy.from);
     let pending = plan.past.iter().filter(|past| past.until > watermark);
@@ -26,7 +42,7 @@ pub(super) fn left_by_the_past(
         let schedule = Schedule::from_text(&past.schedule)?;
         let (memo, from) = (Memo::default(), record.begins(past.from(shard)?));
         let policy = Policy { schedule: &schedule, memo, from, ..*policy };
-        let notes = settle_replaced(&policy, watermark, plan.alive, past.until.min(now));
+        let notes = settle_replaced(&policy, watermark, alive, past.until.min(now));
         (!notes.is_empty()).then_some(notes)
     });
     left.next().unwrap_or_default()

@@ -7,8 +7,10 @@ use super::state::State;
 use crate::facts::{Facts, Gate};
 use crate::mirror::Mirror;
 use crate::turn::Turn;
-use flockwork_core::account::{AHEAD, Policy, set_back};
+use flockwork_core::account::{AHEAD, Note, Policy, Record, set_back};
+use flockwork_core::id::ShardIndex;
 use flockwork_core::time::Timestamp;
+use flockwork_layout::plan::{MOST_PAST, Plan};
 use flockwork_layout::record::Stored;
 use flockwork_registry::Clock;
 use std::sync::Arc;
@@ -41,7 +43,8 @@ impl Shard {
             return false;
         }
         let policy = Policy { memo: facts.memo, ..Policy::of(config, planned) };
-        let Some(back) = set_back(&policy, &stored.record, planned, turn.now.wall) else {
+        let since = (planned_first(plan, self.index), planned);
+        let Some(back) = set_back(&policy, &stored.record, since, turn.now.wall) else {
             return false;
         };
         self.send_back(turn, mirror, stored.clone(), back)
@@ -67,35 +70,42 @@ impl Shard {
         turn: &mut Turn<'_>,
         mirror: &Mirror,
         stored: Arc<Stored>,
-        back: (flockwork_core::account::Record, flockwork_core::account::Note),
+        back: (Record, Note),
     ) -> bool {
-        let (before, shard) = (stored.record.watermark, self.index);
-        let fires = back.1.span.fires;
+        let shard = self.index;
         let keys = self.keys.get_or_insert_with(|| Box::new(Keys::of(turn, shard)));
         let at = (&**keys, shard);
-        let Some(accounting) = Accounting::of_set_back(turn, at, mirror, stored, back) else {
-            return false;
-        };
-        self.state = State::Accounting(accounting);
-        let text = format!(
-            "shard {shard} was accounted up to {before} or due from later on only, this node's clock shows \
-             {}: a clock was ahead; {fires} fires that it passed over are due again, none that ran runs again",
-            turn.now.wall
-        );
-        turn.trouble("CLOCK_WAS_AHEAD", text);
-        true
+        let accounting = Accounting::of_set_back(turn, at, mirror, stored, back);
+        let is_sent = accounting.is_some();
+        if let Some(accounting) = accounting {
+            self.state = State::Accounting(accounting);
+        }
+        is_sent
     }
+
+    /// Returns whether the shard is being set back.
+    pub(crate) fn goes_back(&self) -> bool {
+        matches!(&self.state, State::Accounting(accounting) if accounting.is_set_back())
+    }
+}
+
+/// Returns since when the first schedule was in force for a shard, of those that are known. Where as many as are
+/// kept were replaced, there may have been others long before.
+fn planned_first(plan: &Plan, shard: ShardIndex) -> Timestamp {
+    if plan.past.len() >= MOST_PAST {
+        return Timestamp::default();
+    }
+    let past = plan.past.iter().filter_map(|past| past.from(shard));
+    past.min().unwrap_or_else(|| plan.from(shard)).min(plan.from(shard))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Report;
     use crate::names::JobIx;
     use crate::outbox::{Purpose, ShardChange};
     use crate::rig::{at, stamp};
     use crate::shard::scene::{Scene, holding, shard, stage_of};
-    use flockwork_core::account::Record;
     use flockwork_core::time::Mono;
     use flockwork_layout::record::decode;
     use flockwork_registry::Op;
@@ -135,8 +145,7 @@ mod tests {
         assert_eq!(*plan, Op::Check(keys.plan.clone(), Some(stamp(2))));
         assert!(matches!(owner, Op::Check(key, Some(_)) if *key == keys.owner));
         assert_eq!(decode(value).unwrap().record.watermark, at(10_000));
-        let told = |report| matches!(report, Report::Trouble { code: "CLOCK_WAS_AHEAD", .. });
-        assert_eq!(scene.rig.reports().into_iter().filter(|it| told(it.clone())).count(), 1);
+        assert!(shard.goes_back());
     }
 
     #[test]

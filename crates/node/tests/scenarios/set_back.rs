@@ -51,7 +51,7 @@ fn one_of_two_clocks_an_hour_ahead_for_five_seconds_silences_neither_shard() {
         assert!(ran.len() >= 58, "shard {shard} ran {} times in a minute", ran.len());
     }
     let [text] = told(&world)[..] else { panic!("told once: {:?}", told(&world)) };
-    assert!(text.starts_with("shard 1 was accounted up to "), "{text}");
+    assert!(text.contains("shard 1, and perhaps others, was accounted beyond "), "{text}");
     let record = world.record("j", 1).unwrap().record;
     let withdrawn = record.notes.iter().find(|note| note.fate == Fate::Withdrawn).unwrap();
     assert_eq!(withdrawn.reason, Reason::ClockWasAhead);

@@ -55,7 +55,7 @@ fn a_clock_an_hour_ahead_silences_nothing_but_what_ran() {
         assert_eq!(step(&policy, &mut record, at(0), at(now)), Some(at(now)));
     }
     assert_eq!((record.counts.ran, record.counts.misfired), (5, 3_600));
-    let (mut record, note) = set_back(&policy, &record, at(0), at(106)).unwrap();
+    let (mut record, note) = set_back(&policy, &record, (at(0), at(0)), at(106)).unwrap();
     // The fires of the seconds for which the clock was ahead stay accounted: a run made up for them.
     assert_eq!(note, noted(Fate::Withdrawn, Reason::ClockWasAhead, 107, HOUR + 100));
     assert_eq!((record.watermark, record.counts.misfired), (at(106), 6));
@@ -74,9 +74,9 @@ fn a_clock_an_hour_ahead_silences_nothing_but_what_ran() {
 #[test]
 fn a_watermark_that_is_not_far_ahead_stays() {
     let record = Record { watermark: at(105), ..Record::default() };
-    assert_eq!(set_back(&policy(&EACH_SECOND), &record, at(0), at(100)), None);
+    assert_eq!(set_back(&policy(&EACH_SECOND), &record, (at(0), at(0)), at(100)), None);
     let now = at(100).minus(MOMENT);
-    let (back, _) = set_back(&policy(&EACH_SECOND), &record, at(0), now).unwrap();
+    let (back, _) = set_back(&policy(&EACH_SECOND), &record, (at(0), at(0)), now).unwrap();
     assert_eq!(back.watermark, now);
 }
 
@@ -88,7 +88,7 @@ fn a_schedule_that_begins_in_four_hundred_days_begins_now() {
     let mut record = Record { watermark: planned.plus(2 * AHEAD), ..Record::default() };
     for ran in [false, true] {
         let before = if ran { record.clone() } else { Record::default() };
-        let (mut back, note) = set_back(&policy, &before, planned, at(100)).unwrap();
+        let (mut back, note) = set_back(&policy, &before, (planned, planned), at(100)).unwrap();
         assert_eq!(note.span.fires, 0, "no fire was passed over: none was due");
         assert_eq!(back.begins(planned), at(100));
         assert_eq!(back.begins(at(200)), at(200), "another plan counts as it says");
@@ -104,16 +104,34 @@ fn a_schedule_that_begins_in_four_hundred_days_begins_now() {
     }
 }
 
+/// What an earlier schedule ran is not run again by the one that replaced it while the clock was ahead.
+#[test]
+fn what_a_replaced_schedule_ran_is_not_due_again_by_the_new_one() {
+    let planned = at(HOUR + 200);
+    let policy = Policy { from: planned, ..policy(&EACH_SECOND) };
+    let mut record = Record { watermark: at(HOUR + 100), ..Record::default() };
+    record.account(&[noted(Fate::Misfired, Reason::Late, HOUR + 101, HOUR + 110)]);
+    let late = Span { first: at(HOUR + 111), last: at(HOUR + 111), fires: 1 };
+    record.account(&[Note { fate: Fate::Ran, reason: Reason::Due, span: late }]);
+    let (mut back, _) = set_back(&policy, &record, (at(0), planned), at(HOUR + 90)).unwrap();
+    for now in HOUR + 91..=HOUR + 120 {
+        let was_passed_over = (HOUR + 101..=HOUR + 110).contains(&now) || now > HOUR + 111;
+        let ran = step(&policy, &mut back, at(0), at(now));
+        assert_eq!(ran, was_passed_over.then_some(at(now)), "{now}");
+    }
+}
+
 /// A clock may be set back once more, to before the instant that the plan names.
 #[test]
 fn what_ran_before_the_plans_own_instant_is_known_after_that_has_come() {
     let planned = at(200);
     let policy = Policy { from: planned, ..policy(&EACH_SECOND) };
-    let (mut record, _) = set_back(&policy, &Record::default(), planned, at(100)).unwrap();
+    let (mut record, _) =
+        set_back(&policy, &Record::default(), (planned, planned), at(100)).unwrap();
     for now in 101..=300 {
         assert_eq!(step(&policy, &mut record, at(0), at(now)), Some(at(now)));
     }
-    let (mut back, _) = set_back(&policy, &record, planned, at(90)).unwrap();
+    let (mut back, _) = set_back(&policy, &record, (planned, planned), at(90)).unwrap();
     for now in 91..=300 {
         let ran = step(&policy, &mut back, at(0), at(now));
         assert_eq!(ran, (now <= 100).then_some(at(now)), "{now}");
@@ -125,10 +143,10 @@ fn a_single_fire_that_has_run_is_over_and_one_that_was_passed_over_is_due_again(
     let once = Schedule::Once(Once::At(at(HOUR)));
     let policy = policy(&once);
     let ran = Record { watermark: at(HOUR), ..Record::default() };
-    assert_eq!(set_back(&policy, &ran, at(0), at(100)), None);
+    assert_eq!(set_back(&policy, &ran, (at(0), at(0)), at(100)), None);
     let mut missed = Record::default();
     missed.account(&[noted(Fate::Missed, Reason::NoNode, HOUR, HOUR)]);
-    let (mut back, note) = set_back(&policy, &missed, at(0), at(100)).unwrap();
+    let (mut back, note) = set_back(&policy, &missed, (at(0), at(0)), at(100)).unwrap();
     assert_eq!((note.span.fires, back.counts.missed), (1, 0));
     assert_eq!(step(&policy, &mut back, at(0), at(HOUR)), Some(at(HOUR)));
 
@@ -137,8 +155,8 @@ fn a_single_fire_that_has_run_is_over_and_one_that_was_passed_over_is_due_again(
     let planned = at(HOUR);
     let policy = Policy { schedule: &now, from: planned, ..policy };
     let ran = Record { watermark: planned.plus(MOMENT), ..Record::default() };
-    assert_eq!(set_back(&policy, &ran, planned, at(100)), None, "it is not due again");
-    let (mut back, _) = set_back(&policy, &Record::default(), planned, at(100)).unwrap();
+    assert_eq!(set_back(&policy, &ran, (planned, planned), at(100)), None, "it is not due again");
+    let (mut back, _) = set_back(&policy, &Record::default(), (planned, planned), at(100)).unwrap();
     assert_eq!(step(&policy, &mut back, at(0), at(101)), Some(at(100).plus(MOMENT)));
 }
 
@@ -150,7 +168,7 @@ fn what_nobody_was_there_for_is_due_again_however_long_it_was() {
     // A node starts, for the first time in a minute, with a clock that is ahead by 400 days.
     let start = at(160 + 400 * day);
     assert_eq!(step(&policy, &mut record, start, start), Some(start));
-    let (mut back, note) = set_back(&policy, &record, at(0), at(161)).unwrap();
+    let (mut back, note) = set_back(&policy, &record, (at(0), at(0)), at(161)).unwrap();
     assert_eq!(note.span.first, at(162));
     assert_eq!(step(&policy, &mut back, at(160), at(162)), Some(at(162)));
     assert_eq!(step(&policy, &mut back, at(160), at(163)), Some(at(163)));
@@ -165,7 +183,7 @@ fn a_leap_is_remembered_beside_many_later_notes() {
     for n in 0..50 {
         step(&policy, &mut record, at(0), at(HOUR + 103 + 2 * n));
     }
-    let (mut back, note) = set_back(&policy, &record, at(0), at(201)).unwrap();
+    let (mut back, note) = set_back(&policy, &record, (at(0), at(0)), at(201)).unwrap();
     assert_eq!(note.span.first, at(202));
     assert_eq!(step(&policy, &mut back, at(0), at(202)), Some(at(202)));
 }
@@ -176,7 +194,7 @@ fn more_than_sixteen_spans_are_kept_as_one() {
     let left = SetBack { ran: (20..40).map(ran).collect(), begins: None };
     let set_back_before = Some(Box::new(left));
     let record = Record { watermark: at(150), set_back: set_back_before, ..Record::default() };
-    let (back, _) = set_back(&policy(&EACH_SECOND), &record, at(0), at(100)).unwrap();
+    let (back, _) = set_back(&policy(&EACH_SECOND), &record, (at(0), at(0)), at(100)).unwrap();
     let all = Ran { first: at(100).plus(MOMENT), last: at(395) };
     assert_eq!(back.ran_ahead(), [all]);
 }
@@ -201,7 +219,7 @@ fn nothing_runs_twice_and_nothing_is_silent_whatever_the_clock_does() {
                 for _ in 0..=dice(40) {
                     real += 1;
                     let now = at(real + offset);
-                    if let Some((back, _)) = set_back(&policy, &record, at(0), now) {
+                    if let Some((back, _)) = set_back(&policy, &record, (at(0), at(0)), now) {
                         record = back;
                     }
                     if let Some(due) = step(&policy, &mut record, at(0), now) {
@@ -223,5 +241,24 @@ fn nothing_runs_twice_and_nothing_is_silent_whatever_the_clock_does() {
         let counts = record.counts;
         let accounted = counts.ran + counts.misfired + counts.skipped + counts.missed;
         assert_eq!(accounted, u64::try_from(real - 10_000).unwrap(), "seed {seed}");
+    }
+}
+
+/// A note of fires around one that ran may be parted twice.
+#[test]
+fn what_ran_within_a_note_is_known_however_often_the_clock_goes_back() {
+    let policy = policy(&EACH_SECOND);
+    let ran = vec![Ran { first: at(140), last: at(149) }];
+    let set_back_before = Some(Box::new(SetBack { ran, begins: None }));
+    let mut record = Record { watermark: at(100), set_back: set_back_before, ..Record::default() };
+    assert_eq!(step(&policy, &mut record, at(0), at(200)), Some(at(200)));
+    assert_eq!(record.counts.misfired, 89, "ten of those passed over had run");
+    for back in [180, 120] {
+        (record, _) = set_back(&policy, &record, (at(0), at(0)), at(back)).unwrap();
+    }
+    assert_eq!(record.counts.misfired, 20);
+    for now in 121..=199 {
+        let ran = step(&policy, &mut record, at(0), at(now));
+        assert_eq!(ran.is_none(), (140..=149).contains(&now), "{now}");
     }
 }
