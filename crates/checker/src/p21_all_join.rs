@@ -3,7 +3,8 @@
 //! When nothing went wrong and nothing was changed for the sessions' time-out and [`SETTLED`], each
 //! living process is registered for each job that it was given before that, and not told to leave
 //! since, if the job is defined in a way that this release can serve, and without a listener where it was
-//! given none, and if its host can start the job's script. (Whoever was taken off a job and
+//! given none, and if its host can start the job's script, and unless it says that it has no function for a job
+//! that was edited to need one. (Whoever was taken off a job and
 //! given it again joins it when what it still runs of it has ended.)
 //!
 //! A process whose host has not been able to start the script for that long is not registered for the job, once
@@ -34,6 +35,8 @@ struct Cluster<'a> {
     registered: BTreeSet<(&'a str, &'a str)>,
     /// Who says why it may not serve which job.
     says: BTreeSet<(&'a str, &'a str)>,
+    /// Who says that its program has no function for which job, whose definition names no script.
+    has_no_function: BTreeSet<(&'a str, &'a str)>,
     /// Whether a node's host can start the script of a job, and since when.
     scripts: BTreeMap<(u32, &'a str), (bool, u64)>,
     /// Code that runs, by job and instance, and when the last ended.
@@ -66,6 +69,13 @@ impl<'a> Cluster<'a> {
                 }
             }
             Fact::Mark(mark) => {
+                if let About::Ineligible(instance) = &mark.about {
+                    let why = mark.value.as_deref().unwrap_or_default();
+                    match why.contains("JOB_NOT_REGISTERED") {
+                        true => self.has_no_function.insert((&mark.job, instance)),
+                        false => self.has_no_function.remove(&(&*mark.job, &**instance)),
+                    };
+                }
                 let (of, instance) = match &mark.about {
                     About::Instance(instance) => (&mut self.registered, instance),
                     About::Ineligible(instance) => (&mut self.says, instance),
@@ -108,7 +118,10 @@ impl<'a> Cluster<'a> {
                 _ => u64::MAX,
             });
             // Who has no listener cannot serve a job whose definition has one.
-            let is_able = |has_one: &bool| !has_one || self.listeners.contains(&(*node, *job));
+            let is_able = |has_one: &bool| {
+                let has_listener = !has_one || self.listeners.contains(&(*node, *job));
+                has_listener && !self.has_no_function.contains(&of)
+            };
             let is_registered = self.registered.contains(&of);
             let wrong = match self.defined.get(job).filter(|_| since <= calm && ended <= calm) {
                 None => return None,

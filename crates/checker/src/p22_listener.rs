@@ -104,7 +104,11 @@ impl<'a> Of<'a> {
             (Part::Before, None) if self.was_decided(fire, called.begun) => {
                 Some(format!("before was called for {fire:?}, which was opened or passed"))
             }
-            (Part::Before, None) if self.is_run(fire, called.begun) => {
+            // A definition that has just lost its listener lets shards run at once.
+            (Part::Before, None)
+                if self.is_run(fire, called.begun)
+                    && self.job.has_listener_for(self.trace, called.begun, 0) =>
+            {
                 Some(format!("before was called for {fire:?}, which a shard has claimed"))
             }
             (Part::Before, None) => None,

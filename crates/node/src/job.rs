@@ -214,8 +214,19 @@ impl Job {
             Phase::Serving if self.pace.may_look(turn, self.shards.len()) => self.serve(turn),
             Phase::Serving => return self.go_on_dealing(turn),
         }
+        self.leads_only_if_it_serves(turn);
         self.settle(turn);
         self.give_back_stale(turn);
+    }
+
+    /// Gives a leadership up that was won after this instance had left the job, or was refused: the election was
+    /// under way then. Nobody else would lead as long as the session lives.
+    fn leads_only_if_it_serves(&mut self, turn: &mut Turn<'_>) {
+        let is_out =
+            matches!(self.membership.phase(), Phase::Refused | Phase::Left | Phase::Leaving);
+        if is_out && !self.listener.is_busy() {
+            self.leadership.give_up(turn, &self.mirror);
+        }
     }
 
     /// Says why this instance may not serve the job, or no longer says so.

@@ -50,7 +50,10 @@ impl Recorder {
         let answer = store.apply(session, request);
         let Answer::Committed(receipt) = &answer else { return answer };
         for (key, old, _) in &touched {
-            if let Some(of) = old.as_ref().and_then(|entry| entry.session) {
+            let lives_with = |entry: &Entry| entry.session;
+            let before = old.as_ref().and_then(lives_with);
+            // An entry that is written anew lives on with its session.
+            if let Some(of) = before.filter(|_| store.get(key).and_then(lives_with) != before) {
                 self.mortal.entry(of).or_default().remove(key);
             }
         }

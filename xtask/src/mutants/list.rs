@@ -115,8 +115,8 @@ pub(crate) const LIST: &[SourceMutant] = &[
     mutant(
         "batching: a refused change takes the others with it",
         OUTBOX,
-        "for change in changes.into_iter().rev() {\n                    self.changes.push_front",
-        "for change in changes.into_iter().rev().take(0) {\n                    self.changes.push_front",
+        "for change in changes.into_iter().rev() {\n                    self.changes.insert(0",
+        "for change in changes.into_iter().rev().take(0) {\n                    self.changes.insert(0",
         "P3",
     ),
     mutant(
