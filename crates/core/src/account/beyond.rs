@@ -3,7 +3,8 @@
 use super::note::{Fate, Note};
 use crate::time::Timestamp;
 
-/// How many spans of instants that ran are kept. If there are more, all up to the last one count as run.
+/// How many spans of instants that ran are kept. If there are more, the nearest are joined, and what lies between
+/// them counts as run.
 pub const MOST_RAN: usize = 16;
 
 /// What a record keeps of a clock that was ahead.

@@ -50,7 +50,10 @@ pub fn set_back(
     if !is_due_again && is_done(&policy, record) {
         return None;
     }
-    for note in &withdrawn {
+    let after = now.max(first.min(policy.from));
+    let (ran, lumped) = joined(ran(policy.schedule, record, &withdrawn, after));
+    for note in &mut withdrawn {
+        note.span.fires -= counts_as_run(&policy, &lumped, note.span).min(note.span.fires);
         if let Some(count) = kept.counts.of(note.fate) {
             *count = count.saturating_sub(note.span.fires);
         }
@@ -59,7 +62,6 @@ pub fn set_back(
         true => Some(Begins { planned, from: now }),
         false => record.set_back.as_ref().and_then(|left| left.begins),
     };
-    let ran = ran(policy.schedule, record, &withdrawn, now.max(first.min(policy.from)));
     kept.watermark = record.watermark.min(now);
     let mut left = SetBack { ran, begins };
     let is_over = left.is_over(kept.watermark, &kept.notes);
@@ -124,11 +126,12 @@ fn ran(schedule: &Schedule, record: &Record, withdrawn: &[Note], after: Timestam
         from = from.max(note.span.last.plus(MOMENT));
     }
     add(from, record.watermark);
-    joined(ran)
+    ran
 }
 
-/// The same spans, ascending and apart; at most [`MOST_RAN`].
-fn joined(mut ran: Vec<Ran>) -> Vec<Ran> {
+/// The same spans, ascending and apart; at most [`MOST_RAN`], for which the nearest ones are joined. Also what
+/// lay between those: it counts as run from here on.
+fn joined(mut ran: Vec<Ran>) -> (Vec<Ran>, Vec<Ran>) {
     ran.sort_by_key(|ran| ran.first);
     let mut apart: Vec<Ran> = Vec::new();
     for next in ran {
@@ -137,12 +140,25 @@ fn joined(mut ran: Vec<Ran>) -> Vec<Ran> {
             None => apart.push(next),
         }
     }
-    match apart[..] {
-        [first, .., last] if apart.len() > MOST_RAN => {
-            vec![Ran { first: first.first, last: last.last }]
-        }
-        _ => apart,
+    let mut lumped = Vec::new();
+    while apart.len() > MOST_RAN {
+        let between = |at: &usize| apart[at + 1].first.since(apart[*at].last);
+        let Some(nearest) = (0..apart.len() - 1).min_by_key(between) else { break };
+        let next = apart.remove(nearest + 1);
+        let (first, last) = (apart[nearest].last.plus(MOMENT), next.first.minus(MOMENT));
+        lumped.push(Ran { first, last });
+        apart[nearest].last = next.last;
     }
+    (apart, lumped)
+}
+
+/// How many fires of a span count as run as they lie between spans that were joined.
+fn counts_as_run(policy: &Policy<'_>, lumped: &[Ran], span: Span) -> u64 {
+    let within = lumped.iter().map(|gap| {
+        let after = gap.first.max(span.first).minus(MOMENT);
+        oldest_due(policy, after, gap.last.min(span.last), MOST_LATE).len() as u64
+    });
+    within.sum()
 }
 
 /// One note of all that is withdrawn.

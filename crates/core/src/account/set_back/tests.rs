@@ -188,15 +188,22 @@ fn a_leap_is_remembered_beside_many_later_notes() {
     assert_eq!(step(&policy, &mut back, at(0), at(202)), Some(at(202)));
 }
 
+/// What lies between the nearest ones counts as run, and stays counted as what it was.
 #[test]
-fn more_than_sixteen_spans_are_kept_as_one() {
-    let ran = |n: i64| Ran { first: at(n * 10), last: at(n * 10 + 5) };
-    let left = SetBack { ran: (20..40).map(ran).collect(), begins: None };
+fn of_more_than_sixteen_spans_the_nearest_are_joined() {
+    let ran = |n: i64| Ran { first: at(100 + n * 10), last: at(100 + n * 10 + 5 - n % 2) };
+    let left = SetBack { ran: (1..=20).map(ran).collect(), begins: None };
     let set_back_before = Some(Box::new(left));
-    let record = Record { watermark: at(150), set_back: set_back_before, ..Record::default() };
-    let (back, _) = set_back(&policy(&EACH_SECOND), &record, (at(0), at(0)), at(100)).unwrap();
-    let all = Ran { first: at(100).plus(MOMENT), last: at(395) };
-    assert_eq!(back.ran_ahead(), [all]);
+    let policy = policy(&EACH_SECOND);
+    let mut record = Record { watermark: at(100), set_back: set_back_before, ..Record::default() };
+    assert_eq!(step(&policy, &mut record, at(0), at(400)), Some(at(400)));
+    let passed_over = record.counts.misfired;
+    let (mut back, note) = set_back(&policy, &record, (at(0), at(0)), at(100)).unwrap();
+    assert_eq!(back.ran_ahead().len(), MOST_RAN);
+    assert_eq!(back.counts.misfired + note.span.fires, passed_over);
+    assert!(back.counts.misfired > 0, "some count as run now");
+    let again = (101..400).filter(|now| step(&policy, &mut back, at(0), at(*now)).is_some());
+    assert_eq!(again.count() as u64, note.span.fires);
 }
 
 /// Whatever the clock does: nothing runs twice, each fire is accounted once, and once the clock is right each
