@@ -179,6 +179,14 @@ impl<'a> Listened<'a> {
         self.shards[..by_then].last().is_some_and(|(_, shards)| shard < *shards)
     }
 
+    /// Since which line the job has not had a shard any more.
+    #[must_use]
+    pub fn without_shard_since(&self, line: usize, shard: u32) -> Option<usize> {
+        let by_then = self.shards.partition_point(|(at, _)| *at <= line);
+        let without = self.shards[..by_then].iter().rev();
+        without.take_while(|(_, shards)| shard >= *shards).last().map(|(at, _)| *at)
+    }
+
     /// How often the job was removed by a line.
     #[must_use]
     pub fn life_at(&self, line: usize) -> usize {

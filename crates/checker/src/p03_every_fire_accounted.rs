@@ -94,7 +94,7 @@ fn accounts_what_was_due(
     let (due, earlier) = stories.due(change, after, new.watermark)?;
     let kept = stories.kept(change, after, new.watermark);
     let least = i128::from(due.min(MOST_PENDING)) + i128::from(kept.min(MOST_PENDING));
-    if counted < least || counted > i128::from(due + earlier) {
+    if counted < least || counted > i128::from(due + earlier.max(kept)) {
         let through = new.watermark;
         return Err(format!(
             "{due} were due in ({after}, {through}] ({earlier} more by a schedule before, of which the \

@@ -8,10 +8,10 @@
 //!   not after the one it leaves.
 //! * Where fires that are held up are made up for by one run, they are not run one by one: of
 //!   successive fires of a shard, not [`BURST`] in a row are run sooner after each other than half
-//!   of what lies between their due instants, less [`SLACK`].
+//!   of what lies between their due instants, less [`SLACK`]; a run that makes up for others ends the row.
 
 use crate::story::{Claimed, Stories, Story};
-use crate::trace::{Fact, Line};
+use crate::trace::{Fact, Line, Record};
 use crate::verdict::Verdict;
 use std::collections::BTreeSet;
 
@@ -108,7 +108,12 @@ fn burst(trace: &[Line], story: &Story<'_>) -> Option<(usize, String)> {
     for pair in firsts.windows(2) {
         let due = pair[1].claim.fire.due - pair[0].claim.fire.due;
         let real = i64::try_from(trace[pair[1].made].at - trace[pair[0].made].at).unwrap_or(0);
-        in_a_row = if real < due / 2 - SLACK { in_a_row + 1 } else { 0 };
+        // One run that makes up for others is what is wanted.
+        let change = &story.changes[pair[1].change];
+        let counts = |record: &Record| record.counts.accounted();
+        let accounted = change.change.new.as_ref().map_or(0, counts) - counts(&change.base);
+        let is_sooner = real < due / 2 - SLACK && accounted <= 1;
+        in_a_row = if is_sooner { in_a_row + 1 } else { 0 };
         if in_a_row >= BURST {
             return Some((pair[1].made, format!("{in_a_row} fires in a row were run in a burst")));
         }

@@ -16,6 +16,9 @@
 //!   one cannot know that it was called for, and counts anew;
 //! * when all is well nothing waits for ever (`waits`).
 //!
+//! Not judged is a run of a shard that was taken away before the one leads who calls: a leader reads the records
+//! of the shards that the job has.
+//!
 //! Who leads no more, or whose job was removed, need not have heard of that for the sessions' time-out; what
 //! it calls meanwhile is not judged.
 
@@ -206,6 +209,10 @@ impl<'a> Of<'a> {
         let shard = last.change.shard;
         // Nobody takes up what a shard left that the job does not have any more.
         let is_given_up = is_closing || !self.job.has_shard(line, shard);
+        let gone = self.job.without_shard_since(line, shard);
+        if gone.is_some_and(|gone| self.job.led_since(line).is_some_and(|led| led > gone)) {
+            return None;
+        }
         (!(is_given_up && is_lost)).then(|| {
             let how = if claim.is_held() { "runs" } else { "is to try" };
             format!("after was called for {fire:?}, which shard {shard} {how}")
