@@ -1,7 +1,7 @@
 //! The stored form of what an instance says of its clock, for a job that limits the difference.
 //! JSON, version 1. It lives with the instance's session; nobody decides by it but who wrote it.
 
-use crate::record::NotReadable;
+use crate::record::{NotReadable, form};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -43,17 +43,7 @@ pub fn encode(note: &ClockNote) -> Bytes {
 /// # Errors
 /// [`NotReadable`]: of a newer version, or damaged.
 pub fn decode(value: &[u8]) -> Result<ClockNote, NotReadable> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        v: u32,
-    }
-    let damaged = |error: serde_json::Error| NotReadable::Damaged(error.to_string());
-    let Versioned { v } = serde_json::from_slice(value).map_err(damaged)?;
-    if v > VERSION {
-        return Err(NotReadable::Newer { found: v });
-    }
-    let Form { limit_ms, ahead_ms, differs, .. } =
-        serde_json::from_slice(value).map_err(damaged)?;
+    let Form { limit_ms, ahead_ms, differs, .. } = form(value, VERSION)?;
     Ok(ClockNote { limit: limit_ms, ahead: ahead_ms, differs })
 }
 

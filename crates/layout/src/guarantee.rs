@@ -4,7 +4,7 @@
 //! that believe they lead, one is refused. A fire whose `before` is being called is not written down while
 //! the leader stays the same: a leader that follows another one writes what it is about to repeat.
 
-use crate::record::NotReadable;
+use crate::record::{NotReadable, form};
 use bytes::Bytes;
 use flockwork_core::account::{Fate, Passed, Reason};
 use flockwork_core::execution::{Fire, Source};
@@ -140,16 +140,7 @@ pub fn encode(guarantee: &Guarantee) -> Bytes {
 /// # Errors
 /// [`NotReadable`]: of a newer version, or damaged.
 pub fn decode(value: &[u8]) -> Result<Guarantee, NotReadable> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        v: u32,
-    }
-    let damaged = |error: serde_json::Error| NotReadable::Damaged(error.to_string());
-    let Versioned { v } = serde_json::from_slice(value).map_err(damaged)?;
-    if v > VERSION {
-        return Err(NotReadable::Newer { found: v });
-    }
-    let form: Form = serde_json::from_slice(value).map_err(damaged)?;
+    let form: Form = form(value, VERSION)?;
     let stage = form.stage().ok_or_else(|| {
         NotReadable::Damaged(format!("a stage {:?} lacks a part or is not known", form.stage))
     })?;

@@ -1,7 +1,7 @@
 //! The stored form of why an instance may not serve a job. JSON, version 1. It lives with the instance's
 //! session and is for people: nobody decides by it.
 
-use crate::record::NotReadable;
+use crate::record::{NotReadable, form};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -45,16 +45,7 @@ pub fn encode(reasons: &[Reason]) -> Bytes {
 /// # Errors
 /// [`NotReadable`]: of a newer version, or damaged.
 pub fn decode(value: &[u8]) -> Result<Vec<Reason>, NotReadable> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        v: u32,
-    }
-    let damaged = |error: serde_json::Error| NotReadable::Damaged(error.to_string());
-    let Versioned { v } = serde_json::from_slice(value).map_err(damaged)?;
-    if v > VERSION {
-        return Err(NotReadable::Newer { found: v });
-    }
-    let Form { reasons, .. } = serde_json::from_slice(value).map_err(damaged)?;
+    let Form { reasons, .. } = form(value, VERSION)?;
     Ok(reasons)
 }
 

@@ -6,7 +6,7 @@
 //! generation rises with each new assignment, which is made on the plan's stamp: of two instances
 //! that believe they lead, one is refused.
 
-use crate::record::NotReadable;
+use crate::record::{NotReadable, form};
 use bytes::Bytes;
 use flockwork_core::id::ShardIndex;
 use flockwork_core::time::Timestamp;
@@ -195,16 +195,7 @@ pub fn encode(plan: &Plan) -> Bytes {
 /// # Errors
 /// [`NotReadable`]: of a newer version, or damaged.
 pub fn decode(value: &[u8]) -> Result<Plan, NotReadable> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        v: u32,
-    }
-    let damaged = |error: serde_json::Error| NotReadable::Damaged(error.to_string());
-    let Versioned { v } = serde_json::from_slice(value).map_err(damaged)?;
-    if v > VERSION {
-        return Err(NotReadable::Newer { found: v });
-    }
-    let form: Form = serde_json::from_slice(value).map_err(damaged)?;
+    let form: Form = form(value, VERSION)?;
     if form.spans.first().is_none_or(|(first, _)| *first != 0) {
         return Err(NotReadable::Damaged("its first span does not start at shard 0".into()));
     }

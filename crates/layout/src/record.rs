@@ -139,21 +139,26 @@ struct SetBackForm {
     from: Option<i64>,
 }
 
-/// Reads a record.
-///
-/// # Errors
-/// [`NotReadable`]: of a newer version, or damaged.
-pub fn decode(value: &[u8]) -> Result<Stored, NotReadable> {
+/// Reads a stored form, unless it is of a version beyond `newest`, whatever it holds.
+pub(crate) fn form<'a, F: Deserialize<'a>>(value: &'a [u8], newest: u32) -> Result<F, NotReadable> {
     #[derive(Deserialize)]
     struct Versioned {
         v: u32,
     }
     let damaged = |error: serde_json::Error| NotReadable::Damaged(error.to_string());
     let Versioned { v } = serde_json::from_slice(value).map_err(damaged)?;
-    if v > VERSION {
+    if v > newest {
         return Err(NotReadable::Newer { found: v });
     }
-    serde_json::from_slice::<Form<'_>>(value).map_err(damaged)?.read()
+    serde_json::from_slice(value).map_err(damaged)
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// [`NotReadable`]: of a newer version, or damaged.
+pub fn decode(value: &[u8]) -> Result<Stored, NotReadable> {
+    form::<Form<'_>>(value, VERSION)?.read()
 }
 
 impl Form<'_> {
